@@ -1,0 +1,119 @@
+"""What an operator sees. stdout carries the result; progress, hints and questions go to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pgha.errors import BadValue
+
+
+def out() -> Console:
+    """The console for results. Made anew each time: the tests and Invoke exchange sys.stdout."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """Exactly one JSON document."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_yaml(document: Any) -> None:
+    sys.stdout.write(yaml.safe_dump(document))
+
+
+def print_text(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table; cells are text as it is, never markup."""
+    made = Table(title=title or None, title_justify="left", title_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    return made
+
+
+def show(*parts: Any) -> None:
+    """Print results, tables or text."""
+    console = out()
+    if not console.is_terminal:
+        # A pipe or a file has no width; folding table cells there would only hide names.
+        console.width = 160
+    for part in parts:
+        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+
+
+def error(message: str, hint: str = "") -> None:
+    sys.stderr.write(f"ERROR: {message}\n")
+    if hint:
+        sys.stderr.write(f"HINT: {hint}\n")
+    sys.stderr.flush()
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before data is destroyed.
+
+    Raises BadValue when the answer is no, or when nobody can be asked.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadValue(f"{question} Nobody can be asked here", "add --yes")
+    sys.stderr.write(f"{question} [y/N]: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadValue("Refused: nothing was changed")
+
+
+class Progress:
+    """Says what long work does: a live line on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = err()
+        self._status: Any = None
+        self._title = ""
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """One step of the work, shown with its seconds when it is done."""
+        started = time.monotonic()
+        self._title = title
+        if self._console.is_terminal:
+            with self._console.status(escape(title)) as self._status:
+                try:
+                    yield
+                finally:
+                    self._status = None
+        else:
+            self._plain(f"{title} ...")
+            yield
+        self._plain(f"{title}: done in {time.monotonic() - started:.1f} s")
+
+    def detail(self, text: str) -> None:
+        """What happens right now; on a terminal only, it would flood a log."""
+        if self._status is not None and text.strip():
+            width = max(20, self._console.width - len(self._title) - 8)
+            self._status.update(f"{escape(self._title)} [dim]{escape(text.strip()[:width])}[/dim]")
+
+    def note(self, text: str) -> None:
+        """Something to know that is not the result."""
+        self._plain(text)
+
+    def _plain(self, text: str) -> None:
+        self._console.print(text, markup=False)

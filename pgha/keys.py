@@ -1,0 +1,94 @@
+"""The SSH keys: one user key that opens every container, and a host key for each, known in advance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pgha import ROOT
+from pgha.errors import Missing
+from pgha.project import Project, write_file
+
+
+@dataclass(frozen=True)
+class KeysReport:
+    """Which key files were made, and which were there."""
+
+    made: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def host_key(project: Project, host: str) -> Path:
+    return project.keys_folder / "host_keys" / host
+
+
+def ensure_keys(project: Project, rotate: bool = False) -> KeysReport:
+    """Make the keys that are missing, or all of them anew.
+
+    A pair is made whole: the public file is derived from the private one, also when only it was lost.
+    Raises Missing for a private key that cannot be read.
+    """
+    made: list[str] = []
+    kept: list[str] = []
+    user = (project.identity_file, f"pgha@{project.name}")
+    hosts = [(host_key(project, host.name), host.name) for host in project.topology.ssh_hosts]
+    for path, comment in [user, *hosts]:
+        known = path.exists() and not rotate
+        private = _read(path) if known else Ed25519PrivateKey.generate()
+        if not known:
+            write_file(path, _private_text(private), 0o600)
+        path.chmod(0o600)
+        write_file(path.with_name(path.name + ".pub"), _public_text(private, comment))
+        (kept if known else made).append(str(path.relative_to(ROOT)))
+    write_file(project.known_hosts, known_hosts_text(project))
+    return KeysReport(tuple(made), tuple(kept))
+
+
+def known_hosts_text(project: Project) -> str:
+    """Every host of the topology with its key, by its name."""
+    names = [host.name for host in project.topology.ssh_hosts]
+    return "".join(f"{name} {_type_and_key(host_key(project, name))}\n" for name in names)
+
+
+def require_keys(project: Project) -> None:
+    """Raises Missing when a key of the topology is not there or not readable."""
+    for path in _private_paths(project):
+        _read(path)
+
+
+def _private_paths(project: Project) -> Iterable[Path]:
+    return [project.identity_file, *(host_key(project, host.name) for host in project.topology.ssh_hosts)]
+
+
+def _type_and_key(private: Path) -> str:
+    return " ".join(private.with_name(private.name + ".pub").read_text().split()[:2])
+
+
+def _read(path: Path) -> Ed25519PrivateKey:
+    name = path.relative_to(ROOT)
+    try:
+        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+    except FileNotFoundError:
+        raise Missing(f"{name} is missing", "inv keys") from None
+    except PermissionError:
+        raise Missing(f"{name} may not be read by this user", f"chown and chmod 0600 {name}") from None
+    except (ValueError, TypeError) as error:
+        raise Missing(f"{name} is not a private key: {error}", "inv keys --rotate") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Missing(f"{name} is not an ed25519 key", "inv keys --rotate")
+    return key
+
+
+def _private_text(key: Ed25519PrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    ).decode()
+
+
+def _public_text(key: Ed25519PrivateKey, comment: str) -> str:
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return f"{public.decode()} {comment}\n"

@@ -1,0 +1,82 @@
+"""The project's passwords: generated once, kept in one file of mode 0600."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from pgha import ROOT
+from pgha.errors import Missing
+from pgha.project import Project, write_file
+from pgha.settings import Settings
+
+FILE = "passwords.yaml"
+
+
+@dataclass(frozen=True)
+class Passwords:
+    """Of the Postgres roles and of Patroni's REST API.
+
+    `digest_key` is no password: digests of rendered files are keyed with it, so that they tell nothing.
+    """
+
+    superuser: str
+    replication: str
+    rewind: str
+    restapi: str
+    digest_key: str
+
+    def digest(self, *texts: str) -> str:
+        """A short fingerprint that does not help to guess what it was made of."""
+        whole = "\0".join(texts).encode()
+        return hmac.new(self.digest_key.encode(), whole, hashlib.sha256).hexdigest()[:16]
+
+    @property
+    def id(self) -> str:
+        """Tells whether a volume's database was made with these passwords."""
+        return self.digest(self.superuser, self.replication, self.rewind, self.restapi)
+
+    def __repr__(self) -> str:
+        return "Passwords(...)"
+
+
+def path_of(project: Project) -> Path:
+    return project.folder / FILE
+
+
+def ensure_passwords(project: Project) -> Passwords:
+    """The project's passwords, generated when there are none; given ones replace generated ones.
+
+    Raises Missing when the file is damaged: generating others would lock everyone out of the database.
+    """
+    path = path_of(project)
+    names = [f.name for f in fields(Passwords)]
+    kept: dict[str, str] = {}
+    if path.exists():
+        try:
+            document = yaml.safe_load(path.read_text())
+            kept = {name: str(document[name]) for name in names}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise Missing(
+                f"{path.relative_to(ROOT)} is damaged ({type(error).__name__}); the database's passwords were in it",
+                "restore the file from a copy; only `inv destroy` can do without it",
+            ) from None
+    given = _given(project.settings)
+    values = {name: given.get(name) or kept.get(name) or secrets.token_urlsafe(24) for name in names}
+    passwords = Passwords(**values)
+    write_file(path, yaml.safe_dump(asdict(passwords)), 0o600)
+    return passwords
+
+
+def _given(settings: Settings) -> dict[str, str]:
+    return {
+        "superuser": settings.superuser_password,
+        "replication": settings.replication_password,
+        "rewind": settings.rewind_password,
+        "restapi": settings.restapi_password,
+    }

@@ -1,0 +1,87 @@
+"""Runs commands on this host. The counterpart of `connections`, which runs them in the containers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from pgha.errors import Missing, TimedOut, ToolFailed
+from pgha.tools.command import Answer, Command
+
+
+def run(
+    command: Command,
+    *,
+    environment: Mapping[str, str] | None = None,
+    line: Callable[[str], None] | None = None,
+) -> Answer:
+    """Run to the end; with `line`, hand over each line of output as it comes (stdout and stderr together).
+
+    Raises Missing when the program is not there, TimedOut after `command.timeout` seconds (0: never).
+    """
+    env = {**os.environ, **environment} if environment else None
+    try:
+        process = subprocess.Popen(
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if line else subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=env,
+            # Ctrl-C reaches this process alone; it then ends the child in its own order.
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise Missing(f"{command.argv[0]} is not installed on this host", "inv setup") from None
+    except PermissionError:
+        raise Missing(f"{command.argv[0]} may not be run by this user", "inv setup --check") from None
+    try:
+        if line:
+            return _follow(process, command, line)
+        stdout, stderr = process.communicate(timeout=command.timeout or None)
+        return Answer(command, stdout, stderr, process.returncode)
+    except subprocess.TimeoutExpired:
+        raise TimedOut(f"{command.argv[0]} did not end within {command.timeout:g} s: {command}") from None
+    finally:
+        _end(process)
+
+
+def _follow(process: subprocess.Popen[str], command: Command, line: Callable[[str], None]) -> Answer:
+    assert process.stdout is not None
+    seen = []
+    for text in process.stdout:
+        seen.append(text)
+        line(text.rstrip())
+    return Answer(command, "".join(seen), "", process.wait())
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Leave nothing running behind an interrupt or a timeout."""
+    if process.poll() is not None:
+        return
+    for number, patience in ((signal.SIGINT, 10), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            return
+
+
+def must(command: Command, message: str, hint: str = "", **options: object) -> Answer:
+    """Run, and raise ToolFailed with the tool's words when it fails."""
+    answer = run(command, **options)  # type: ignore[arg-type]
+    if not answer.ok:
+        raise ToolFailed(message, answer.words, hint)
+    return answer
+
+
+def attach(command: Command) -> int:
+    """Run with this terminal's own input and output; returns the exit code."""
+    try:
+        return subprocess.run(command.argv, check=False).returncode
+    except FileNotFoundError:
+        raise Missing(f"{command.argv[0]} is not installed on this host", "inv setup") from None

@@ -1,0 +1,246 @@
+"""One look at everything, for `inv status`: it shows what can be seen, whatever is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pgha import backups, cluster, engine, stack
+from pgha.connections import connect
+from pgha.errors import Missing, PghaError
+from pgha.project import Project
+from pgha.tools import etcd, patroni, pgbackrest, postgres
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MemberState:
+    """A Postgres node: what the cluster says of it, or why it says nothing."""
+
+    name: str
+    data_center: str
+    role: str
+    state: str
+    timeline: int | None
+    lag: int | None
+    """Bytes behind the leader."""
+    postgres_port: int | None
+    ssh_port: int | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The whole project at one moment. A part that could not be read has its error instead."""
+
+    members: tuple[MemberState, ...]
+    leader: str | None
+    system_id: str | None
+    paused: bool
+    etcd: etcd.EtcdView | PghaError
+    stanza: pgbackrest.StanzaView | PghaError | None
+    archiver: postgres.Archiver | PghaError | None
+    problems: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return not self.problems
+
+
+def take(project: Project) -> Survey:
+    """Ask everyone at once.
+
+    Raises Missing when nothing is up.
+    """
+    engine.require_engine()
+    containers = stack.container_names(project)
+    running = [name for name, container in containers.items() if container.state == "running"]
+    if not running:
+        state = "stopped" if containers else "not up"
+        raise Missing(f"Project {project.name} is {state}", "inv start" if containers else "inv up")
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        nodes_ = pool.submit(cluster.read_nodes, project)
+        etcd_ = pool.submit(_or_error, lambda: read_etcd(project))
+        stanza_ = pool.submit(_or_error, lambda: backups.read_stanza(project)) if project.topology.repository else None
+        nodes = nodes_.result()
+        view = _or_error(lambda: _view(project, nodes))
+        leader = _leader(view, nodes)
+        archiver = _or_error(lambda: backups.read_archiver(project, leader)) if leader and stanza_ else None
+        etcd_view, stanza = etcd_.result(), stanza_.result() if stanza_ else None
+    states = {name: container.state for name, container in containers.items()}
+    members = _members(project, view, nodes, states)
+    return Survey(
+        members=members,
+        leader=leader,
+        system_id=next((n.system_id for n in nodes.values() if isinstance(n, patroni.NodeState) and n.system_id), None),
+        paused=isinstance(view, patroni.ClusterView) and view.paused,
+        etcd=etcd_view,
+        stanza=stanza,
+        archiver=archiver,
+        problems=tuple(_problems(project, view, members, leader, etcd_view, stanza, archiver, states)),
+    )
+
+
+def read_etcd(project: Project) -> etcd.EtcdView:
+    """Which etcd members can commit, asked from a Postgres node."""
+    topology = project.topology
+    names = cluster.node_names(project)
+    return connect(project).first(names, etcd.health(topology), lambda text: etcd.parse_health(text, topology))[1]
+
+
+def _or_error(read: Callable[[], T]) -> T | PghaError:
+    try:
+        return read()
+    except PghaError as error:
+        return error
+
+
+def _view(project: Project, nodes: dict[str, patroni.NodeState | PghaError]) -> patroni.ClusterView:
+    answering = [name for name, node in nodes.items() if isinstance(node, patroni.NodeState)]
+    if not answering:
+        raise Missing("No member answers", "inv logs --node <name>")
+    text = connect(project).first(answering, patroni.get("cluster"), patroni.parse_cluster)[1]
+    leader = text.leader
+    said = nodes.get(leader.name) if leader else None
+    return patroni.confirm_streaming(text, said) if isinstance(said, patroni.NodeState) else text
+
+
+def _leader(view: patroni.ClusterView | PghaError, nodes: dict[str, patroni.NodeState | PghaError]) -> str | None:
+    if isinstance(view, patroni.ClusterView):
+        return view.leader.name if view.leader else None
+    for name, node in nodes.items():
+        if isinstance(node, patroni.NodeState) and node.role == "leader" and node.state == "running":
+            return name
+    return None
+
+
+def _members(
+    project: Project,
+    view: patroni.ClusterView | PghaError,
+    nodes: dict[str, patroni.NodeState | PghaError],
+    containers: dict[str, str],
+) -> tuple[MemberState, ...]:
+    ports = project.record().ports
+    members = []
+    for host in project.topology.nodes:
+        seen = view.member(host.name) if isinstance(view, patroni.ClusterView) else None
+        own = nodes[host.name]
+        role, state, timeline, lag = "", "", None, None
+        if seen:
+            role, state, timeline, lag = seen.role, seen.state, seen.timeline, seen.lag
+        elif isinstance(own, patroni.NodeState):
+            role, state, timeline = own.role, own.state, own.timeline
+        if isinstance(own, PghaError):
+            container = containers.get(host.name, "missing")
+            state = "unreachable" if container == "running" else f"container {container}"
+            lag = None
+        members.append(
+            MemberState(
+                host.name, host.site.name, role, state, timeline, lag,
+                ports.get("postgres", {}).get(host.name), ports.get("ssh", {}).get(host.name),
+            )
+        )  # fmt: skip
+    return tuple(members)
+
+
+def _problems(
+    project: Project,
+    view: patroni.ClusterView | PghaError,
+    members: tuple[MemberState, ...],
+    leader: str | None,
+    etcd_view: etcd.EtcdView | PghaError,
+    stanza: pgbackrest.StanzaView | PghaError | None,
+    archiver: postgres.Archiver | PghaError | None,
+    containers: dict[str, str],
+) -> list[str]:
+    """What an operator should know, the gravest first."""
+    found = []
+    if isinstance(etcd_view, PghaError):
+        found.append(f"etcd cannot be asked: {etcd_view.message.splitlines()[0]}")
+    else:
+        if not etcd_view.has_quorum:
+            found.append("etcd has lost its quorum: no member can be promoted")
+        found += [f"{name} is not healthy" for name in etcd_view.unhealthy]
+    if leader is None:
+        found.append("there is no leader: writes are not accepted")
+    if isinstance(view, PghaError):
+        found.append(f"the DCS view is not available: {view.message.splitlines()[0]}")
+    found += [f"{m.name}: {m.state or 'unknown'}" for m in members if m.name != leader and m.state != "streaming"]
+    shown = {member.name for member in members}
+    for host in project.topology.hosts:
+        state = containers.get(host.name, "missing")
+        if state != "running" and host.name not in shown:
+            found.append(f"{host.name}: container {state}")
+    if isinstance(stanza, PghaError):
+        found.append(f"the repository cannot be read: {stanza.message.splitlines()[0]}")
+    if isinstance(archiver, postgres.Archiver) and archiver.failing:
+        found.append(f"archiving fails at {archiver.last_failed}")
+    return found
+
+
+def as_document(project: Project, survey: Survey) -> dict[str, Any]:
+    """The survey for `--json`."""
+    return {
+        "project": project.name,
+        "healthy": survey.healthy,
+        "problems": list(survey.problems),
+        "system_identifier": survey.system_id,
+        "leader": survey.leader,
+        "paused": survey.paused,
+        "members": [
+            {
+                "name": m.name,
+                "data_center": m.data_center,
+                "role": m.role,
+                "state": m.state,
+                "timeline": m.timeline,
+                "lag_bytes": m.lag,
+                "postgres_port": m.postgres_port,
+                "ssh_port": m.ssh_port,
+            }
+            for m in survey.members
+        ],
+        "etcd": _etcd_document(survey.etcd),
+        "backup": _backup_document(survey),
+        "address": project.settings.publish_address,
+    }
+
+
+def _etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
+    if isinstance(view, PghaError):
+        return {"error": view.message}
+    return {
+        "members": view.members,
+        "healthy": len(view.healthy),
+        "unhealthy": list(view.unhealthy),
+        "quorum": view.quorum,
+        "has_quorum": view.has_quorum,
+        "may_fail": view.may_fail,
+    }
+
+
+def _backup_document(survey: Survey) -> dict[str, Any] | None:
+    stanza, archiver = survey.stanza, survey.archiver
+    if stanza is None:
+        return None
+    if isinstance(stanza, PghaError):
+        return {"error": stanza.message}
+    newest = stanza.newest
+    return {
+        "stanza": "ok" if stanza.ok else stanza.message,
+        "backups": len(stanza.backups),
+        "last": {"label": newest.label, "type": newest.type, "stop": newest.stop} if newest else None,
+        "archiving": archiving_word(archiver),
+        "last_archived": archiver.last_archived if isinstance(archiver, postgres.Archiver) else None,
+    }
+
+
+def archiving_word(archiver: postgres.Archiver | PghaError | None) -> str:
+    """on, off, failing or unknown."""
+    if not isinstance(archiver, postgres.Archiver):
+        return "unknown"
+    if archiver.command != pgbackrest.archive_command():
+        return "off"
+    return "failing" if archiver.failing else "on"

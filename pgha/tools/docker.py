@@ -1,0 +1,139 @@
+"""The engine: docker and Compose command lines, and their answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgha.errors import ToolFailed
+from pgha.tools.command import Command
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+
+BUILD_TIMEOUT = 3600.0
+
+
+def docker(*arguments: str, timeout: float = 60) -> Command:
+    return Command(("docker", *arguments), timeout=timeout)
+
+
+def image_exists(name: str) -> Command:
+    return docker("image", "inspect", "--format", "{{.Id}}", name)
+
+
+def pull(image: str) -> Command:
+    return docker("pull", image, timeout=900)
+
+
+def tag(image: str, name: str) -> Command:
+    return docker("tag", image, name)
+
+
+def build(folder: Path, tags: Sequence[str], arguments: dict[str, str], *, target: str = "",
+          no_cache: bool = False) -> Command:  # fmt: skip
+    """One image from a folder; `--force-rm` leaves no container behind a failed step."""
+    argv = ["build", "--force-rm"]
+    for name in tags:
+        argv += ["--tag", name]
+    for key, value in arguments.items():
+        argv += ["--build-arg", f"{key}={value}"]
+    if target:
+        argv += ["--target", target]
+    if no_cache:
+        argv.append("--no-cache")
+    return docker(*argv, str(folder), timeout=BUILD_TIMEOUT)
+
+
+def mirror_probe(image: str) -> Command:
+    """Whether packages can be fetched from inside a container."""
+    return docker("run", "--rm", image, "apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any", timeout=120)
+
+
+def containers(project: str) -> Command:
+    return docker("ps", "--all", "--filter", f"label={PROJECT_LABEL}={project}", "--format", "{{.ID}}")
+
+
+def volumes(project: str) -> Command:
+    return docker("volume", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", "{{.Name}}")
+
+
+def inspect(kind: str, names: Sequence[str]) -> Command:
+    return docker(kind, "inspect", *names)
+
+
+def remove_volumes(names: Sequence[str]) -> Command:
+    return docker("volume", "rm", *names, timeout=120)
+
+
+def logs(container: str, *, follow: bool, tail: int) -> Command:
+    argv = ["logs", "--tail", str(tail)]
+    if follow:
+        argv.append("--follow")
+    return docker(*argv, container, timeout=0)
+
+
+@dataclass(frozen=True)
+class Compose:
+    """How Compose is called on this host: the plugin (v2) or the old program (v1)."""
+
+    program: tuple[str, ...]
+
+    def command(self, file: Path, project: str, *arguments: str, timeout: float = 300) -> Command:
+        return Command((*self.program, "--project-name", project, "--file", str(file), *arguments), timeout=timeout)
+
+
+PLUGIN = Compose(("docker", "compose"))
+PROGRAM = Compose(("docker-compose",))
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a project."""
+
+    service: str
+    name: str
+    image: str
+    state: str
+    """`running`, `exited`, `paused`, `created`, ..."""
+    health: str
+    """`healthy`, `unhealthy`, `starting` or nothing."""
+    config: str
+    """The digest of the settings it was made with."""
+    published: tuple[int, ...]
+
+
+def parse_inspect(text: str) -> list[dict[str, Any]]:
+    """`docker ... inspect`: a list of objects."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ToolFailed("docker inspect did not print JSON", text) from error
+    if not isinstance(document, list):
+        raise ToolFailed("docker inspect did not print a list", text)
+    return document
+
+
+def parse_containers(text: str) -> tuple[Container, ...]:
+    """`docker container inspect` of a project's containers."""
+    try:
+        return tuple(sorted((_container(entry) for entry in parse_inspect(text)), key=lambda c: c.service))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ToolFailed(f"docker inspect lacks {error}", text[:2000]) from error
+
+
+def _container(entry: dict[str, Any]) -> Container:
+    labels = entry["Config"]["Labels"]
+    bindings = entry["HostConfig"].get("PortBindings") or {}
+    return Container(
+        service=labels[SERVICE_LABEL],
+        name=entry["Name"].lstrip("/"),
+        image=entry["Config"]["Image"],
+        state=entry["State"]["Status"],
+        health=(entry["State"].get("Health") or {}).get("Status", ""),
+        config=labels.get("pgha.config", ""),
+        published=tuple(int(b["HostPort"]) for entries in bindings.values() for b in entries if b["HostPort"]),
+    )

@@ -1,0 +1,61 @@
+"""etcd: etcdctl, as it is at hand in every Postgres node."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pgha.errors import ToolFailed
+from pgha.tools.command import Command
+from pgha.topology import Topology
+
+
+@dataclass(frozen=True)
+class EtcdView:
+    """Which members answer, and what the cluster can still lose."""
+
+    healthy: tuple[str, ...]
+    unhealthy: tuple[str, ...]
+
+    @property
+    def members(self) -> int:
+        return len(self.healthy) + len(self.unhealthy)
+
+    @property
+    def quorum(self) -> int:
+        return self.members // 2 + 1
+
+    @property
+    def may_fail(self) -> int:
+        """How many more members may fail before the quorum is lost."""
+        return max(0, len(self.healthy) - self.quorum)
+
+    @property
+    def has_quorum(self) -> bool:
+        return len(self.healthy) >= self.quorum
+
+
+def endpoint(member: str) -> str:
+    return f"http://{member}:2379"
+
+
+def health(topology: Topology, timeout: float = 2) -> Command:
+    """Ask every member at once whether it can commit; exits 1 when one cannot, and still prints all."""
+    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
+    return Command(
+        ("etcdctl", f"--endpoints={endpoints}", f"--command-timeout={timeout:g}s", "--dial-timeout=1s",
+         "--write-out=json", "endpoint", "health"),
+        timeout=timeout + 5,
+    )  # fmt: skip
+
+
+def parse_health(text: str, topology: Topology) -> EtcdView:
+    """The JSON line of `etcdctl endpoint health`; a member it does not name is unhealthy."""
+    line = next((line for line in text.splitlines() if line.startswith("[")), "")
+    try:
+        entries = {entry["endpoint"]: bool(entry["health"]) for entry in json.loads(line)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ToolFailed("etcdctl endpoint health did not print its JSON", text) from error
+    names = [member.name for member in topology.etcd]
+    healthy = tuple(name for name in names if entries.get(endpoint(name)))
+    return EtcdView(healthy, tuple(name for name in names if name not in healthy))

@@ -1,0 +1,56 @@
+"""Waiting is one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from pgha.errors import TimedOut, ToolFailed, Unreachable
+
+T = TypeVar("T")
+
+
+def wait_until(
+    look: Callable[[], T],
+    holds: Callable[[T], bool],
+    what: str,
+    *,
+    timeout: float,
+    interval: float = 0.5,
+    explain: Callable[[T], str] | None = None,
+    hint: str = "",
+) -> T:
+    """Look every `interval` seconds until it holds, for at most `timeout` seconds; returns the last look.
+
+    A look that finds a host away or a tool without an answer counts as 'not yet'. Raises TimedOut with what
+    was waited for and, from `explain`, what was seen instead.
+    """
+
+    def once() -> T:
+        try:
+            return look()
+        except (Unreachable, ToolFailed) as error:
+            seen.clear()
+            seen.append(error.message)
+            raise tenacity.TryAgain from None
+
+    def judge(result: T) -> bool:
+        seen.clear()
+        if holds(result):
+            return False
+        seen.append(explain(result) if explain else "")
+        return True
+
+    seen: list[str] = []
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_result(judge) | tenacity.retry_if_exception_type(tenacity.TryAgain),
+        stop=tenacity.stop_after_delay(timeout),
+        wait=tenacity.wait_fixed(interval),
+    )
+    try:
+        return retrying(once)
+    except tenacity.RetryError:
+        last = seen[0] if seen and seen[0] else "no answer"
+        raise TimedOut(f"{what}: not within {timeout:g} s ({last})", hint) from None

@@ -1,0 +1,323 @@
+"""The verbs of the workbench. Each reads the settings, calls one use-case, and prints; `inv --list` shows all."""
+
+import os
+import sys
+
+from invoke import task
+
+from pgha import ROOT, backups, cli, clients, cluster, console, host, images, keys, shell, stack, survey
+from pgha.connections import connect
+from pgha.console import Progress
+from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.tools.command import Command
+
+# The host and the images ------------------------------------------------------------------------------------
+
+
+@task(help={"check": "only report what lacks"})
+def setup(c, check=False):
+    """Make this host ready: engine, Compose, a way to get the base image.
+
+    Example: inv setup
+    """
+    project = cli.project_of(c)
+    if check:
+        parts = host.check_host(project)
+        cli.show_parts(parts)
+        if any(part.problem for part in parts):
+            raise Missing("This host is not ready", "inv setup")
+        return
+    parts, done = host.set_up(project, Progress())
+    cli.show_parts(parts)
+    console.show(*(done or ["nothing to do"]))
+
+
+@task(name="keys", help={"rotate": "make every key anew", "yes": "do not ask"})
+def keys_(c, rotate=False, yes=False):
+    """Create the SSH user key, the host keys and known_hosts under ssh/.
+
+    Example: inv keys
+    """
+    project = cli.project_of(c)
+    if rotate:
+        console.confirm(f"Replace every SSH key of project {project.name}?", yes)
+    with project.lock("keys"):
+        report = keys.ensure_keys(project, rotate)
+    console.show(f"{len(report.made)} keys made, {len(report.kept)} kept in ssh/{project.name}/")
+    if rotate and project.rendered:
+        Progress().note("containers keep their old keys until the next: inv up")
+
+
+@task(help={"no_cache": "build every layer anew"})
+def build(c, no_cache=False):
+    """Build the images for etcd, Postgres with Patroni, and pgBackRest.
+
+    Example: inv build
+    """
+    project = cli.project_of(c)
+    with project.lock("build"):
+        built = images.build_images(project, Progress(), no_cache)
+    cli.show_images(built)
+
+
+# The stack --------------------------------------------------------------------------------------------------
+
+
+@task(
+    help={
+        "data_centers": "data centers to simulate",
+        "per_data_center": "Postgres nodes per data center",
+        "name": "prefix of the node names",
+        "version": "PostgreSQL major version",
+    }
+)
+def render(c, data_centers="", per_data_center="", name="", version=""):
+    """Write the compose file and every configuration to build/<project>/.
+
+    The flags hold until the next render; what has no flag comes from the settings.
+
+    Example: inv render -d 3 -p 2 -n pg -v 17
+    """
+    flags = {"data_centers": data_centers, "nodes": per_data_center, "prefix": name, "postgres": version}
+    project = cli.project_of(c, {key: value for key, value in flags.items() if value})
+    with project.lock("render"):
+        report = stack.render_project(project)
+    cli.show_topology(project, report)
+
+
+@task
+def up(c):
+    """Create and start the stack; returns when every member streams.
+
+    Example: inv up
+    """
+    project = cli.project_of(c)
+    progress = Progress()
+    with project.lock("up"):
+        report = stack.up(project, progress)
+    cli.show_view("", project, report.view)
+    for note in report.notes:
+        progress.note(note)
+    console.show(f"{project.name} is up: every member streams after {report.seconds:.1f} s")
+
+
+@task
+def stop(c):
+    """Stop the containers and keep them; Patroni's leader hands over or shuts down cleanly.
+
+    Example: inv stop
+    """
+    project = cli.project_of(c)
+    with project.lock("stop"):
+        stack.stop(project, Progress())
+    console.show(f"{project.name} is stopped; inv start continues")
+
+
+@task
+def start(c):
+    """Start stopped containers; returns when every member streams.
+
+    Example: inv start
+    """
+    project = cli.project_of(c)
+    with project.lock("start"):
+        view = stack.start(project, Progress())
+    cli.show_view("", project, view)
+
+
+@task
+def down(c):
+    """Remove containers and networks; every volume stays, and the next up has all data.
+
+    Example: inv down
+    """
+    project = cli.project_of(c)
+    with project.lock("down"):
+        stack.down(project, Progress())
+    console.show(f"{project.name} is down; its volumes are kept")
+
+
+@task(help={"yes": "do not ask"})
+def destroy(c, yes=False):
+    """Remove containers, networks, volumes with all data and backups, and the rendered files.
+
+    Example: inv destroy --yes
+    """
+    project = cli.project_of(c)
+    console.confirm(f"Destroy project {project.name} with all its data and backups?", yes)
+    with project.lock("destroy"):
+        removed = stack.destroy(project, Progress())
+    console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")
+
+
+# The cluster ------------------------------------------------------------------------------------------------
+
+
+@task(help={"json": "one JSON document"})
+def status(c, json=False):
+    """Show members, etcd, backups and ports on one screen.
+
+    Example: inv status
+    """
+    project = cli.project_of(c)
+    seen = survey.take(project)
+    if json:
+        console.print_json(survey.as_document(project, seen))
+    else:
+        cli.show_survey(project, seen)
+
+
+@task(help={"candidate": "the member to put in charge"})
+def failover(c, candidate=""):
+    """Put a member in charge: a switchover while the leader is healthy, else a failover.
+
+    Example: inv failover --candidate pg1-node1
+    """
+    project = cli.project_of(c)
+    if not candidate:
+        raise BadValue("failover needs a candidate", "inv failover --candidate <name>, or inv switchover")
+    with project.lock("failover"):
+        handover = cluster.hand_over(project, candidate, Progress())
+    cli.show_handover(project, handover)
+
+
+@task(help={"candidate": "the member to put in charge; Patroni chooses when left out"})
+def switchover(c, candidate=""):
+    """Let a healthy leader hand over.
+
+    Example: inv switchover
+    """
+    project = cli.project_of(c)
+    with project.lock("switchover"):
+        handover = cluster.hand_over(project, candidate, Progress(), only_switchover=True)
+    cli.show_handover(project, handover)
+
+
+@task(help={"json": "one JSON document"})
+def config(c, json=False):
+    """Show the dynamic configuration (patronictl show-config).
+
+    Example: inv config
+    """
+    document = cluster.read_config(cli.project_of(c))
+    console.print_json(document) if json else console.print_yaml(document)
+
+
+# Backups ----------------------------------------------------------------------------------------------------
+
+
+@task
+def stanza(c):
+    """Create the stanza, switch archiving on, and check that WAL arrives in the repository.
+
+    Example: inv stanza
+    """
+    project = cli.project_of(c)
+    with project.lock("stanza"):
+        report = backups.create_stanza(project, Progress())
+    for change in report.changes:
+        console.show(change)
+    made = "created" if report.created else "was there"
+    console.show(f"stanza {made}, {report.leader} archives, pgbackrest check passed")
+
+
+@task(help={"type": "full, diff or incr"})
+def backup(c, type="full"):
+    """Take a backup.
+
+    Example: inv backup --type diff
+    """
+    project = cli.project_of(c)
+    with project.lock("backup"):
+        made = backups.run_backup(project, type, Progress())
+    cli.show_backup(made)
+
+
+@task(help={"json": "pgBackRest's own JSON"})
+def info(c, json=False):
+    """Show the backups (pgbackrest info).
+
+    Example: inv info
+    """
+    project = cli.project_of(c)
+    if json:
+        console.print_json(cli.parsed_json(backups.read_info_json(project), "pgbackrest info"))
+    else:
+        console.print_text(backups.read_info_text(project))
+
+
+# Clients and hosts ------------------------------------------------------------------------------------------
+
+
+@task(help={"standby": "a random standby instead of the leader", "inside": "for use inside the network"})
+def dsn(c, standby=False, inside=False):
+    """Print the libpq connection string of the whole cluster.
+
+    Example: psql "$(inv dsn)"
+    """
+    console.print_text(clients.connection_string(cli.project_of(c), standby=standby, inside=inside))
+
+
+@task(help={"standby": "a random standby instead of the leader", "command": "SQL to run instead of a session"})
+def psql(c, standby=False, command=""):
+    """Open psql on the leader, wherever it is.
+
+    Example: inv psql --command "select inet_server_addr()"
+    """
+    project = cli.project_of(c)
+    if not command:
+        cli.exit_with(clients.psql_session(project, standby=standby))
+        return
+    answer = clients.psql_command(project, standby=standby, sql=command)
+    sys.stdout.write(answer.stdout)
+    sys.stderr.write(answer.stderr)
+    if not answer.ok:
+        raise ToolFailed(f"psql ended with exit code {answer.exit_code}")
+
+
+@task(help={"node": "a host, such as pg1-node1 or pgbackrest", "command": "a command instead of a shell"})
+def ssh(c, node="", command=""):
+    """Open a shell on a host, or run a command there, as postgres.
+
+    Example: inv ssh --node pg1-node1 --command "patronictl list"
+    """
+    project = cli.project_of(c)
+    cli.require_host(project, node, project.topology.ssh_hosts, "inv ssh --node <name>")
+    if not command:
+        cli.exit_with(connect(project).interactive(node, None))
+        return
+    answer = connect(project).run(node, Command(("sh", "-c", command), timeout=0))
+    sys.stdout.write(answer.stdout)
+    sys.stderr.write(answer.stderr)
+    if not answer.ok:
+        raise ToolFailed(f"The command ended with exit code {answer.exit_code} on {node}")
+
+
+@task(help={"node": "a host; all when left out", "follow": "until Ctrl-C", "tail": "lines to begin with"})
+def logs(c, node="", follow=False, tail=100):
+    """Show the log of a container.
+
+    Example: inv logs --node pg1-node1 --follow
+    """
+    project = cli.project_of(c)
+    if node:
+        cli.require_host(project, node, project.topology.hosts, "inv logs --node <name>")
+    code = stack.show_logs(project, node, follow=follow, tail=tail)
+    if code:
+        raise ToolFailed(f"docker logs ended with exit code {code}", hint="inv status")
+
+
+# The project itself -----------------------------------------------------------------------------------------
+
+
+@task(help={"unit": "only the fast tests, which need no engine", "k": "only tests whose name matches"})
+def test(c, unit=False, k=""):
+    """Run the test suite; without --unit on real containers.
+
+    Example: inv test --unit
+    """
+    arguments = [sys.executable, "-m", "pytest", str(ROOT / "tests")]
+    arguments += ["-m", "not integration"] if unit else []
+    arguments += ["-k", k] if k else []
+    os.chdir(ROOT)
+    cli.exit_with(shell.attach(Command(tuple(arguments))))
