@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,9 @@ TIMEOUT_EXIT = 124
 """timeout(1)'s exit code when it ended the command."""
 
 _open: dict[str, Connections] = {}
+
+# What paramiko's threads say of a failed connection reaches the operator as one of our errors.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 
 def connect(project: Project) -> Connections:

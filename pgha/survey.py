@@ -70,7 +70,7 @@ def take(project: Project) -> Survey:
         archiver = _or_error(lambda: backups.read_archiver(project, leader)) if leader and stanza_ else None
         etcd_view, stanza = etcd_.result(), stanza_.result() if stanza_ else None
     states = {name: container.state for name, container in containers.items()}
-    members = _members(project, view, nodes, states)
+    members = _members(project, view, nodes, states, leader)
     return Survey(
         members=members,
         leader=leader,
@@ -121,6 +121,7 @@ def _members(
     view: patroni.ClusterView | PghaError,
     nodes: dict[str, patroni.NodeState | PghaError],
     containers: dict[str, str],
+    leader: str | None,
 ) -> tuple[MemberState, ...]:
     ports = project.record().ports
     members = []
@@ -129,13 +130,14 @@ def _members(
         own = nodes[host.name]
         role, state, timeline, lag = "", "", None, None
         if seen:
-            role, state, timeline, lag = seen.role, seen.state, seen.timeline, seen.lag
+            role, state, timeline = seen.role, seen.state, seen.timeline
         elif isinstance(own, patroni.NodeState):
             role, state, timeline = own.role, own.state, own.timeline
+        if isinstance(own, patroni.NodeState) and host.name != leader:
+            lag = _lag(own, nodes.get(leader or ""))
         if isinstance(own, PghaError):
             container = containers.get(host.name, "missing")
             state = "unreachable" if container == "running" else f"container {container}"
-            lag = None
         members.append(
             MemberState(
                 host.name, host.site.name, role, state, timeline, lag,
@@ -143,6 +145,13 @@ def _members(
             )
         )  # fmt: skip
     return tuple(members)
+
+
+def _lag(replica: patroni.NodeState, leader: patroni.NodeState | PghaError | None) -> int | None:
+    """Bytes of WAL the replica has not received; what the DCS says of it may be a loop_wait old."""
+    if not isinstance(leader, patroni.NodeState) or leader.location is None or replica.location is None:
+        return None
+    return max(0, leader.location - replica.location)
 
 
 def _problems(

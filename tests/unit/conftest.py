@@ -1,0 +1,60 @@
+"""Fixtures of the fast tests: projects in a temporary folder, on a host without a container engine."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pgha import keys, passwords, project
+from pgha.ports import choose_ports
+from pgha.rendering import render
+from pgha.settings import read_settings
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    for name in [name for name in os.environ if name.startswith("INVOKE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def captured():
+    """A tool's real output, as it was captured."""
+    return lambda name: (DATA / name).read_text()
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A checkout's root that is empty."""
+    for module in (project, keys, passwords):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(project, "SSH", tmp_path / "ssh")
+    return tmp_path
+
+
+@pytest.fixture
+def make_project(root):
+    return lambda **settings: project.Project(read_settings(settings), {})
+
+
+@pytest.fixture
+def a_project(make_project):
+    """Three data centers with two nodes each."""
+    return make_project()
+
+
+@pytest.fixture
+def rendering(make_project):
+    """A project's rendered files, as if every port were free."""
+
+    def rendering(**settings):
+        made = make_project(**settings)
+        keys.ensure_keys(made)
+        ports = choose_ports(made.settings, made.topology, {}, lambda port: True)
+        return render(made, passwords.ensure_passwords(made), ports)
+
+    return rendering

@@ -1,0 +1,89 @@
+from dataclasses import asdict, replace
+
+import pytest
+import yaml
+
+from pgha.errors import Missing
+from pgha.passwords import Passwords, ensure_passwords, path_of
+
+
+def test_passwords_are_generated_long_and_all_different(a_project):
+    values = list(asdict(ensure_passwords(a_project)).values())
+    assert len(set(values)) == 5
+    assert all(len(value) >= 24 for value in values)
+
+
+def test_passwords_are_kept(a_project):
+    assert ensure_passwords(a_project) == ensure_passwords(a_project)
+
+
+def test_two_projects_have_different_ones(make_project):
+    one, other = ensure_passwords(make_project(project="one")), ensure_passwords(make_project(project="other"))
+    assert not set(asdict(one).values()) & set(asdict(other).values())
+
+
+def test_the_file_is_for_the_owner_alone(a_project):
+    ensure_passwords(a_project)
+    path_of(a_project).chmod(0o644)
+    ensure_passwords(a_project)
+    assert path_of(a_project).stat().st_mode & 0o777 == 0o600
+
+
+def test_given_passwords_replace_generated_ones_and_stay(make_project):
+    generated = ensure_passwords(make_project())
+    given = ensure_passwords(make_project(superuser_password="given one", restapi_password="0123"))
+    assert given == replace(generated, superuser="given one", restapi="0123")
+    assert ensure_passwords(make_project()) == given
+
+
+@pytest.mark.parametrize("password", ["0123", "null", "yes", "- a: 'b'", '#"\\', " spaces ", "1e3"])
+def test_a_given_password_survives_the_file(make_project, password):
+    ensure_passwords(make_project(superuser_password=password))
+    assert ensure_passwords(make_project()).superuser == password
+
+
+WHOLE = dict.fromkeys(("superuser", "replication", "rewind", "restapi", "digest_key"), "x" * 24)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"just text",
+        b"a: [",
+        b"\xff\xfe\x00",
+        yaml.safe_dump({key: value for key, value in WHOLE.items() if key != "rewind"}).encode(),
+        yaml.safe_dump({**WHOLE, "superuser": None}).encode(),
+        yaml.safe_dump({**WHOLE, "superuser": ""}).encode(),
+        yaml.safe_dump({**WHOLE, "superuser": ["a"]}).encode(),
+    ],
+    ids=["empty", "list", "text", "not-yaml", "binary", "one-lacks", "null", "empty-value", "list-value"],
+)
+def test_a_damaged_file_is_named_and_left_as_it_is(a_project, content):
+    path = path_of(a_project)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(Missing, match=r"build/pgha/passwords.yaml is damaged"):
+        ensure_passwords(a_project)
+    assert path.read_bytes() == content
+
+
+def test_a_password_is_in_no_repr(a_project):
+    passwords = ensure_passwords(a_project)
+    assert not any(value in repr(passwords) for value in asdict(passwords).values())
+
+
+def test_a_digest_is_keyed_and_tells_texts_apart():
+    passwords = Passwords("a", "b", "c", "d", digest_key="key")
+    other = replace(passwords, digest_key="other")
+    assert passwords.digest("text") != other.digest("text")
+    assert passwords.digest("ab", "c") != passwords.digest("a", "bc")
+    assert passwords.digest("text") == passwords.digest("text")
+    assert passwords.id != other.id
+
+
+@pytest.mark.parametrize("name", ["superuser", "replication", "rewind", "restapi"])
+def test_the_id_changes_with_each_password(name):
+    passwords = Passwords("a", "b", "c", "d", digest_key="key")
+    assert replace(passwords, **{name: "new"}).id != passwords.id

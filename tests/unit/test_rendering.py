@@ -1,0 +1,335 @@
+import configparser
+import re
+from dataclasses import asdict, replace
+
+import paramiko
+import pytest
+import yaml
+
+from pgha.keys import ensure_keys
+from pgha.passwords import ensure_passwords
+
+ODD_PASSWORDS = [
+    "a'b",
+    'a"b',
+    "a:b",
+    "#a b",
+    "back\\slash\\",
+    "100%s",
+    " around ",
+    "{{ x }}{% y %}",
+    "null",
+    "0123",
+    "- x",
+    "*&!|>@`",
+    "$HOME ${X}",
+]
+SHAPES = [(1, 1), (2, 1), (2, 2), (3, 2), (9, 1)]
+
+
+def compose_of(rendered):
+    return yaml.safe_load(rendered.files["compose.yaml"])
+
+
+def configs(rendered):
+    """The digest of each container's files, which decides whether `up` makes it anew."""
+    return {name: service["labels"]["pgha.config"] for name, service in compose_of(rendered)["services"].items()}
+
+
+def patroni_conf(rendered, node="pg1-node1"):
+    return yaml.safe_load(rendered.files[f"{node}/patroni.conf"])
+
+
+def ini(text):
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parser.read_string(text)
+    return parser
+
+
+@pytest.mark.parametrize("settings", [{}, {"postgres": 15, "data_centers": 2}, {"pgbackrest": False, "nodes": 1}])
+def test_the_same_settings_give_the_same_bytes(rendering, settings):
+    assert rendering(**settings) == rendering(**settings)
+
+
+# The compose file -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repository", [True, False])
+@pytest.mark.parametrize(("data_centers", "nodes"), SHAPES)
+def test_each_service_is_in_its_site_and_the_wan(make_project, rendering, data_centers, nodes, repository):
+    settings = {"data_centers": data_centers, "nodes": nodes, "pgbackrest": repository}
+    topology = make_project(**settings).topology
+    compose = compose_of(rendering(**settings))
+    assert list(compose["services"]) == [host.name for host in topology.hosts]
+    for host in topology.hosts:
+        service = compose["services"][host.name]
+        assert set(service["networks"]) == {host.site.name, "wan"}
+        assert service["container_name"] == f"pgha-{host.name}"
+        assert service["hostname"] == host.name
+        assert service["labels"]["pgha.site"] == host.site.name
+    assert set(compose["networks"]) == {site.name for site in topology.sites} | {"wan"}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7", "0.0.0.0"])
+def test_ports_are_bound_to_the_published_address_only(rendering, address):
+    services = compose_of(rendering(publish_address=address, nodes=1))["services"]
+    assert {name: service["ports"] for name, service in services.items() if "ports" in service} == {
+        "pg1-node1": [f"{address}:50551:5432", f"{address}:50651:22"],
+        "pg2-node1": [f"{address}:50552:5432", f"{address}:50652:22"],
+        "pg3-node1": [f"{address}:50553:5432", f"{address}:50653:22"],
+        "pgbackrest": [f"{address}:50654:22"],
+    }
+
+
+def test_every_container_has_its_own_labelled_volume(rendering):
+    compose = compose_of(rendering())
+    for name, service in compose["services"].items():
+        assert [volume.split(":")[0] for volume in service["volumes"]] == [name]
+    assert set(compose["volumes"]) == set(compose["services"])
+    labels = [volume["labels"] for volume in compose["volumes"].values()]
+    assert all(label == labels[0] for label in labels)
+    assert labels[0]["pgha.shape"] == "-d 3 -p 2 -n pg -v 17 etcd=5"
+
+
+@pytest.mark.parametrize("change", [{"data_centers": 2}, {"nodes": 1}, {"prefix": "db"}, {"postgres": 16}])
+def test_another_shape_is_another_label(rendering, change):
+    def shape(**settings):
+        return compose_of(rendering(**settings))["volumes"]["etcd1"]["labels"]["pgha.shape"]
+
+    assert shape(**change) != shape()
+
+
+def test_the_password_label_changes_with_a_password(rendering):
+    def label(**settings):
+        return compose_of(rendering(**settings))["volumes"]["etcd1"]["labels"]["pgha.passwords"]
+
+    assert label() == label()
+    assert label() != label(rewind_password="new")
+
+
+@pytest.mark.parametrize("repository", [True, False])
+def test_every_secret_is_declared_once_and_its_file_is_there(make_project, rendering, repository):
+    project, rendered = make_project(pgbackrest=repository), rendering(pgbackrest=repository)
+    compose = compose_of(rendered)
+    used = [secret["source"] for service in compose["services"].values() for secret in service["secrets"]]
+    assert sorted(used) == sorted(compose["secrets"])
+    for secret in compose["secrets"].values():
+        path = secret["file"]
+        if path.startswith("./"):
+            assert path[2:] in rendered.files
+        else:
+            assert (project.folder / path).resolve().is_file()
+            assert (project.folder / path).resolve().is_relative_to(project.keys_folder)
+
+
+def test_a_container_gets_no_other_s_host_key(rendering):
+    for name, service in compose_of(rendering())["services"].items():
+        for secret in service["secrets"]:
+            assert secret["source"] == f"{name}.{secret['target']}"
+    for source, secret in compose_of(rendering())["secrets"].items():
+        if "host_keys" in secret["file"]:
+            assert source == secret["file"].rsplit("/", 1)[-1] + ".host_key"
+
+
+def test_images_are_the_release_s(rendering):
+    images = {name: service["image"] for name, service in compose_of(rendering(postgres=16))["services"].items()}
+    assert images["etcd1"] == "pgha-etcd-3.5:trixie-pgdg"
+    assert images["pg1-node1"] == "pgha-pg16-patroni:trixie-pgdg"
+    assert images["pgbackrest"] == "pgha-pgbackrest:trixie-pgdg"
+
+
+def test_a_change_concerns_only_the_containers_it_reaches(rendering):
+    before = configs(rendering())
+    after = configs(rendering(process_max=7))
+    assert {name for name in before if before[name] != after[name]} == {
+        name for name in before if not name.startswith("etcd")
+    }
+    after = configs(rendering(restapi_password="new"))
+    assert {name for name in before if before[name] != after[name]} == {
+        name for name in before if name.startswith("pg") and name != "pgbackrest"
+    }
+
+
+def test_new_keys_concern_every_container_with_ssh(make_project, rendering):
+    before = configs(rendering())
+    ensure_keys(make_project(), rotate=True)
+    after = configs(rendering())
+    assert {name for name in before if before[name] == after[name]} == {f"etcd{n}" for n in range(1, 6)}
+
+
+# Secrets ----------------------------------------------------------------------------------------------------
+
+
+def test_passwords_stand_in_secret_files_only(make_project, rendering):
+    rendered = rendering()
+    values = list(asdict(ensure_passwords(make_project())).values())
+    secret = {path for path, text in rendered.files.items() if any(value in text for value in values)}
+    nodes = [node.name for node in make_project().topology.nodes]
+    assert secret == {"pgpass", *(f"{node}/patroni.conf" for node in nodes)}
+    for path in rendered.files:
+        assert rendered.mode(path) == (0o600 if path in secret else 0o644), path
+
+
+@pytest.mark.parametrize("password", ODD_PASSWORDS)
+def test_patroni_reads_any_password_as_it_is(rendering, password):
+    given = dict.fromkeys(["superuser_password", "replication_password", "rewind_password", "restapi_password"])
+    conf = patroni_conf(rendering(**{key: f"{password}{n}" for n, key in enumerate(given)}))
+    accounts = conf["postgresql"]["authentication"]
+    assert accounts["superuser"] == {"username": "postgres", "password": f"{password}0"}
+    assert accounts["replication"] == {"username": "replicator", "password": f"{password}1"}
+    assert accounts["rewind"] == {"username": "rewind_user", "password": f"{password}2"}
+    assert conf["restapi"]["authentication"] == {"username": "patroni", "password": f"{password}3"}
+
+
+@pytest.mark.parametrize("password", ODD_PASSWORDS)
+def test_pgpass_escapes_what_libpq_unescapes(rendering, password):
+    (line,) = [line for line in rendering(superuser_password=password).files["pgpass"].splitlines() if line[0] != "#"]
+    *fields, value = re.fullmatch(r"(.*?):(.*?):(.*?):(.*?):((?:[^:\\]|\\[:\\])*)", line).groups()
+    assert fields == ["*", "*", "*", "postgres"]
+    assert re.sub(r"\\(.)", r"\1", value) == password
+
+
+# etcd -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("data_centers", "nodes"), SHAPES)
+def test_every_etcd_member_knows_all_members(make_project, rendering, data_centers, nodes):
+    names = [host.name for host in make_project(data_centers=data_centers, nodes=nodes).topology.etcd]
+    files = rendering(data_centers=data_centers, nodes=nodes).files
+    for name in names:
+        conf = yaml.safe_load(files[f"{name}/etcd.yml"])
+        assert conf["name"] == name
+        assert conf["initial-cluster"].split(",") == [f"{other}=http://{other}:2380" for other in names]
+        assert conf["initial-advertise-peer-urls"] == f"http://{name}:2380"
+        assert conf["advertise-client-urls"] == f"http://{name}:2379"
+
+
+# Patroni ----------------------------------------------------------------------------------------------------
+
+
+def test_patroni_is_named_and_reached_by_its_host_name(rendering):
+    rendered = rendering(prefix="db")
+    conf = patroni_conf(rendered, "db2-node1")
+    assert conf["name"] == "db2-node1"
+    assert conf["restapi"]["connect_address"] == "db2-node1:8008"
+    assert conf["postgresql"]["connect_address"] == "db2-node1:5432"
+    assert conf["etcd3"]["hosts"] == [f"etcd{n}:2379" for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("postgres", [14, 15, 16, 17, 18])
+def test_data_and_programs_are_those_of_the_major(rendering, postgres):
+    conf = patroni_conf(rendering(postgres=postgres))["postgresql"]
+    assert conf["data_dir"] == f"/pgdata/{postgres}"
+    assert conf["bin_dir"] == f"/usr/lib/postgresql/{postgres}/bin"
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode", "count"),
+    [
+        ({}, "quorum", 2),
+        ({"postgres": 14}, "quorum", 2),
+        ({"postgres": 15}, True, 2),
+        ({"data_centers": 2, "nodes": 4}, "quorum", 4),
+        ({"data_centers": 1, "nodes": 2}, "quorum", 1),
+        ({"data_centers": 1, "nodes": 1}, False, 1),
+        ({"durability": "async"}, False, 1),
+        ({"durability": "async", "postgres": 15}, False, 1),
+    ],
+)
+def test_how_a_commit_is_made_durable(rendering, settings, mode, count):
+    dcs = patroni_conf(rendering(**settings))["bootstrap"]["dcs"]
+    assert dcs["synchronous_mode"] is mode or dcs["synchronous_mode"] == mode != True  # noqa: E712
+    assert dcs["synchronous_node_count"] == count
+
+
+def test_timing_comes_from_the_settings_and_a_new_cluster_archives_nothing(rendering):
+    dcs = patroni_conf(rendering(ttl=40, loop_wait=10, retry_timeout=15))["bootstrap"]["dcs"]
+    assert (dcs["ttl"], dcs["loop_wait"], dcs["retry_timeout"]) == (40, 10, 15)
+    assert dcs["postgresql"]["parameters"]["archive_command"] == "/bin/true"
+
+
+# pgBackRest -------------------------------------------------------------------------------------------------
+
+
+def test_pgbackrest_is_the_same_on_every_node(rendering):
+    files = rendering(process_max=5).files
+    nodes = {text for path, text in files.items() if path.endswith("/pgbackrest.conf") and path.startswith("pg1-")}
+    others = {text for path, text in files.items() if path.endswith("node1/pgbackrest.conf")}
+    assert len(nodes | others) == 1
+    conf = ini(nodes.pop())
+    assert conf["global"]["repo1-host"] == "pgbackrest"
+    assert conf["global"]["process-max"] == "5"
+    assert conf["pg_ha_db"]["pg1-path"] == "/pgdata/17"
+    assert "repo1-path" not in conf["global"]
+
+
+def test_the_repository_knows_every_node(rendering):
+    conf = ini(rendering(retention_full=7).files["pgbackrest/pgbackrest.conf"])
+    hosts = [value for key, value in conf["pg_ha_db"].items() if key.endswith("-host")]
+    assert hosts == [f"pg{dc}-node{n}" for dc in (1, 2, 3) for n in (1, 2)]
+    assert [conf["pg_ha_db"][f"pg{n}-path"] for n in range(1, 7)] == ["/pgdata/17"] * 6
+    assert conf["global"]["repo1-retention-full"] == "7"
+    assert "repo1-host" not in conf["global"]
+
+
+@pytest.mark.parametrize(
+    ("postgres", "block", "standby"),
+    [(14, "y", "prefer"), (15, None, "n"), (16, "y", "prefer"), (17, "y", "prefer"), (18, "y", "prefer")],
+)
+def test_an_old_pgbackrest_gets_no_option_it_does_not_know(rendering, postgres, block, standby):
+    conf = ini(rendering(postgres=postgres).files["pgbackrest/pgbackrest.conf"])["global"]
+    assert conf.get("repo1-block") == block
+    assert conf.get("repo1-bundle") == block
+    assert conf["backup-standby"] == standby
+
+
+def test_without_pgbackrest_nothing_of_it_is_rendered(rendering):
+    rendered = rendering(pgbackrest=False)
+    assert not [path for path in rendered.files if "pgbackrest" in path]
+    assert "pgbackrest" not in compose_of(rendered)["services"]
+    assert "pgbackrest" not in rendered.files["ssh_config"]
+
+
+# SSH --------------------------------------------------------------------------------------------------------
+
+
+def test_ssh_config_leads_to_every_host(make_project, rendering):
+    project = make_project(publish_address="192.0.2.7")
+    config = paramiko.SSHConfig.from_text(rendering(publish_address="192.0.2.7").files["ssh_config"])
+    for n, host in enumerate(project.topology.ssh_hosts):
+        found = config.lookup(host.name)
+        assert (found["hostname"], found["port"]) == ("192.0.2.7", str(50651 + n))
+        assert found["hostkeyalias"] == host.name
+        assert found["user"] == "postgres"
+        assert found["stricthostkeychecking"] == "yes"
+        assert found["identityfile"][0].strip('"') == str(project.identity_file)
+        assert found["userknownhostsfile"].strip('"') == str(project.known_hosts)
+
+
+def test_containers_trust_only_known_hosts(rendering):
+    config = paramiko.SSHConfig.from_text(rendering().files["container_ssh_config"])
+    for name in ("pg1-node1", "pg3-node2", "pgbackrest"):
+        assert config.lookup(name)["stricthostkeychecking"] == "yes"
+        assert config.lookup(name)["user"] == "postgres"
+
+
+def test_sshd_lets_in_keys_only(rendering):
+    lines = dict(line.split(" ", 1) for line in rendering().files["sshd_config"].splitlines() if line[0] != "#")
+    assert lines["PasswordAuthentication"] == lines["KbdInteractiveAuthentication"] == lines["PermitRootLogin"] == "no"
+    assert lines["AuthenticationMethods"] == "publickey"
+    assert lines["AllowUsers"] == "postgres"
+    assert "/usr/lib/postgresql/17/bin:" in lines["SetEnv"]
+
+
+def test_a_rendered_file_cannot_lack_a_value(rendering, monkeypatch):
+    """A template that names something unknown fails instead of rendering nothing."""
+    environment = __import__("pgha.rendering", fromlist=["_environment"])._environment()
+    with pytest.raises(Exception, match="undefined"):
+        environment.from_string("{{ nothing.such }}").render()
+
+
+def test_digests_do_not_help_to_guess_a_password(make_project, rendering):
+    rendered = rendering(superuser_password="guessable")
+    passwords = ensure_passwords(make_project(superuser_password="guessable"))
+    assert passwords.id in rendered.files["compose.yaml"]
+    assert replace(passwords, digest_key="").id not in rendered.files["compose.yaml"]

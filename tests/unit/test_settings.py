@@ -1,0 +1,153 @@
+import pytest
+
+from pgha.errors import BadSettings
+from pgha.settings import environment_layer, read_settings
+
+
+def problems_of(*layers):
+    with pytest.raises(BadSettings) as caught:
+        read_settings(*layers)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("project", "Upper", "Compose project name"),
+        ("project", "", "Compose project name"),
+        ("project", "a/b", "Compose project name"),
+        ("project", "..", "Compose project name"),
+        ("project", "a" * 32, "Compose project name"),
+        ("prefix", "PG", "host name"),
+        ("prefix", "my_pg", "host name"),
+        ("prefix", "1pg", "host name"),
+        ("prefix", "-pg", "host name"),
+        ("prefix", "", "host name"),
+        ("prefix", "p" * 32, "host name"),
+        ("prefix", "pg\n", "host name"),
+        ("data_centers", 0, "not 1 or more"),
+        ("data_centers", -1, "not 1 or more"),
+        ("nodes", 0, "not 1 or more"),
+        ("nodes", "abc", "not a whole number"),
+        ("nodes", "", "not a whole number"),
+        ("nodes", "1.5", "not a whole number"),
+        ("nodes", None, "not a whole number"),
+        ("nodes", True, "not a whole number"),
+        ("nodes", [2], "not a whole number"),
+        ("postgres", 13, "not a supported major"),
+        ("postgres", 19, "not a supported major"),
+        ("pgbackrest", "maybe", "neither on nor off"),
+        ("pgbackrest", "", "neither on nor off"),
+        ("base_image", "alpine:3", "not a base"),
+        ("base_image", "debian:buster", "not a base"),
+        ("base_image", "ubuntu:trixie", "not a base"),
+        ("durability", "sync", "neither quorum nor async"),
+        ("durability", {"a": 1}, "not a text"),
+        ("prefix", False, "not a text"),
+        ("ttl", 19, "minimum of 20"),
+        ("loop_wait", 0, "minimum of 1"),
+        ("retry_timeout", 2, "minimum of 3"),
+        ("publish_address", "localhost", "not an IP address"),
+        ("publish_address", "", "not an IP address"),
+        ("publish_address", "127.0.0.256", "not an IP address"),
+        ("postgres_port", 80, "not a port"),
+        ("ssh_port", 65530, "not a port"),
+        ("retention_full", 0, "not 1 or more"),
+        ("process_max", 0, "not between"),
+        ("process_max", 1000, "not between"),
+        ("up_timeout", 1, "less than 10"),
+        ("superuser_password", "schlüssel", "printable ASCII"),
+        ("replication_password", "two\nlines", "printable ASCII"),
+        ("rewind_password", "tab\t", "printable ASCII"),
+        ("restapi_password", "nul\0", "printable ASCII"),
+        ("nosuch", "1", "no such setting"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(key, value, words):
+    problems = problems_of({key: value})
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{key}: ")
+    assert words in problems[0]
+
+
+def test_no_password_is_repeated_in_its_error():
+    assert "gehörig-geheim" not in problems_of({"superuser_password": "gehörig-geheim"})[0]
+
+
+@pytest.mark.parametrize(("data_centers", "nodes"), [(5, 2), (2, 5), (10, 1), (1, 10), (100, 100)])
+def test_more_than_nine_nodes_are_refused(data_centers, nodes):
+    (problem,) = problems_of({"data_centers": data_centers, "nodes": nodes})
+    assert f"{data_centers * nodes} Postgres nodes; 9 is the most" in problem
+
+
+def test_a_wrong_data_center_count_says_nothing_about_the_nodes():
+    (problem,) = problems_of({"data_centers": "abc", "nodes": 4})
+    assert problem.startswith("data_centers: ")
+
+
+@pytest.mark.parametrize(
+    ("ttl", "loop_wait", "retry_timeout", "fits"),
+    [(20, 2, 5, True), (20, 10, 5, True), (20, 11, 5, False), (30, 10, 10, True), (29, 10, 10, False)],
+)
+def test_ttl_leaves_time_for_a_loop_and_two_retries(ttl, loop_wait, retry_timeout, fits):
+    layer = {"ttl": ttl, "loop_wait": loop_wait, "retry_timeout": retry_timeout}
+    if fits:
+        assert read_settings(layer).ttl == ttl
+    else:
+        (problem,) = problems_of(layer)
+        assert problem.startswith("ttl: ")
+        assert str(loop_wait + 2 * retry_timeout) in problem
+
+
+def test_all_problems_are_told_at_once():
+    wrong = {"nodes": "x", "prefix": "Bad_Name", "postgres": 9, "durability": "never", "tll": 30, "pgbackrest": "?"}
+    problems = problems_of(wrong)
+    assert sorted(problem.split(":")[0] for problem in problems) == sorted(wrong)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_error_counts_and_hints(count):
+    with pytest.raises(BadSettings) as caught:
+        read_settings({f"key{n}": 1 for n in range(count)})
+    assert caught.value.message.startswith("1 setting is wrong" if count == 1 else "3 settings are wrong")
+    assert "invoke.yaml" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[(text, False) for text in ("false", "False", "no", "off", "0", False)],
+        *[(text, True) for text in ("true", "YES", "on", "1", True)],
+    ],
+)
+def test_a_switch_understands_the_usual_words(text, value):
+    assert read_settings({"pgbackrest": text}).pgbackrest is value
+
+
+def test_numbers_may_be_text():
+    settings = read_settings({"data_centers": "2", "nodes": " 4 "})
+    assert settings.node_count == 8
+
+
+def test_later_layers_win():
+    assert read_settings({"nodes": 1, "prefix": "a"}, {"nodes": "3"}).nodes == 3
+
+
+def test_the_environment_layer_is_text_of_our_variables_only():
+    environment = {"INVOKE_PGHA_PGBACKREST": "false", "INVOKE_PGHA_DATA_CENTERS": "2", "INVOKE_DEBUG": "1", "HOME": "/"}
+    layer = environment_layer(environment)
+    assert layer == {"pgbackrest": "false", "data_centers": "2"}
+    settings = read_settings(layer)
+    assert settings.pgbackrest is False
+    assert settings.data_centers == 2
+
+
+def test_the_longest_names_are_accepted():
+    settings = read_settings({"prefix": "p" * 31, "project": "0" * 31})
+    assert len(settings.prefix) == len(settings.project) == 31
+
+
+@pytest.mark.parametrize("password", ["plain", "with space", "a'b\"c:d#e\\f%g", "{{ x }}", ""])
+def test_any_printable_password_is_accepted(password):
+    assert read_settings({"superuser_password": password}).superuser_password == password
