@@ -10,7 +10,7 @@ from typing import Any
 import invoke
 from invoke.exceptions import Exit
 
-from pgha import console
+from pgha import connections, console
 from pgha.cluster import Handover
 from pgha.errors import BadSettings, BadValue, PghaError, ToolFailed
 from pgha.host import Part
@@ -47,10 +47,12 @@ class Executor(invoke.Executor):  # type: ignore[misc]
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise Exit(code=1) from None
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            console.error(f"This host refused: {error.strerror or error}{where}", "df -h, ls -l")
+            raise Exit(code=ToolFailed.exit_code) from None
         finally:
-            from pgha.connections import close_all
-
-            close_all()
+            connections.close_all()
 
 
 def project_of(context: invoke.Context, flags: dict[str, str] | None = None) -> Project:
@@ -92,9 +94,9 @@ def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
     rows = []
     for member in view.members:
         host = project.topology.host(member.name)
-        rows.append((member.name, host.site.name if host else "", member.role, member.state, member.timeline or "",
-                     lag_text(member.lag)))  # fmt: skip
-    console.show(console.table(title, ("Member", "Data center", "Role", "State", "TL", "Lag"), rows))
+        site = host.site.name if host else ""
+        rows.append((member.name, site, member.role, member.state, member.timeline or ""))
+    console.show(console.table(title, ("Member", "Data center", "Role", "State", "TL"), rows))
 
 
 def lag_text(lag: int | None) -> str:
@@ -192,6 +194,8 @@ def show_survey(project: Project, survey: Survey) -> None:
     console.show(f'ports on {project.settings.publish_address}; connect with: psql "$(inv dsn)"')
     for problem in survey.problems:
         console.show(f"! {problem}")
+    if survey.problems:
+        console.hint(survey.hint)
 
 
 def _etcd_line(survey: Survey) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from pgha.connections import Connections, connect
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, PghaError, TimedOut, ToolFailed
 from pgha.project import Project
-from pgha.tools import patroni
+from pgha.tools import etcd, patroni
 from pgha.tools.command import Answer
 from pgha.waiting import wait_until
 
@@ -67,6 +68,24 @@ def _parsed_node(name: str, answer: Answer | PghaError) -> patroni.NodeState | P
         return patroni.parse_node(answer.stdout)
     except PghaError as error:
         return error
+
+
+def read_etcd(project: Project) -> etcd.EtcdView:
+    """Which etcd members can commit, asked from a Postgres node."""
+    topology = project.topology
+    names = node_names(project)
+    return connect(project).first(names, etcd.health(topology), lambda text: etcd.parse_health(text, topology))[1]
+
+
+def require_quorum(project: Project) -> None:
+    """Raises Missing while etcd cannot commit: nobody can be promoted, nothing can be configured."""
+    view = read_etcd(project)
+    if not view.has_quorum:
+        raise Missing(
+            f"etcd has lost its quorum: {len(view.healthy)} of {view.members} members are healthy, "
+            f"{view.quorum} are needed",
+            "inv status; inv up brings back what does not run",
+        )
 
 
 def wait_until_well(
@@ -127,6 +146,7 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
     if candidate and project.topology.host(candidate) not in project.topology.nodes:
         names = ", ".join(node_names(project))
         raise BadValue(f"{candidate} is not a Postgres node of this project", f"one of {names}")
+    require_quorum(project)
     before = read_view(project)
     ssh = connect(project)
     leader = before.leader
@@ -146,12 +166,13 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
     target = candidate or "the member Patroni chooses"
     progress.note(f"{verb}: {leader.name if leader else 'no healthy leader'} -> {target}")
 
-    clock = Stopwatch()
     asked = _reachable(project, ssh, candidate)
-    with progress.stage(f"patronictl {verb}"):
-        answer = ssh.run(asked, command)
-        after = _wait_for_leader(project, candidate, leader, asked, answer)
-    leader_seconds = clock.seconds
+    with _synchronous_candidate(project, before, candidate if leader else "", progress):
+        clock = Stopwatch()
+        with progress.stage(f"patronictl {verb}"):
+            answer = ssh.run(asked, command)
+            after = _wait_for_leader(project, candidate, leader, asked, answer)
+        leader_seconds = clock.seconds
     new = after.leader
     assert new is not None
     with progress.stage("wait until the other members stream"):
@@ -171,6 +192,36 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
 def _reachable(project: Project, ssh: Connections, candidate: str) -> str:
     """A member to run patronictl on: the candidate if it can be reached."""
     return ssh.first(node_names(project, candidate), patroni.get("patroni"), patroni.parse_node)[0]
+
+
+@contextmanager
+def _synchronous_candidate(
+    project: Project, view: patroni.ClusterView, candidate: str, progress: Progress
+) -> Iterator[None]:
+    """Let the candidate be a synchronous standby for the time of a switchover.
+
+    With `synchronous_mode: on` (Patroni before 4.0) only `synchronous_node_count` of the standbys are, and
+    Patroni hands over to no other. For that time all of them are; an interrupted command leaves it so until
+    the next `up`, which is slower but loses nothing.
+    """
+    config = read_config(project) if candidate else {}
+    member = view.member(candidate)
+    if config.get("synchronous_mode") is not True or member is None or member.is_sync:
+        yield
+        return
+    count = config.get("synchronous_node_count", 1)
+    with progress.stage(f"make {candidate} a synchronous standby"):
+        patch_config(project, {"synchronous_node_count": len(view.members) - 1})
+        wait_until(
+            lambda: read_view(project).member(candidate),
+            lambda seen: seen is not None and seen.is_sync,
+            f"{candidate} is a synchronous standby",
+            timeout=60,
+        )
+    try:
+        yield
+    finally:
+        patch_config(project, {"synchronous_node_count": count})
 
 
 def _require_candidate(view: patroni.ClusterView, leader: patroni.Member, candidate: str) -> None:
@@ -274,6 +325,7 @@ def patch_config(project: Project, wanted: Mapping[str, Any]) -> list[str]:
     patch = patroni.merge_patch(current, dict(wanted))
     if not patch:
         return []
+    require_quorum(project)
     ssh = connect(project)
     host = _reachable(project, ssh, "")
     ssh.must(host, patroni.patch_config(patch), "patronictl edit-config failed")

@@ -59,11 +59,16 @@ def show(*parts: Any) -> None:
         console.print(part, markup=False) if isinstance(part, str) else console.print(part)
 
 
-def error(message: str, hint: str = "") -> None:
+def error(message: str, next_command: str = "") -> None:
     sys.stderr.write(f"ERROR: {message}\n")
-    if hint:
-        sys.stderr.write(f"HINT: {hint}\n")
+    if next_command:
+        hint(next_command)
     sys.stderr.flush()
+
+
+def hint(text: str) -> None:
+    """The next command."""
+    sys.stderr.write(f"HINT: {text}\n")
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from pgha.errors import Missing
 from pgha.project import Project, other_projects, read_record
 from pgha.settings import Settings
 from pgha.topology import Topology
@@ -14,31 +15,32 @@ Ports = dict[str, dict[str, int]]
 
 
 def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_free: Callable[[int], bool]) -> Ports:
-    """A port for every host: the recorded one while it is free, else the next free one from the settings' first.
+    """A port for every host: the recorded one, else the settings' first plus its index, else the next free one.
 
-    Pure apart from `is_free`.
+    A host whose port is taken moves behind; the others stay where they are. Pure apart from `is_free`.
     """
-    taken: set[int] = set()
-
-    def pick(first: int, wished: int | None) -> int:
-        candidates = [wished] if wished else []
-        port: int = next(port for port in (*candidates, *range(first, 65536)) if port not in taken and is_free(port))
-        taken.add(port)
-        return port
-
     hosts = {"postgres": topology.nodes, "ssh": topology.ssh_hosts}
     first = {"postgres": settings.postgres_port, "ssh": settings.ssh_port}
-    return {
-        kind: {
-            host.name: pick(first[kind] + index, _wished(recorded, kind, host.name))
-            for index, host in enumerate(members)
-        }
+    wished = {
+        (kind, host.name): recorded.get(kind, {}).get(host.name, first[kind] + index)
         for kind, members in hosts.items()
+        for index, host in enumerate(members)
     }
+    chosen: dict[tuple[str, str], int] = {}
+    for key, port in wished.items():
+        if port not in chosen.values() and is_free(port):
+            chosen[key] = port
+    for key in wished:
+        if key not in chosen:
+            chosen[key] = _next_free(first[key[0]], {*wished.values(), *chosen.values()}, is_free)
+    return {kind: {host.name: chosen[kind, host.name] for host in members} for kind, members in hosts.items()}
 
 
-def _wished(recorded: Ports, kind: str, host: str) -> int | None:
-    return recorded.get(kind, {}).get(host)
+def _next_free(start: int, taken: set[int], is_free: Callable[[int], bool]) -> int:
+    for port in range(start, 65536):
+        if port not in taken and is_free(port):
+            return port
+    raise Missing(f"No port from {start} on is free on this host", "set postgres_port and ssh_port")
 
 
 def reserved_by_others(project: Project) -> set[int]:

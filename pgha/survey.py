@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pgha import backups, cluster, engine, stack
 from pgha.connections import connect
-from pgha.errors import Missing, PghaError
+from pgha.errors import Missing, PghaError, Unreachable
 from pgha.project import Project
 from pgha.tools import etcd, patroni, pgbackrest, postgres
 
@@ -43,6 +43,7 @@ class Survey:
     stanza: pgbackrest.StanzaView | PghaError | None
     archiver: postgres.Archiver | PghaError | None
     problems: tuple[str, ...]
+    hint: str
 
     @property
     def healthy(self) -> bool:
@@ -52,7 +53,7 @@ class Survey:
 def take(project: Project) -> Survey:
     """Ask everyone at once.
 
-    Raises Missing when nothing is up.
+    Raises Missing when nothing is up, and the first node's error when no node at all can be asked.
     """
     engine.require_engine()
     containers = stack.container_names(project)
@@ -62,9 +63,12 @@ def take(project: Project) -> Survey:
         raise Missing(f"Project {project.name} is {state}", "inv start" if containers else "inv up")
     with ThreadPoolExecutor(max_workers=4) as pool:
         nodes_ = pool.submit(cluster.read_nodes, project)
-        etcd_ = pool.submit(_or_error, lambda: read_etcd(project))
+        etcd_ = pool.submit(_or_error, lambda: cluster.read_etcd(project))
         stanza_ = pool.submit(_or_error, lambda: backups.read_stanza(project)) if project.topology.repository else None
         nodes = nodes_.result()
+        errors = [node for node in nodes.values() if isinstance(node, Unreachable)]
+        if len(errors) == len(nodes):
+            raise errors[0]
         view = _or_error(lambda: _view(project, nodes))
         leader = _leader(view, nodes)
         archiver = _or_error(lambda: backups.read_archiver(project, leader)) if leader and stanza_ else None
@@ -80,14 +84,8 @@ def take(project: Project) -> Survey:
         stanza=stanza,
         archiver=archiver,
         problems=tuple(_problems(project, view, members, leader, etcd_view, stanza, archiver, states)),
+        hint=_hint(project, members, states),
     )
-
-
-def read_etcd(project: Project) -> etcd.EtcdView:
-    """Which etcd members can commit, asked from a Postgres node."""
-    topology = project.topology
-    names = cluster.node_names(project)
-    return connect(project).first(names, etcd.health(topology), lambda text: etcd.parse_health(text, topology))[1]
 
 
 def _or_error(read: Callable[[], T]) -> T | PghaError:
@@ -171,7 +169,7 @@ def _problems(
     else:
         if not etcd_view.has_quorum:
             found.append("etcd has lost its quorum: no member can be promoted")
-        found += [f"{name} is not healthy" for name in etcd_view.unhealthy]
+        found += [f"{n} is not healthy" for n in etcd_view.unhealthy if containers.get(n) == "running"]
     if leader is None:
         found.append("there is no leader: writes are not accepted")
     if isinstance(view, PghaError):
@@ -187,6 +185,14 @@ def _problems(
     if isinstance(archiver, postgres.Archiver) and archiver.failing:
         found.append(f"archiving fails at {archiver.last_failed}")
     return found
+
+
+def _hint(project: Project, members: tuple[MemberState, ...], containers: dict[str, str]) -> str:
+    """The next command when something is wrong."""
+    if any(containers.get(host.name) != "running" for host in project.topology.hosts):
+        return "inv up brings back what does not run"
+    unwell = next((m.name for m in members if m.role != "leader" and m.state != "streaming"), "<name>")
+    return f"inv logs --node {unwell}"
 
 
 def as_document(project: Project, survey: Survey) -> dict[str, Any]:

@@ -1,0 +1,213 @@
+"""Handing over and patching, against a cluster that is played by a few lines."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from pgha import cluster, connections
+from pgha.console import Progress
+from pgha.errors import BadValue, Missing, ToolFailed, Unreachable
+from pgha.tools.command import Answer
+from pgha.waiting import wait_until
+
+
+class Played(connections.Connections):
+    """A cluster of a leader `pg1-node1` and streaming standbys; tests spoil what they need."""
+
+    def __init__(self, project):
+        super().__init__(project)
+        self.names = [node.name for node in project.topology.nodes]
+        self.leader = self.names[0]
+        self.streaming = set(self.names)
+        self.away = set()
+        self.location = dict.fromkeys(self.names, 1000)
+        self.timeline = dict.fromkeys(self.names, 1)
+        self.config = {"ttl": 20}
+        self.deaf = False
+        self.commands = []
+
+    def run(self, host, command, line=None):
+        if host in self.away:
+            raise Unreachable(f"{host} cannot be reached")
+        stdout = self._answer(host, command.argv)
+        return Answer(command, stdout, "", 0)
+
+    def _answer(self, host, argv):
+        if argv[0] == "curl":
+            asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
+            return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
+        verb = argv[3]
+        if verb == "show-config":
+            return yaml.safe_dump(self.config)
+        self.commands.append(str(argv[3:]))
+        if self.deaf:
+            return "Failover failed, details: 412, no good candidates\n"
+        if verb == "edit-config":
+            self.config.update(pair.removeprefix("--set=").split("=") for pair in argv if pair.startswith("--set="))
+            self.config = {key: yaml.safe_load(str(value)) for key, value in self.config.items()}
+            return ""
+        candidates = [name for name in self.names if name != self.leader]
+        self.leader = argv[argv.index("--candidate") + 1] if "--candidate" in argv else candidates[0]
+        return "Successfully handed over\n"
+
+    def _cluster(self):
+        return {"members": [self._member(name) for name in self.names]}
+
+    def _member(self, name):
+        leads = name == self.leader
+        state = "running" if leads else "streaming" if name in self.streaming else "starting"
+        return {"name": name, "role": "leader" if leads else "replica", "state": state, "timeline": 1}
+
+    def _node(self, host, asked):
+        name = host if asked == "localhost" else asked
+        standbys = [{"application_name": other, "state": "streaming"} for other in self.streaming - {name}]
+        return {
+            "state": "running",
+            "role": "primary" if name == self.leader else "replica",
+            "timeline": self.timeline[name],
+            "xlog": {"received_location": self.location[name]},
+            "replication": standbys if name == self.leader else [],
+            "patroni": {"name": name, "version": "4.0.7"},
+        }
+
+
+@pytest.fixture
+def project(make_project):
+    return make_project(data_centers=3, nodes=1)
+
+
+@pytest.fixture
+def played(project, monkeypatch):
+    played = Played(project)
+    monkeypatch.setattr(cluster, "connect", lambda project: played)
+    quick = {"timeout": 0.1, "interval": 0.01}
+    monkeypatch.setattr(cluster, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    return played
+
+
+def hand_over(project, candidate="", **more):
+    return cluster.hand_over(project, candidate, Progress(), **more)
+
+
+# Handing over -----------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_leader_is_switched(project, played):
+    done = hand_over(project, "pg2-node1")
+    assert (done.verb, done.old, done.new) == ("switchover", "pg1-node1", "pg2-node1")
+    assert done.before.leader.name == "pg1-node1"
+    assert done.after.leader.name == "pg2-node1"
+    assert done.waiting_for == ()
+    assert len(played.commands) == 1
+
+
+def test_patroni_may_choose(project, played):
+    assert hand_over(project, only_switchover=True).new != "pg1-node1"
+
+
+def test_a_lost_leader_is_failed_over(project, played):
+    played.leader, played.away = None, {"pg1-node1"}
+    done = hand_over(project, "pg3-node1")
+    assert (done.verb, done.old, done.new) == ("failover", None, "pg3-node1")
+    assert done.waiting_for == ()
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words", "hint"),
+    [
+        ("pg1-node1", "already the leader", "pg2-node1"),
+        ("pg3-node1", "does not stream", "pg2-node1"),
+        ("pg9-node9", "not a Postgres node", "pg1-node1, pg2-node1, pg3-node1"),
+        ("etcd1", "not a Postgres node", "pg1-node1, pg2-node1, pg3-node1"),
+        ("pgbackrest", "not a Postgres node", "pg1-node1, pg2-node1, pg3-node1"),
+    ],
+)
+def test_a_candidate_that_cannot_be_is_refused_before_anything_happens(project, played, candidate, words, hint):
+    played.streaming.remove("pg3-node1")
+    with pytest.raises(BadValue, match=words) as caught:
+        hand_over(project, candidate)
+    assert hint in caught.value.hint
+    assert played.commands == []
+
+
+def test_a_candidate_that_left_the_cluster_is_refused(project, played):
+    played.names.remove("pg3-node1")
+    with pytest.raises(BadValue, match="not in the cluster"):
+        hand_over(project, "pg3-node1")
+
+
+@pytest.mark.parametrize("ahead", [{"location": 1001}, {"location": 1000, "timeline": 2}], ids=["wal", "timeline"])
+def test_a_failover_to_a_member_that_is_behind_is_refused(project, played, ahead):
+    played.leader, played.away = None, {"pg1-node1"}
+    played.location["pg3-node1"] = ahead["location"]
+    played.timeline["pg3-node1"] = ahead.get("timeline", 1)
+    with pytest.raises(BadValue, match="would lose what pg3-node1 has received") as caught:
+        hand_over(project, "pg2-node1")
+    assert caught.value.hint == "inv failover --candidate pg3-node1"
+    assert played.commands == []
+
+
+def test_a_failover_to_a_member_that_does_not_answer_is_refused(project, played):
+    played.leader, played.away = None, {"pg1-node1"}
+    with pytest.raises(BadValue, match="pg1-node1 does not run") as caught:
+        hand_over(project, "pg1-node1")
+    assert "pg2-node1, pg3-node1" in caught.value.hint
+
+
+def test_a_switchover_needs_a_leader(project, played):
+    played.leader = None
+    with pytest.raises(Missing, match="no healthy leader"):
+        hand_over(project, only_switchover=True)
+    assert played.commands == []
+
+
+def test_a_refusal_is_seen_although_patronictl_exits_0(project, played):
+    played.deaf = True
+    with pytest.raises(ToolFailed, match="412, no good candidates"):
+        hand_over(project, "pg2-node1")
+
+
+def test_a_member_that_stays_away_is_reported_and_undoes_nothing(project, played):
+    played.streaming.remove("pg3-node1")
+    done = hand_over(project, "pg2-node1")
+    assert done.new == "pg2-node1"
+    assert done.waiting_for == ("pg3-node1",)
+
+
+def test_nobody_to_ask_is_unreachable(project, played):
+    played.away = set(played.names)
+    with pytest.raises(Unreachable):
+        hand_over(project, "pg2-node1")
+
+
+# Reading and patching ---------------------------------------------------------------------------------------
+
+
+def test_the_view_comes_from_any_member_that_answers(project, played):
+    played.away = {"pg1-node1", "pg2-node1"}
+    assert cluster.read_view(project).leader.name == "pg1-node1"
+
+
+def test_every_node_has_its_state_or_its_error(project, played):
+    played.away = {"pg2-node1"}
+    nodes = cluster.read_nodes(project)
+    assert nodes["pg1-node1"].role == "leader"
+    assert isinstance(nodes["pg2-node1"], Unreachable)
+
+
+def test_a_configuration_that_holds_is_not_patched(project, played):
+    assert cluster.patch_config(project, {"ttl": 20}) == []
+    assert played.commands == []
+
+
+def test_a_change_is_made_and_told(project, played):
+    assert cluster.patch_config(project, {"ttl": 30, "loop_wait": 5}) == ["ttl: 20 -> 30", "loop_wait: not set -> 5"]
+    assert played.config == {"ttl": 30, "loop_wait": 5}
+
+
+def test_a_change_that_does_not_hold_is_an_error(project, played):
+    played.deaf = True
+    with pytest.raises(ToolFailed, match="does not hold the change"):
+        cluster.patch_config(project, {"ttl": 30})

@@ -1,0 +1,165 @@
+"""Every builder of pgha/tools, compared as the string a shell would read."""
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import pgha.tools
+from pgha.releases import SUITES
+from pgha.settings import read_settings
+from pgha.tools import debian, docker, etcd, patroni, pgbackrest, postgres
+from pgha.tools.command import Command
+from pgha.topology import build_topology
+
+TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
+FOLDER = Path("images/patroni")
+
+CASES = [
+    # Patroni
+    (patroni.ctl("list", "-f", "json"), "patronictl -c /pgha/config/patroni.conf list -f json"),
+    (patroni.show_config(), "patronictl -c /pgha/config/patroni.conf show-config pgha_cluster"),
+    (
+        patroni.patch_config(
+            {"ttl": 30, "synchronous_mode": True, "postgresql": {"parameters": {"a": "x %p", "b": 1}}}
+        ),
+        "patronictl -c /pgha/config/patroni.conf edit-config --quiet --force --set=ttl=30 --set=synchronous_mode=true"
+        """ '--set=postgresql.parameters.a="x %p"' --set=postgresql.parameters.b=1 pgha_cluster""",
+    ),
+    (
+        patroni.switchover("pg1-node1", "pg2-node1"),
+        "patronictl -c /pgha/config/patroni.conf switchover pgha_cluster --leader pg1-node1 --candidate pg2-node1"
+        " --force",
+    ),
+    (
+        patroni.switchover("pg1-node1", None),
+        "patronictl -c /pgha/config/patroni.conf switchover pgha_cluster --leader pg1-node1 --force",
+    ),
+    (
+        patroni.failover("pg2-node1"),
+        "patronictl -c /pgha/config/patroni.conf failover pgha_cluster --candidate pg2-node1 --force",
+    ),
+    (patroni.get("cluster"), "curl -sS -m 3 http://localhost:8008/cluster"),
+    (patroni.get("patroni", host="pg1-node1", timeout=1.5), "curl -sS -m 1.5 http://pg1-node1:8008/patroni"),
+    # pgBackRest
+    (pgbackrest.stanza_create(), "pgbackrest --stanza=pg_ha_db stanza-create"),
+    (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
+    (pgbackrest.backup("diff"), "pgbackrest --stanza=pg_ha_db --type=diff backup"),
+    (pgbackrest.info(), "pgbackrest --stanza=pg_ha_db --output=json info"),
+    (pgbackrest.info_text(), "pgbackrest --stanza=pg_ha_db info"),
+    # etcd
+    (
+        etcd.health(TOPOLOGY),
+        "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379 --command-timeout=2s"
+        " --dial-timeout=1s --write-out=json endpoint health",
+    ),
+    # Postgres
+    (postgres.query("select 'a b'"), "psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''"),
+    # The engine
+    (docker.docker("version"), "docker version"),
+    (docker.image_exists("debian:trixie-slim"), "docker image inspect --format '{{.Id}}' debian:trixie-slim"),
+    (docker.pull("debian:trixie-slim"), "docker pull debian:trixie-slim"),
+    (docker.tag("a:1", "b:2"), "docker tag a:1 b:2"),
+    (
+        docker.build(FOLDER, ["a:1", "a"], {"POSTGRES": "17", "BASE": "x"}),
+        "docker build --force-rm --tag a:1 --tag a --build-arg POSTGRES=17 --build-arg BASE=x images/patroni",
+    ),
+    (
+        docker.build(FOLDER, [], {}, target="packages", no_cache=True),
+        "docker build --force-rm --target packages --no-cache images/patroni",
+    ),
+    (
+        docker.mirror_probe("debian:trixie-slim"),
+        "docker run --rm debian:trixie-slim apt-get update -qq -o APT::Update::Error-Mode=any",
+    ),
+    (docker.containers("p"), "docker ps --all --filter label=com.docker.compose.project=p --format '{{.ID}}'"),
+    (docker.volumes("p"), "docker volume ls --filter label=com.docker.compose.project=p --format '{{.Name}}'"),
+    (docker.inspect("volume", ["a", "b"]), "docker volume inspect a b"),
+    (docker.remove_volumes(["a", "b"]), "docker volume rm a b"),
+    (docker.logs("p-pg1-node1", follow=True, tail=5), "docker logs --tail 5 --follow p-pg1-node1"),
+    (docker.logs("p-pg1-node1", follow=False, tail=100), "docker logs --tail 100 p-pg1-node1"),
+    (
+        docker.PLUGIN.command(Path("build/p/compose.yaml"), "p", "up", "--detach"),
+        "docker compose --project-name p --file build/p/compose.yaml up --detach",
+    ),
+    (
+        docker.PROGRAM.command(Path("build/p/compose.yaml"), "p", "stop"),
+        "docker-compose --project-name p --file build/p/compose.yaml stop",
+    ),
+    # Debian
+    (debian.apt_update(), "apt-get update -qq"),
+    (
+        debian.apt_install(["docker.io", "mmdebstrap"]),
+        "env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io mmdebstrap",
+    ),
+    (debian.apt_knows("docker-compose-v2"), "apt-cache show --no-all-versions docker-compose-v2"),
+]
+
+
+@pytest.mark.parametrize(("command", "line"), CASES, ids=[case[1][:60] for case in CASES])
+def test_a_builder_s_command(command, line):
+    assert str(command) == line
+
+
+def builders():
+    for module in pkgutil.iter_modules(pgha.tools.__path__):
+        for name, made in vars(importlib.import_module(f"pgha.tools.{module.name}")).items():
+            if inspect.isfunction(made) and made.__annotations__.get("return") == "Command" and name[0] != "_":
+                yield f"{module.name}.{name}"
+
+
+def test_every_builder_is_compared():
+    compared = inspect.getsource(importlib.import_module(__name__))
+    assert [name for name in builders() if f"{name}(" not in compared] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (patroni.get("cluster"), "timeout -k 5 8 curl -sS -m 3 http://localhost:8008/cluster"),
+        (
+            patroni.failover("pg2-node1"),
+            "timeout -k 5 90 patronictl -c /pgha/config/patroni.conf failover pgha_cluster --candidate pg2-node1"
+            " --force",
+        ),
+        (pgbackrest.check(), "timeout -k 5 120 pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
+        # It may take hours; it ends with the connection instead, for it runs on a terminal.
+        (pgbackrest.backup("full"), "pgbackrest --stanza=pg_ha_db --type=full backup"),
+        (Command(("echo", "a b; rm"), timeout=0), "echo 'a b; rm'"),
+        (Command(("sleep", "1"), timeout=0.5), "timeout -k 5 0.5 sleep 1"),
+        (Command(("sleep", "1"), timeout=9, terminal=True), "sleep 1"),
+    ],
+)
+def test_a_remote_command_ends_by_itself(command, line):
+    assert command.remote_line == line
+
+
+@pytest.mark.parametrize("command", [patroni.switchover("a", "b"), pgbackrest.stanza_create(), pgbackrest.check()])
+def test_what_changes_something_remote_is_bounded(command):
+    assert command.timeout > 0
+    assert not command.terminal
+
+
+def test_a_backup_runs_on_a_terminal_and_ends_with_it():
+    assert pgbackrest.backup("full").terminal
+
+
+@pytest.mark.parametrize("suite", [suite for suite in SUITES.values() if suite.distribution == "debian"])
+def test_a_base_is_bootstrapped_with_its_signatures_checked(suite):
+    shell, option, script, name, image, *arguments = debian.bootstrap(suite, f"debian:{suite.name}-slim").argv
+    assert (shell, option, name, image) == ("bash", "-c", "bootstrap", f"debian:{suite.name}-slim")
+    assert "pipefail" in script
+    assert 'mmdebstrap "$@" - | docker import' in script
+    assert arguments[-1] == suite.name
+    assert not any("trusted" in text.lower() or "unauthenticated" in text.lower() for text in arguments)
+    assert any("Check-Valid-Until" in text for text in arguments) == (suite.name == "forky")
+
+
+def test_archiving_is_switched_on_as_pgbackrest_asks():
+    assert patroni.flatten(pgbackrest.archiving()) == {
+        "postgresql.parameters.archive_command": "pgbackrest --stanza=pg_ha_db archive-push %p",
+        "postgresql.recovery_conf.restore_command": 'pgbackrest --stanza=pg_ha_db archive-get %f "%p"',
+        "postgresql.recovery_conf.recovery_target_timeline": "latest",
+    }

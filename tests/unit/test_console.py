@@ -1,0 +1,66 @@
+import io
+import json
+
+import pytest
+
+from pgha import console
+from pgha.errors import BadValue
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("answer", ["y\n", "Y\n", " yes \n"])
+def test_a_yes_goes_on(monkeypatch, answer):
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    console.confirm("Destroy?", yes=False)
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "n\n", "no\n", "yep\n", "destroy\n"])
+def test_anything_else_refuses(monkeypatch, answer):
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    with pytest.raises(BadValue, match="nothing was changed"):
+        console.confirm("Destroy?", yes=False)
+
+
+@pytest.mark.parametrize("stdin", [io.StringIO("y\n"), None], ids=["no-terminal", "closed"])
+def test_without_a_terminal_nobody_is_asked(monkeypatch, stdin):
+    monkeypatch.setattr("sys.stdin", stdin)
+    with pytest.raises(BadValue) as caught:
+        console.confirm("Destroy?", yes=False)
+    assert caught.value.hint == "add --yes"
+    console.confirm("Destroy?", yes=True)
+
+
+def test_questions_go_to_stderr(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    console.confirm("Destroy?", yes=False)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Destroy? [y/N]" in captured.err
+
+
+def test_progress_goes_to_stderr(capsys):
+    progress = console.Progress()
+    with progress.stage("pull [bold]x[/bold]"):
+        progress.detail("a line")
+    progress.note("done [y/N]")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "pull [bold]x[/bold]: done in" in captured.err
+    assert "done [y/N]" in captured.err
+
+
+def test_a_table_shows_text_as_it_is_and_never_cuts_it(capsys):
+    long = "x" * 120
+    console.show(console.table("", ("A", "B"), [("[red]a[/red]", long), (None, 0)]))
+    out = capsys.readouterr().out
+    assert "[red]a[/red]" in out
+    assert long in out
+
+
+def test_json_is_one_document(capsys):
+    console.print_json({"a": ["ü", None]})
+    assert json.loads(capsys.readouterr().out) == {"a": ["ü", None]}

@@ -1,0 +1,367 @@
+"""The real `inv` in a copy of the checkout, on a host without an engine: exit codes, `ERROR:` and `HINT:`."""
+
+import fcntl
+import importlib.util
+import inspect
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from invoke import Collection
+from invoke.parser import Parser
+from psycopg.conninfo import conninfo_to_dict
+
+from pgha import ROOT
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in ("tasks.py", "invoke.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("pgha", "templates", "images"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def inv(checkout, tmp_path):
+    """Run `inv`; nobody sits at its terminal, and it may fail but never with a traceback."""
+
+    def inv(*arguments, folder=".", **settings):
+        answer = subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=checkout / folder,
+            env={
+                **os.environ,
+                "HOME": str(tmp_path),
+                "PYTHONPATH": str(checkout),
+                **{f"INVOKE_PGHA_{key.upper()}": value for key, value in settings.items()},
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        assert "Traceback" not in answer.stderr
+        return answer
+
+    return inv
+
+
+def files_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_refused(answer, code, *words, hint=""):
+    assert (answer.returncode, answer.stdout) == (code, "")
+    error, _, rest = answer.stderr.partition("HINT: ")
+    assert error.startswith("ERROR: ")
+    for word in words:
+        assert word in error
+    assert rest.strip()
+    assert hint in rest
+
+
+def test_the_copy_is_what_runs(checkout):
+    code = "import pgha; print(pgha.ROOT)"
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
+    assert shown.stdout.strip() == str(checkout)
+
+
+# What is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "settings", "words"),
+    [
+        ("render -d 0", {}, "data_centers: 0 is not 1 or more"),
+        ("render -d 5 -p 2", {}, "10 Postgres nodes; 9 is the most"),
+        ("render -n Bad_Name", {}, "prefix: 'Bad_Name'"),
+        ("render -v 12", {}, "postgres: 12 is not a supported major"),
+        ("render -d abc", {}, "data_centers: 'abc' is not a whole number"),
+        ("render", {"nodes": "abc"}, "nodes: 'abc' is not a whole number"),
+        ("render", {"nodes": ""}, "nodes: '' is not a whole number"),
+        ("render", {"pgbackrest": "maybe"}, "pgbackrest: 'maybe' is neither on nor off"),
+        ("render", {"nosuch": "1"}, "nosuch: there is no such setting"),
+        ("status", {"project": "Bad/Name"}, "project: 'Bad/Name'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_and_changes_nothing(checkout, inv, line, settings, words):
+    assert_refused(inv(*line.split(), **settings), 2, "1 setting is wrong", words, hint="invoke.yaml")
+    assert not (checkout / "build" / "pgha").exists()
+    assert not (checkout / "ssh").exists()
+
+
+def test_all_wrong_settings_are_shown_at_once(inv):
+    answer = inv("render", "-d", "0", "-n", "Bad_Name", "-v", "12", durability="never", ttl="5", nosuch="1")
+    keys = ("data_centers", "prefix", "postgres", "durability", "ttl", "nosuch")
+    assert_refused(answer, 2, *(f"\n  {key}: " for key in keys))
+
+
+@pytest.mark.parametrize("text", ["pgha: 3\n", "pgha:\n  nodes: [2]\n", "pgha:\n  durability: no\n"])
+def test_an_odd_invoke_yaml_is_refused(checkout, inv, text):
+    head = (checkout / "invoke.yaml").read_text().partition("pgha:\n")[0]
+    (checkout / "invoke.yaml").write_text(head + text)
+    assert_refused(inv("render"), 2, "1 setting is wrong")
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "hint"),
+    [
+        ("failover", "needs a candidate", "inv failover --candidate"),
+        ("failover --candidate pg9-node9", "pg9-node9 is not a Postgres node", "pg1-node1"),
+        ("switchover --candidate etcd1", "etcd1 is not a Postgres node", "pg1-node1"),
+        ("ssh", "A host has to be named", "pg1-node1"),
+        ("ssh --node pg9-node9", "pg9-node9 is not a host of project pgha", "pg1-node1"),
+        ("ssh --node etcd1", "etcd1 is not a host", "pgbackrest"),
+        ("logs --node pg9-node9", "pg9-node9 is not a host of project pgha", "etcd1"),
+        ("backup --type sql", "sql is not a backup type", "full, diff, incr"),
+        ("destroy", "Destroy project pgha", "--yes"),
+        ("keys --rotate", "Replace every SSH key of project pgha", "--yes"),
+    ],
+)
+def test_a_wrong_value_is_refused(inv, line, words, hint):
+    assert_refused(inv(*line.split()), 2, words, hint=hint)
+
+
+def test_a_number_that_is_none_is_refused(inv):
+    assert inv("logs", "--tail", "abc").returncode != 0
+
+
+@pytest.mark.parametrize("verb", ["info", "stanza", "backup"])
+def test_backups_need_a_repository(inv, verb):
+    assert_refused(inv(verb, pgbackrest="false"), 2, "without pgBackRest", hint="pgbackrest: on")
+
+
+@pytest.mark.parametrize("verb", ["up", "build", "status", "start", "stop", "down", "logs", "destroy --yes"])
+def test_without_an_engine_the_way_to_get_one_is_named(checkout, inv, verb):
+    assert inv("render").returncode == 0
+    before = files_of(checkout)
+    assert_refused(inv(*verb.split()), 3, "container engine is not running", hint="inv setup")
+    assert files_of(checkout).keys() == before.keys()
+
+
+def test_a_host_without_docker_is_told_so(inv, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert_refused(inv("up"), 3, "docker is not installed", hint="inv setup")
+
+
+def test_setup_check_shows_what_lacks(inv):
+    answer = inv("setup", "--check")
+    assert answer.returncode == 3
+    assert "container engine is not running" in answer.stdout
+    assert "HINT: inv setup" in answer.stderr
+
+
+@pytest.mark.parametrize("line", ["dsn", "psql --command select", "config", "switchover", "info"])
+def test_before_render_the_way_there_is_named(inv, line):
+    assert_refused(inv(*line.split()), 3, hint="inv render")
+
+
+@pytest.mark.parametrize("line", ["ssh --node pg1-node1 --command true", "config", "failover --candidate pg2-node1"])
+def test_hosts_that_are_down_are_unreachable(inv, line):
+    assert inv("render").returncode == 0
+    assert_refused(inv(*line.split()), 5, "cannot be reached over SSH", hint="inv up")
+
+
+# Nobody is asked: nothing is lost ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", ["destroy", "keys --rotate"])
+def test_unasked_nothing_is_removed(checkout, inv, line):
+    inv("render")
+    before = files_of(checkout)
+    assert inv(*line.split()).returncode == 2
+    assert files_of(checkout) == before
+
+
+def test_with_yes_the_keys_are_replaced(checkout, inv):
+    inv("keys")
+    before = files_of(checkout / "ssh")
+    answer = inv("keys", "--rotate", "--yes")
+    assert (answer.returncode, answer.stdout) == (0, "8 keys made, 0 kept in ssh/pgha/\n")
+    after = files_of(checkout / "ssh")
+    assert all(before[path] != after[path] for path in before)
+
+
+# Damage -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", ["status", "render", "dsn", "destroy --yes"])
+def test_a_damaged_record_is_named_with_the_way_out(checkout, inv, line):
+    record = checkout / "build" / "pgha" / "project.yaml"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(b"\xff flags: [")
+    assert_refused(inv(*line.split()), 3, "build/pgha/project.yaml is damaged", hint="rm build/pgha/project.yaml")
+
+
+@pytest.mark.parametrize("line", ["keys", "render"])
+def test_a_damaged_key_is_named(checkout, inv, line):
+    inv("keys")
+    (checkout / "ssh" / "pgha" / "id_ed25519").write_text("damaged")
+    assert_refused(inv(line), 3, "ssh/pgha/id_ed25519 is not a private key", hint="inv keys --rotate")
+
+
+def test_damaged_passwords_are_not_replaced(checkout, inv):
+    inv("render")
+    passwords = checkout / "build" / "pgha" / "passwords.yaml"
+    passwords.write_text("superuser: x\n")
+    assert_refused(inv("render"), 3, "build/pgha/passwords.yaml is damaged", hint="inv destroy")
+    assert passwords.read_text() == "superuser: x\n"
+
+
+def test_a_second_command_is_told_who_changes_the_project(checkout, inv):
+    inv("render")
+    with (checkout / "build" / "pgha.lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("`inv up` of somebody, process 7")
+        lock.flush()
+        assert_refused(inv("render"), 3, "is being changed by `inv up` of somebody, process 7")
+        assert inv("dsn").returncode == 0
+
+
+# What works -------------------------------------------------------------------------------------------------
+
+
+def test_render_works_as_the_manual_types_it(checkout, inv):
+    answer = inv(*shlex.split("render -d 3 -p 2 -n pg -v 16"))
+    assert answer.returncode == 0
+    assert "PostgreSQL 16 on debian:trixie-slim" in answer.stdout
+    assert "a commit waits for 2 standbys" in answer.stdout
+    compose = yaml.safe_load((checkout / "build" / "pgha" / "compose.yaml").read_text())
+    assert [name for name in compose["services"] if name in answer.stdout] == list(compose["services"])
+    assert compose["services"]["pg3-node2"]["image"] == "pgha-pg16-patroni:trixie-pgdg"
+
+
+def test_a_second_render_changes_no_byte(checkout, inv):
+    inv("render")
+    before = {path: path.stat().st_mtime_ns for path in files_of(checkout / "build" / "pgha")}
+    answer = inv("render")
+    assert "is up to date" in answer.stderr
+    assert {path: path.stat().st_mtime_ns for path in files_of(checkout / "build" / "pgha")} == before
+
+
+def test_rendered_secrets_are_for_the_owner_alone(checkout, inv):
+    inv("render")
+    private = {
+        str(path.relative_to(checkout / "build" / "pgha"))
+        for path in files_of(checkout / "build" / "pgha")
+        if path.stat().st_mode & 0o077 == 0
+    }
+    nodes = {f"pg{dc}-node{n}/patroni.conf" for dc in (1, 2, 3) for n in (1, 2)}
+    assert private == {"passwords.yaml", "pgpass"} | nodes
+
+
+def test_the_flags_of_render_hold_for_later_commands(inv):
+    inv("render", "-d", "2", "-p", "1", "-n", "db")
+    assert conninfo_to_dict(inv("dsn", "--inside").stdout)["host"] == "db1-node1,db2-node1"
+    inv("render", "-d", "1", "-p", "1")
+    assert conninfo_to_dict(inv("dsn", "--inside").stdout)["host"] == "pg1-node1"
+
+
+def test_the_connection_string_stands_alone_on_stdout(checkout, inv):
+    inv("render", "-d", "1")
+    answer = inv("dsn", "--standby")
+    parameters = conninfo_to_dict(answer.stdout.strip())
+    assert parameters["target_session_attrs"] == "standby"
+    assert parameters["passfile"] == str(checkout / "build" / "pgha" / "pgpass")
+    assert answer.stderr == ""
+
+
+def test_false_in_the_environment_is_false(checkout, inv):
+    answer = inv("render", pgbackrest="false")
+    assert answer.returncode == 0
+    assert "pgbackrest" not in answer.stdout
+    assert not (checkout / "build" / "pgha" / "pgbackrest").exists()
+
+
+def test_the_environment_is_read_from_any_folder(checkout, inv):
+    answer = inv("render", folder="images/base", nodes="1")
+    assert answer.returncode == 0
+    assert (checkout / "build" / "pgha" / "pg3-node1").is_dir()
+    assert not (checkout / "build" / "pgha" / "pg3-node2").exists()
+    assert not (checkout / "images" / "base" / "build").exists()
+
+
+def test_each_task_of_a_line_runs(inv):
+    answer = inv("render", "render", "-d", "1", "dsn", nodes="1")
+    assert answer.returncode == 0
+    assert answer.stdout.count("pgha: PostgreSQL 17") == 2
+    assert conninfo_to_dict(answer.stdout.splitlines()[-1])["target_session_attrs"] == "primary"
+
+
+def test_an_error_ends_the_line(inv):
+    answer = inv("dsn", "render")
+    assert_refused(answer, 3, hint="inv render")
+
+
+def test_two_projects_share_no_port(checkout, inv):
+    for name in ("one", "other"):
+        assert inv("render", "-p", "1", project=name).returncode == 0
+    ports = []
+    for name in ("one", "other"):
+        record = yaml.safe_load((checkout / "build" / name / "project.yaml").read_text())
+        ports += [port for entries in record["ports"].values() for port in entries.values()]
+    assert len(set(ports)) == len(ports) == 14
+
+
+def test_the_test_task_passes_on_how_the_tests_ended(checkout, inv):
+    (checkout / "tests").mkdir()
+    (checkout / "tests" / "test_it.py").write_text("def test_good(): pass\ndef test_bad(): assert False\n")
+    assert inv("test", "-k", "good").returncode == 0
+    assert inv("test", "--unit").returncode == 1
+
+
+# The table of contents --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tasks():
+    spec = importlib.util.spec_from_file_location("tasks_of_the_checkout", ROOT / "tasks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Collection.from_module(module)
+
+
+def test_the_list_shows_every_task_with_a_sentence(inv, tasks):
+    answer = inv("--list")
+    assert answer.returncode == 0
+    for name in tasks.task_names:
+        assert re.search(rf"^  {name} +\S", answer.stdout, re.MULTILINE)
+
+
+def test_every_task_has_an_example_that_can_be_typed(tasks):
+    parser = Parser(contexts=tasks.to_contexts())
+    for name in tasks.task_names:
+        (example,) = re.findall(r"^\s*Example: (.+)$", tasks[name].__doc__, re.MULTILINE)
+        line = re.search(r"inv [^)]*", example)[0] if "$(" in example else example
+        program, *arguments = shlex.split(line)
+        assert program == "inv"
+        assert [context.name for context in parser.parse_argv(arguments)] == [name]
+
+
+def test_every_parameter_has_a_default_and_a_help_text(tasks):
+    for name in tasks.task_names:
+        task = tasks[name]
+        _, *parameters = inspect.signature(task.body).parameters.values()
+        for parameter in parameters:
+            assert parameter.default is not inspect.Parameter.empty, f"{name} {parameter.name}"
+        for argument in task.get_arguments():
+            assert argument.help, f"{name} {argument.name}"
+
+
+def test_one_task_s_help_shows_its_flags(inv):
+    answer = inv("--help", "render")
+    assert answer.returncode == 0
+    assert "Example: inv render" in answer.stdout
+    for flag in ("-d", "-p", "-n", "-v", "--data-centers", "--per-data-center", "--name", "--version"):
+        assert flag in answer.stdout
