@@ -294,7 +294,7 @@ def ssh(c, node="", command=""):
 
 
 @task(help={"node": "a host; all when left out", "follow": "until Ctrl-C", "tail": "lines to begin with"})
-def logs(c, node="", follow=False, tail=100):
+def logs(c, node="", follow=False, tail="100"):
     """Show the log of a container.
 
     Example: inv logs --node pg1-node1 --follow
@@ -302,7 +302,9 @@ def logs(c, node="", follow=False, tail=100):
     project = cli.project_of(c)
     if node:
         cli.require_host(project, node, project.topology.hosts, "inv logs --node <name>")
-    code = stack.show_logs(project, node, follow=follow, tail=tail)
+    if not tail.isdigit():
+        raise BadValue(f"--tail {tail} is not a number of lines", "inv logs --tail 100")
+    code = stack.show_logs(project, node, follow=follow, tail=int(tail))
     if code:
         raise ToolFailed(f"docker logs ended with exit code {code}", hint="inv status")
 

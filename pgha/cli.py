@@ -191,7 +191,7 @@ def show_survey(project: Project, survey: Survey) -> None:
     columns = ("Member", "Data center", "Role", "State", "TL", "Lag", "Postgres port", "SSH port")
     console.show(console.table(title, columns, rows))
     console.show(_etcd_line(survey), *_backup_lines(survey))
-    console.show(f'ports on {project.settings.publish_address}; connect with: psql "$(inv dsn)"')
+    console.show(f'ports on {project.settings.client_address}; connect with: psql "$(inv dsn)"')
     for problem in survey.problems:
         console.show(f"! {problem}")
     if survey.problems:

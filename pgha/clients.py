@@ -23,7 +23,7 @@ def connection_string(project: Project, *, standby: bool, inside: bool) -> str:
     missing = [node.name for node in project.topology.nodes if node.name not in ports]
     if missing:
         raise Missing(f"Nothing is rendered for {missing[0]}", "inv render")
-    address = project.settings.publish_address
+    address = project.settings.client_address
     targets = [(address, ports[node.name]) for node in project.topology.nodes]
     return postgres.cluster_conninfo(targets, standby, str(project.pgpass))
 

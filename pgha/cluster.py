@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,18 +210,21 @@ def _synchronous_candidate(
         yield
         return
     count = config.get("synchronous_node_count", 1)
-    with progress.stage(f"make {candidate} a synchronous standby"):
-        patch_config(project, {"synchronous_node_count": len(view.members) - 1})
-        wait_until(
-            lambda: read_view(project).member(candidate),
-            lambda seen: seen is not None and seen.is_sync,
-            f"{candidate} is a synchronous standby",
-            timeout=60,
-        )
     try:
+        with progress.stage(f"make {candidate} a synchronous standby"):
+            patch_config(project, {"synchronous_node_count": len(view.members) - 1})
+            wait_until(
+                lambda: read_view(project).member(candidate),
+                lambda seen: seen is not None and seen.is_sync,
+                f"{candidate} is a synchronous standby",
+                timeout=60,
+            )
         yield
-    finally:
-        patch_config(project, {"synchronous_node_count": count})
+    except BaseException:
+        with suppress(PghaError):
+            patch_config(project, {"synchronous_node_count": count})
+        raise
+    patch_config(project, {"synchronous_node_count": count})
 
 
 def _require_candidate(view: patroni.ClusterView, leader: patroni.Member, candidate: str) -> None:

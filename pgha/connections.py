@@ -14,6 +14,7 @@ import paramiko
 from invoke.exceptions import CommandTimedOut, ThreadException
 
 from pgha.errors import Missing, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.keys import require_user_key
 from pgha.project import Project
 from pgha.tools.command import Answer, Command
 
@@ -73,6 +74,10 @@ class Connections:
         except (OSError, EOFError, paramiko.SSHException, ThreadException) as error:
             self._drop(host)
             raise Unreachable(f"The connection to {host} broke: {_words(error)}", "inv status") from None
+        if result.exited == -1 and not connection.is_connected:
+            # paramiko's exit code for a channel that closed without one.
+            self._drop(host)
+            raise Unreachable(f"The connection to {host} broke while {command.argv[0]} ran", "inv status")
         if result.exited == TIMEOUT_EXIT and not command.terminal:
             raise TimedOut(f"{command.argv[0]} on {host} did not end within {command.timeout:g} s: {command}")
         return Answer(command, result.stdout, result.stderr, result.exited)
@@ -158,8 +163,9 @@ class Connections:
             port = project.record().ports["ssh"][host]
         except KeyError:
             raise Missing(f"{host} has no published SSH port; nothing is rendered for it", "inv render") from None
+        require_user_key(project)
         connection = fabric.Connection(
-            project.settings.publish_address.replace("0.0.0.0", "127.0.0.1"),
+            project.settings.client_address,
             user="postgres",
             port=port,
             # Never the operator's own ~/.ssh/config, agent or keys.

@@ -78,7 +78,7 @@ def confirm(question: str, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise BadValue(f"{question} Nobody can be asked here", "add --yes")
     sys.stderr.write(f"{question} [y/N]: ")
     sys.stderr.flush()

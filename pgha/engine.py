@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pgha import shell
-from pgha.errors import Missing, PghaError, ToolFailed, Unreachable
+from pgha.errors import Missing, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.project import Project
 from pgha.tools import docker
 from pgha.tools.command import Answer, Command
@@ -36,8 +36,11 @@ def engine_problem() -> PghaError | None:
     remote = os.environ.get("DOCKER_HOST", "")
     path = Path(remote.removeprefix("unix://")) if remote.startswith("unix://") else SOCKET
     if remote and not remote.startswith("unix://"):
-        answer = shell.run(docker.docker("version", "--format", "{{.Server.Version}}", timeout=15))
-        return None if answer.ok else Unreachable(f"The engine at DOCKER_HOST={remote} does not answer")
+        try:
+            answers = shell.run(docker.docker("version", "--format", "{{.Server.Version}}", timeout=15)).ok
+        except TimedOut:
+            answers = False
+        return None if answers else Unreachable(f"The engine at DOCKER_HOST={remote} does not answer")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(5)
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -54,14 +54,9 @@ def known_hosts_text(project: Project) -> str:
     return "".join(f"{name} {_type_and_key(host_key(project, name))}\n" for name in names)
 
 
-def require_keys(project: Project) -> None:
-    """Raises Missing when a key of the topology is not there or not readable."""
-    for path in _private_paths(project):
-        _read(path)
-
-
-def _private_paths(project: Project) -> Iterable[Path]:
-    return [project.identity_file, *(host_key(project, host.name) for host in project.topology.ssh_hosts)]
+def require_user_key(project: Project) -> None:
+    """Raises Missing when the user key is not there or not readable."""
+    _read(project.identity_file)
 
 
 def _type_and_key(private: Path) -> str:
@@ -76,7 +71,7 @@ def _read(path: Path) -> Ed25519PrivateKey:
         raise Missing(f"{name} is missing", "inv keys") from None
     except PermissionError:
         raise Missing(f"{name} may not be read by this user", f"chown and chmod 0600 {name}") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError, UnsupportedAlgorithm) as error:
         raise Missing(f"{name} is not a private key: {error}", "inv keys --rotate") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise Missing(f"{name} is not an ed25519 key", "inv keys --rotate")

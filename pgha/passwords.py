@@ -60,8 +60,8 @@ def ensure_passwords(project: Project) -> Passwords:
     if path.exists():
         try:
             document = yaml.safe_load(path.read_text())
-            kept = {name: str(document[name]) for name in names}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+            kept = {name: _secret(document[name]) for name in names}
+        except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
             raise Missing(
                 f"{path.relative_to(ROOT)} is damaged ({type(error).__name__}); the database's passwords were in it",
                 "restore the file from a copy; only `inv destroy` can do without it",
@@ -71,6 +71,12 @@ def ensure_passwords(project: Project) -> Passwords:
     passwords = Passwords(**values)
     write_file(path, yaml.safe_dump(asdict(passwords)), 0o600)
     return passwords
+
+
+def _secret(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a secret is a text that is not empty")
+    return value
 
 
 def _given(settings: Settings) -> dict[str, str]:

@@ -20,16 +20,17 @@ def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_fre
     A host whose port is taken moves behind; the others stay where they are. Pure apart from `is_free`.
     """
     hosts = {"postgres": topology.nodes, "ssh": topology.ssh_hosts}
-    first = {"postgres": settings.postgres_port, "ssh": settings.ssh_port}
+    first = settings.first_ports
     wished = {
         (kind, host.name): recorded.get(kind, {}).get(host.name, first[kind] + index)
         for kind, members in hosts.items()
         for index, host in enumerate(members)
     }
     chosen: dict[tuple[str, str], int] = {}
-    for key, port in wished.items():
+    # The recorded ones first: a host that is new must not take the port of one that has it already.
+    for (kind, name), port in sorted(wished.items(), key=lambda item: item[0][1] not in recorded.get(item[0][0], {})):
         if port not in chosen.values() and is_free(port):
-            chosen[key] = port
+            chosen[kind, name] = port
     for key in wished:
         if key not in chosen:
             chosen[key] = _next_free(first[key[0]], {*wished.values(), *chosen.values()}, is_free)
@@ -54,8 +55,7 @@ def reserved_by_others(project: Project) -> set[int]:
 
 def can_bind(address: str, port: int) -> bool:
     """Whether the port can be published right now."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))

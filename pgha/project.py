@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class Record:
 
     flags: dict[str, str]
     ports: dict[str, dict[str, int]]
+    first: dict[str, int] = field(default_factory=dict)
+    """The settings' first ports when these ports were chosen: with others they are chosen anew."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Project:
         return read_record(self.name)
 
     def write_record(self, record: Record) -> None:
-        write_file(self.folder / RECORD, yaml.safe_dump({"flags": record.flags, "ports": record.ports}))
+        write_file(self.folder / RECORD, yaml.safe_dump(asdict(record)))
 
     @contextmanager
     def lock(self, command: str) -> Iterator[None]:
@@ -110,7 +112,7 @@ class Project:
                 ) from None
             file.truncate(0)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            file.write(f"`inv {command}` of {getpass.getuser()}, process {os.getpid()}, since {now}")
+            file.write(f"`inv {command}` of {_user()}, process {os.getpid()}, since {now}")
             file.flush()
             try:
                 yield
@@ -123,6 +125,13 @@ class Project:
             shutil.rmtree(self.folder)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
 def folder_of(name: str) -> Path:
     return BUILD / name
 
@@ -131,12 +140,13 @@ def read_record(name: str) -> Record:
     """The record of a project; empty when there is none. Raises Missing when it is damaged."""
     path = folder_of(name) / RECORD
     try:
-        document = yaml.safe_load(path.read_text()) if path.exists() else {"flags": {}, "ports": {}}
+        document = yaml.safe_load(path.read_text()) if path.exists() else asdict(Record({}, {}))
         flags = {str(k): str(v) for k, v in document["flags"].items()}
         ports = {
             str(kind): {str(host): int(port) for host, port in entries.items()}
             for kind, entries in document["ports"].items()
         }
+        first = {str(kind): int(port) for kind, port in document["first"].items()}
     except (
         OSError,
         UnicodeDecodeError,
@@ -151,7 +161,7 @@ def read_record(name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(ROOT)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports)
+    return Record(flags, ports, first)
 
 
 def open_project(layers: list[Mapping[str, Any]], flags: Mapping[str, str] | None = None) -> Project:

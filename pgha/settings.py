@@ -53,6 +53,16 @@ class Settings:
         return release_for(self.postgres, self.base_image)
 
     @property
+    def client_address(self) -> str:
+        """Where clients on this host find the published ports."""
+        return "127.0.0.1" if self.publish_address == "0.0.0.0" else self.publish_address
+
+    @property
+    def first_ports(self) -> dict[str, int]:
+        """Where the published ports of each kind begin."""
+        return {"postgres": self.postgres_port, "ssh": self.ssh_port}
+
+    @property
     def node_count(self) -> int:
         """Postgres nodes in all data centers together."""
         return self.data_centers * self.nodes
@@ -80,7 +90,7 @@ def read_settings(*layers: Mapping[str, Any]) -> Settings:
             problems.append(f"{key}: {error}")
     settings = Settings(**values)
     bad_keys = {problem.split(":")[0] for problem in problems}
-    problems += [p for p in _problems(settings) if p.split(":")[0] not in bad_keys]
+    problems += [p for p in _problems(settings) if not bad_keys & _KEYS_TOGETHER.get(p.split(":")[0], set())]
     if problems:
         raise BadSettings(problems)
     return settings
@@ -95,6 +105,13 @@ def environment_layer(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name.removeprefix(ENVIRONMENT).lower(): value for name, value in environ.items() if name.startswith(ENVIRONMENT)
     }
+
+
+_KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
+    "nodes": {"nodes", "data_centers"},
+    "ttl": {"ttl", "loop_wait", "retry_timeout"},
+}
+"""A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""
 
 
 def _integer(value: Any) -> int:
@@ -175,7 +192,7 @@ def _problems(s: Settings) -> list[str]:
         "ttl",
         f"{s.ttl} is less than loop_wait + 2 x retry_timeout = {s.loop_wait + 2 * s.retry_timeout}",
     )
-    check(_is_address(s.publish_address), "publish_address", f"{s.publish_address!r} is not an IP address")
+    check(_is_address(s.publish_address), "publish_address", f"{s.publish_address!r} is not an IPv4 address")
     for key in ("postgres_port", "ssh_port"):
         port = getattr(s, key)
         check(1024 <= port <= 65000, key, f"{port} is not a port between 1024 and 65000")
@@ -193,7 +210,7 @@ def _problems(s: Settings) -> list[str]:
 
 def _is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(text)
+        ipaddress.IPv4Address(text)
     except ValueError:
         return False
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -35,10 +36,8 @@ def run(
             # Ctrl-C reaches this process alone; it then ends the child in its own order.
             start_new_session=True,
         )
-    except FileNotFoundError:
-        raise Missing(f"{command.argv[0]} is not installed on this host", "inv setup") from None
-    except PermissionError:
-        raise Missing(f"{command.argv[0]} may not be run by this user", "inv setup --check") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise _not_runnable(command, error) from None
     try:
         if line:
             return _follow(process, command, line)
@@ -53,10 +52,25 @@ def run(
 def _follow(process: subprocess.Popen[str], command: Command, line: Callable[[str], None]) -> Answer:
     assert process.stdout is not None
     seen = []
-    for text in process.stdout:
-        seen.append(text)
-        line(text.rstrip())
-    return Answer(command, "".join(seen), "", process.wait())
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _end(process)
+
+    timer = threading.Timer(command.timeout, expire)
+    if command.timeout:
+        timer.start()
+    try:
+        for text in process.stdout:
+            seen.append(text)
+            line(text.rstrip())
+        process.wait()
+    finally:
+        timer.cancel()
+    if expired.is_set():
+        raise subprocess.TimeoutExpired(command.argv, command.timeout)
+    return Answer(command, "".join(seen), "", process.returncode)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -83,5 +97,11 @@ def attach(command: Command) -> int:
     """Run with this terminal's own input and output; returns the exit code."""
     try:
         return subprocess.run(command.argv, check=False).returncode
-    except FileNotFoundError:
-        raise Missing(f"{command.argv[0]} is not installed on this host", "inv setup") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise _not_runnable(command, error) from None
+
+
+def _not_runnable(command: Command, error: OSError) -> Missing:
+    if isinstance(error, PermissionError):
+        return Missing(f"{command.argv[0]} may not be run by this user", "inv setup --check")
+    return Missing(f"{command.argv[0]} is not installed on this host", "inv setup")

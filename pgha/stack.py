@@ -47,15 +47,17 @@ def render_project(project: Project) -> RenderReport:
     def is_free(port: int) -> bool:
         return port in own or (port not in reserved and can_bind(address, port))
 
-    ports = choose_ports(project.settings, project.topology, record.ports, is_free)
-    project.write_record(Record(project.flags, ports))
+    first = project.settings.first_ports
+    recorded = {kind: entries for kind, entries in record.ports.items() if record.first.get(kind) == first[kind]}
+    ports = choose_ports(project.settings, project.topology, recorded, is_free)
+    project.write_record(Record(project.flags, ports, first))
     rendered = render(project, passwords, ports)
     changed = tuple(
         path
         for path, content in rendered.files.items()
         if write_file(project.folder / path, content, rendered.mode(path))
     )
-    return RenderReport(changed, ports, tuple(_moved(project, record.ports, ports)))
+    return RenderReport(changed, ports, tuple(_moved(project, recorded, ports)))
 
 
 def _own_ports(project: Project) -> set[int]:
@@ -73,7 +75,7 @@ def _own_ports(project: Project) -> set[int]:
 def _moved(project: Project, recorded: Ports, chosen: Ports) -> list[str]:
     """Hosts whose port is not the recorded one, or not the settings' one when there is no record."""
     moved = []
-    first = {"postgres": project.settings.postgres_port, "ssh": project.settings.ssh_port}
+    first = project.settings.first_ports
     for kind, entries in chosen.items():
         for index, (host, port) in enumerate(entries.items()):
             wished = recorded.get(kind, {}).get(host, first[kind] + index)

@@ -31,7 +31,7 @@ def wait_until(
     def once() -> T:
         try:
             return look()
-        except (Unreachable, ToolFailed) as error:
+        except (Unreachable, ToolFailed, TimedOut) as error:
             seen.clear()
             seen.append(error.message)
             raise tenacity.TryAgain from None
@@ -40,7 +40,7 @@ def wait_until(
         seen.clear()
         if holds(result):
             return False
-        seen.append(explain(result) if explain else "")
+        seen.append(explain(result) if explain else "not yet")
         return True
 
     seen: list[str] = []
@@ -52,5 +52,5 @@ def wait_until(
     try:
         return retrying(once)
     except tenacity.RetryError:
-        last = seen[0] if seen and seen[0] else "no answer"
+        last = seen[0] if seen else "no answer"
         raise TimedOut(f"{what}: not within {timeout:g} s ({last})", hint) from None

@@ -121,7 +121,7 @@ def parse_containers(text: str) -> tuple[Container, ...]:
     """`docker container inspect` of a project's containers."""
     try:
         return tuple(sorted((_container(entry) for entry in parse_inspect(text)), key=lambda c: c.service))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ToolFailed(f"docker inspect lacks {error}", text[:2000]) from error
 
 

@@ -207,10 +207,10 @@ def parse_cluster(text: str) -> ClusterView:
     """`GET /cluster`. Raises ToolFailed when it is something else, such as an error page of a lost DCS."""
     document = _document(text, "/cluster")
     try:
-        members = tuple(_member(entry) for entry in document["members"])
-    except (KeyError, TypeError, ValueError) as error:
+        members = sorted((_member(entry) for entry in document["members"]), key=lambda m: m.name)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ToolFailed(f"Patroni's /cluster lacks {error}", text) from error
-    return ClusterView(tuple(sorted(members, key=lambda m: m.name)), bool(document.get("pause")))
+    return ClusterView(tuple(members), bool(document.get("pause")))
 
 
 def _member(entry: dict[str, Any]) -> Member:
@@ -250,7 +250,7 @@ def parse_node(text: str) -> NodeState:
             ),
             patroni_version=patroni.get("version", ""),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ToolFailed(f"Patroni's /patroni lacks {error}", text) from error
 
 

@@ -111,7 +111,7 @@ def parse_info(text: str) -> StanzaView:
         )
     except StopIteration:
         return StanzaView(False, "missing stanza", True, (), None, None, False)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ToolFailed("pgbackrest info did not print its JSON", text) from error
 
 

@@ -56,7 +56,7 @@ def conninfo(**parameters: str | int) -> str:
 
 
 def _quoted(value: str) -> str:
-    if value and not any(char in value for char in " '\\"):
+    if value and not any(char.isspace() or char in "'\\" for char in value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 

@@ -8,7 +8,7 @@ import yaml
 
 from pgha import cluster, connections
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, ToolFailed, Unreachable
+from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
 from pgha.tools.command import Answer
 from pgha.waiting import wait_until
 
@@ -26,6 +26,7 @@ class Played(connections.Connections):
         self.timeline = dict.fromkeys(self.names, 1)
         self.config = {"ttl": 20}
         self.deaf = False
+        self.etcd = {member.name: True for member in project.topology.etcd}
         self.commands = []
 
     def run(self, host, command, line=None):
@@ -35,21 +36,22 @@ class Played(connections.Connections):
         return Answer(command, stdout, "", 0)
 
     def _answer(self, host, argv):
+        if argv[0] == "etcdctl":
+            return json.dumps([{"endpoint": f"http://{n}:2379", "health": up} for n, up in self.etcd.items()])
         if argv[0] == "curl":
             asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
             return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
         verb = argv[3]
         if verb == "show-config":
             return yaml.safe_dump(self.config)
-        self.commands.append(str(argv[3:]))
+        self.commands.append(" ".join(argv[3:]))
         if self.deaf:
             return "Failover failed, details: 412, no good candidates\n"
         if verb == "edit-config":
             self.config.update(pair.removeprefix("--set=").split("=") for pair in argv if pair.startswith("--set="))
             self.config = {key: yaml.safe_load(str(value)) for key, value in self.config.items()}
             return ""
-        candidates = [name for name in self.names if name != self.leader]
-        self.leader = argv[argv.index("--candidate") + 1] if "--candidate" in argv else candidates[0]
+        self.leader = argv[argv.index("--candidate") + 1] if "--candidate" in argv else self._standbys()[0]
         return "Successfully handed over\n"
 
     def _cluster(self):
@@ -58,7 +60,12 @@ class Played(connections.Connections):
     def _member(self, name):
         leads = name == self.leader
         state = "running" if leads else "streaming" if name in self.streaming else "starting"
-        return {"name": name, "role": "leader" if leads else "replica", "state": state, "timeline": 1}
+        synchronous = self._standbys()[: self.config.get("synchronous_node_count", 0)]
+        role = "leader" if leads else "sync_standby" if name in synchronous else "replica"
+        return {"name": name, "role": role, "state": state, "timeline": 1}
+
+    def _standbys(self):
+        return [name for name in self.names if name != self.leader]
 
     def _node(self, host, asked):
         name = host if asked == "localhost" else asked
@@ -174,6 +181,47 @@ def test_a_member_that_stays_away_is_reported_and_undoes_nothing(project, played
     done = hand_over(project, "pg2-node1")
     assert done.new == "pg2-node1"
     assert done.waiting_for == ("pg3-node1",)
+
+
+def test_without_etcd_s_quorum_nothing_is_tried(project, played):
+    played.etcd.update(etcd1=False, etcd2=False)
+    for change in (lambda: hand_over(project, "pg2-node1"), lambda: cluster.patch_config(project, {"ttl": 30})):
+        with pytest.raises(Missing, match="etcd has lost its quorum: 1 of 3"):
+            change()
+    assert played.commands == []
+
+
+def test_an_etcd_minority_may_be_down(project, played):
+    played.etcd["etcd1"] = False
+    assert hand_over(project, "pg2-node1").new == "pg2-node1"
+
+
+PATRONI_3 = {"ttl": 20, "synchronous_mode": True, "synchronous_node_count": 1}
+
+
+def test_patroni_3_hands_over_to_a_standby_that_was_not_synchronous(project, played):
+    played.config = dict(PATRONI_3)
+    assert hand_over(project, "pg3-node1").new == "pg3-node1"
+    widen, switch, back = played.commands
+    assert "synchronous_node_count=2" in widen
+    assert switch.startswith("switchover")
+    assert "synchronous_node_count=1" in back
+    assert played.config == PATRONI_3
+
+
+def test_patroni_3_hands_over_to_a_synchronous_standby_at_once(project, played):
+    played.config = dict(PATRONI_3)
+    hand_over(project, "pg2-node1")
+    assert len(played.commands) == 1
+
+
+def test_a_candidate_that_does_not_become_synchronous_leaves_the_configuration_as_it_was(project, played):
+    played.config = dict(PATRONI_3)
+    # pg3-node1 is never among the synchronous ones.
+    played._standbys = lambda: ["pg2-node1"]
+    with pytest.raises(TimedOut, match="pg3-node1 is a synchronous standby"):
+        hand_over(project, "pg3-node1")
+    assert played.config == PATRONI_3
 
 
 def test_nobody_to_ask_is_unreachable(project, played):

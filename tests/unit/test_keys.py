@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pgha.errors import Missing
-from pgha.keys import ensure_keys, host_key, require_keys
+from pgha.keys import ensure_keys, host_key, require_user_key
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_every_ssh_host_and_the_user_get_a_key(a_project):
     assert report.kept == ()
     assert "ssh/pgha/id_ed25519" in report.made
     assert "ssh/pgha/host_keys/pg3-node2" in report.made
-    require_keys(a_project)
+    require_user_key(a_project)
 
 
 def test_private_keys_are_for_the_owner_alone(keyed):
@@ -136,10 +136,9 @@ def test_a_damaged_key_is_named_and_left_as_it_is(keyed, damage):
     path = host_key(keyed, "pg2-node1")
     path.write_bytes(damage(path.read_bytes()))
     before = all_files(keyed)
-    for ask in (ensure_keys, require_keys):
-        with pytest.raises(Missing, match="ssh/pgha/host_keys/pg2-node1 is not") as caught:
-            ask(keyed)
-        assert caught.value.hint == "inv keys --rotate"
+    with pytest.raises(Missing, match="ssh/pgha/host_keys/pg2-node1 is not") as caught:
+        ensure_keys(keyed)
+    assert caught.value.hint == "inv keys --rotate"
     assert all_files(keyed) == before
 
 
@@ -155,11 +154,11 @@ def test_a_key_of_unknown_type_is_named(keyed):
 def test_rotate_replaces_a_damaged_key(keyed):
     keyed.identity_file.write_text("damaged")
     ensure_keys(keyed, rotate=True)
-    require_keys(keyed)
+    require_user_key(keyed)
 
 
 def test_a_missing_key_is_named(keyed):
-    host_key(keyed, "pgbackrest").unlink()
-    with pytest.raises(Missing, match="host_keys/pgbackrest is missing") as caught:
-        require_keys(keyed)
+    keyed.identity_file.unlink()
+    with pytest.raises(Missing, match="id_ed25519 is missing") as caught:
+        require_user_key(keyed)
     assert caught.value.hint == "inv keys"

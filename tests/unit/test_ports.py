@@ -2,6 +2,7 @@ import socket
 
 import pytest
 
+from pgha.errors import Missing
 from pgha.ports import can_bind, choose_ports, reserved_by_others
 from pgha.project import Record
 from pgha.settings import read_settings
@@ -22,9 +23,15 @@ def test_ports_count_up_from_the_settings():
     }
 
 
-def test_a_taken_port_is_passed_over():
-    assert chosen(taken={2000, 3002})["postgres"] == {"pg1-node1": 2001, "pg1-node2": 2002}
-    assert chosen(taken={2000, 3002})["ssh"]["pgbackrest"] == 3003
+def test_a_host_whose_port_is_taken_moves_and_the_others_stay():
+    ports = chosen(taken={2000, 3002})
+    assert ports["postgres"] == {"pg1-node1": 2002, "pg1-node2": 2001}
+    assert ports["ssh"] == {"pg1-node1": 3000, "pg1-node2": 3001, "pgbackrest": 3003}
+
+
+def test_no_port_left_is_an_error():
+    with pytest.raises(Missing, match="No port from 2000 on is free"):
+        chosen(taken=range(65536))
 
 
 def test_recorded_ports_are_kept():

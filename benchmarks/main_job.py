@@ -1,0 +1,149 @@
+"""The main job in numbers, on this machine: python benchmarks/main_job.py
+
+Uses a project of its own, `pghabench`, and needs the engine for itself: stop other stacks first. It removes the
+images of the default release to time a cold build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+from writer import Writer
+
+from pgha import ROOT
+from pgha.settings import Settings
+
+PROJECT = "pghabench"
+SEED = {"INVOKE_PGHA_TTL": "30", "INVOKE_PGHA_LOOP_WAIT": "10", "INVOKE_PGHA_RETRY_TIMEOUT": "10"}
+SEED_IMAGE_BYTES = 1206e6
+"""548 + 314 + 344 MB: `docker images` in the seed's document."""
+RELEASE = Settings().release
+IMAGES = (RELEASE.etcd_image, RELEASE.patroni_image, RELEASE.pgbackrest_image)
+
+
+def inv(*tasks: str, **environment: str) -> str:
+    """Run `inv`; returns its stdout."""
+    env = {**os.environ, "INVOKE_PGHA_PROJECT": PROJECT, **environment}
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", *tasks], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def median(work: Callable[[], object], runs: int = 5) -> float:
+    return statistics.median(seconds(work) for _ in range(runs))
+
+
+def remove_images() -> None:
+    names = [RELEASE.base_image, RELEASE.shared_image, *IMAGES]
+    names += [name.split(":")[0] for name in names if name.startswith("pgha-")]
+    subprocess.run(["docker", "rmi", "--force", *names], check=False, capture_output=True)
+    docker("image", "prune", "--force")
+    subprocess.run(["docker", "builder", "prune", "--force"], check=False, capture_output=True)
+
+
+def unique_image_bytes() -> int:
+    """Bytes of all layers of the three images, shared ones counted once."""
+    layers: dict[str, int] = {}
+    for name in IMAGES:
+        ids = json.loads(docker("image", "inspect", name))[0]["RootFS"]["Layers"]
+        history = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}}\t{{.CreatedBy}}", name)
+        sizes = [int(line.split("\t")[0]) for line in reversed(history.splitlines())]
+        # History also lists steps without a layer; those have no size, and so do empty layers.
+        layers.update(zip(_with_size(ids, sizes), [s for s in sizes if s], strict=False))
+    return sum(layers.values())
+
+
+def _with_size(ids: list[str], sizes: list[int]) -> list[str]:
+    empty = len(ids) - sum(1 for size in sizes if size)
+    return ids if empty <= 0 else ids[: len(ids) - empty]
+
+
+def memory_bytes() -> float:
+    """What the containers of the idle stack use together, without the page cache, as `docker stats` counts it."""
+    names = docker("ps", "--filter", f"label=com.docker.compose.project={PROJECT}", "--format", "{{.Names}}").split()
+    units = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    total = 0.0
+    for line in docker("stats", "--no-stream", "--format", "{{.MemUsage}}", *names).splitlines():
+        used = line.split("/")[0].strip()
+        unit = next(u for u in ("KiB", "MiB", "GiB", "B") if used.endswith(u))
+        total += float(used.removesuffix(unit)) * units[unit]
+    return total
+
+
+def failover_gap(**environment: str) -> float:
+    """Longest gap between acknowledged writes while the leader changes, median of three."""
+    gaps = []
+    for _ in range(3):
+        status = json.loads(inv("status", "--json"))
+        candidate = next(m["name"] for m in status["members"] if m["state"] == "streaming")
+        with Writer(inv("dsn").strip()) as writer:
+            time.sleep(2)
+            inv("failover", "--candidate", candidate, **environment)
+            time.sleep(2)
+        if writer.lost():
+            raise SystemExit(f"{writer.lost()} acknowledged writes were lost")
+        gaps.append(writer.longest_gap())
+    return statistics.median(gaps)
+
+
+def fresh_up(**environment: str) -> float:
+    inv("destroy", "--yes")
+    return seconds(lambda: inv("up", **environment))
+
+
+def main() -> None:
+    rows: list[tuple[str, str, str, str]] = []
+
+    def row(what: str, ours: str, seed: str = "", aim: str = "") -> None:
+        rows.append((what, ours, seed, aim))
+        print(f"{what}: {ours} {seed and f'(seed: {seed})'}", file=sys.stderr)
+
+    try:
+        inv("destroy", "--yes")
+        remove_images()
+        row("cold build, no registry", f"{seconds(lambda: inv('build')):.0f} s", aim="100 s")
+        row("rebuild, nothing changed", f"{seconds(lambda: inv('build')):.1f} s", aim="3 s")
+        row("image bytes, unique layers", f"{unique_image_bytes() / 1e6:.0f} MB", f"{SEED_IMAGE_BYTES / 1e6:.0f} MB",
+            "half")  # fmt: skip
+        seed = statistics.median(fresh_up(**SEED) for _ in range(3))
+        ours = statistics.median(fresh_up() for _ in range(3))
+        row("up until all stream, median of 3", f"{ours:.1f} s", f"{seed:.1f} s ({seed / ours:.1f} x)", "15 s, 2 x")
+        row("memory of the idle stack", f"{memory_bytes() / 2**30:.2f} GiB", aim="1 GB")
+        inv("stanza")
+        row("status", f"{median(lambda: inv('status')):.2f} s", aim="1 s")
+        row("inv --list", f"{median(lambda: inv('--list')):.2f} s", aim="0.6 s")
+        row("full backup (empty database)", f"{seconds(lambda: inv('backup')):.1f} s")
+        quorum = failover_gap()
+        inv("up", INVOKE_PGHA_DURABILITY="async")
+        asynchronous = failover_gap(INVOKE_PGHA_DURABILITY="async")
+        row("longest write gap in failover, quorum", f"{quorum:.1f} s", aim="2 s")
+        row("longest write gap in failover, async", f"{asynchronous:.1f} s", aim="2 s")
+    finally:
+        inv("destroy", "--yes")
+    table = Table("What", "Ours", "Seed's settings", "Aim")
+    for cells in rows:
+        table.add_row(*cells)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
