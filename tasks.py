@@ -6,10 +6,12 @@ import sys
 from invoke import task
 
 from pgha import ROOT, backups, cli, clients, cluster, console, host, images, keys, shell, stack, survey
+from pgha import plan as plans
 from pgha.connections import connect
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.tools.command import Command
+from pgha.topology import build_topology
 
 # The host and the images ------------------------------------------------------------------------------------
 
@@ -58,6 +60,34 @@ def build(c, no_cache=False):
     with project.lock("build"):
         built = images.build_images(project, Progress(), no_cache)
     cli.show_images(built)
+
+
+@task(
+    help={
+        "data_centers": "data centers",
+        "per_data_center": "Postgres nodes per data center",
+        "witness": "with a witness site",
+        "no_witness": "without a witness site",
+        "json": "one JSON document",
+    }
+)
+def plan(c, data_centers="", per_data_center="", witness=False, no_witness=False, json=False):
+    """Tell what a topology survives, without touching anything.
+
+    Example: inv plan -d 2 -p 2 --no-witness
+    """
+    if witness and no_witness:
+        raise BadValue("--witness and --no-witness contradict each other", "inv plan --witness")
+    flags = {"data_centers": data_centers, "nodes": per_data_center}
+    given = {key: value for key, value in flags.items() if value}
+    project = cli.project_of(c, given or None)
+    asked = True if witness else False if no_witness else None
+    topology = build_topology(project.settings, asked)
+    made = plans.make_plan(project.settings, topology)
+    if json:
+        console.print_json(plans.as_document(made))
+    else:
+        cli.show_plan(f"{project.settings.data_centers} data centers, {project.settings.nodes} nodes each", made)
 
 
 # The stack --------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pgha.cluster import Handover
 from pgha.errors import BadSettings, BadValue, PghaError, ToolFailed
 from pgha.host import Part
 from pgha.images import Built
+from pgha.plan import Plan
 from pgha.project import Project, open_project
 from pgha.settings import ENVIRONMENT, environment_layer
 from pgha.stack import RenderReport
@@ -158,6 +159,27 @@ def _durability_text(project: Project) -> str:
     if project.settings.durability == "async":
         return "Durability: async, a failover may lose the newest commits."
     return f"Durability: a commit waits for {count} standby{'s' if count > 1 else ''}."
+
+
+def show_plan(title: str, plan: Plan) -> None:
+    words = {True: "yes", False: "NO", None: "-"}
+    rows = []
+    for outcome in plan.outcomes:
+        if outcome.kind in ("site", "two sites") or not outcome.survived:
+            answers = (outcome.etcd_quorum, outcome.candidate, outcome.acknowledged_safe, outcome.backups)
+            rows.append((outcome.loss, *(words[answer] for answer in answers), words[outcome.survived]))
+    for kind in ("one node", "two nodes"):
+        of_kind = [outcome for outcome in plan.outcomes if outcome.kind == kind]
+        fine = sum(outcome.survived for outcome in of_kind)
+        if of_kind:
+            rows.append((f"any {kind}", "", "", "", "", f"{fine} of {len(of_kind)}"))
+    columns = ("Lost", "etcd quorum", "Leader", "Acknowledged writes kept", "Backups reachable", "Survived")
+    console.show(console.table(title, columns, rows))
+    outages = [(o.failure, f"{o.shortest:.0f} to {o.longest:.0f} s", o.because) for o in plan.outages]
+    console.show(console.table("Expected write outage", ("Failure", "Writes stop for", "Because"), outages))
+    for warning in plan.warnings:
+        console.show(f"! {warning}")
+    console.show(plan.sentence)
 
 
 def show_handover(project: Project, handover: Handover) -> None:

@@ -85,14 +85,15 @@ def etcd_member_count(nodes: int) -> int:
     return max(3, (nodes // 2 + 1) | 1)
 
 
-def build_topology(settings: Settings) -> Topology:
+def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
     """The topology of these settings.
 
     etcd members go round the data centers, so none holds a majority as soon as there are three. With two,
-    the last member stands at a witness site: else one of the two would hold the majority.
+    the last member stands at a witness site: else one of the two would hold the majority. `witness` asks for
+    such a site, or for none, whatever the number of data centers.
     """
     data_centers = [Site(f"dc{n}", "data center") for n in range(1, settings.data_centers + 1)]
-    witness = Site("witness", "witness")
+    witness_site = Site("witness", "witness")
     backup = Site("backup", "backup")
 
     nodes = [
@@ -103,9 +104,9 @@ def build_topology(settings: Settings) -> Topology:
     members = etcd_member_count(settings.node_count)
     etcd = [Host(f"etcd{i + 1}", data_centers[i % len(data_centers)]) for i in range(members)]
     sites = list(data_centers)
-    if len(data_centers) == 2:
-        etcd[-1] = Host(etcd[-1].name, witness)
-        sites.append(witness)
+    if witness or (witness is None and len(data_centers) == 2):
+        etcd[-1] = Host(etcd[-1].name, witness_site)
+        sites.append(witness_site)
     repository = None
     if settings.pgbackrest:
         repository = Host(REPOSITORY, backup)

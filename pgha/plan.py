@@ -1,0 +1,209 @@
+"""What a topology survives, computed before anything is deployed.
+
+The model is etcd's and Patroni's own rules, applied to hosts that are lost at the same moment:
+
+- etcd commits while a majority of its members is left; without that nobody is promoted.
+- A commit is acknowledged when the leader and `synchronous_node_count` standbys have it. With `async` only the
+  leader has it for certain.
+- Patroni promotes a standby only when it can be sure that those it can ask have every acknowledged commit: when
+  fewer standbys than `synchronous_node_count` are lost (patroni/ha.py, `_is_healthiest_node`: the votes of the
+  others must reach `sync.quorum`, the number of standbys less `synchronous_node_count`).
+
+Nobody knows which member will lead: each loss is judged for the leader that makes it worst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from pgha.settings import Settings
+from pgha.topology import Host, Topology
+
+PROMOTION = 4.0
+"""Seconds from a free lock to the first commit under the new leader: the race, the promotion, and the standbys that
+have to stream again before a commit is acknowledged. Measured on two cores; docs/numbers.md."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Hosts that are lost at the same moment."""
+
+    name: str
+    hosts: frozenset[Host]
+    kind: str
+    """`site`, `two sites`, `one node` or `two nodes`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left after one loss."""
+
+    loss: str
+    kind: str
+    etcd_quorum: bool
+    candidate: bool
+    """A member leads, or Patroni may promote one without an operator."""
+    acknowledged_safe: bool
+    """Every acknowledged write is on a surviving node."""
+    backups: bool | None
+    """The repository is reachable; None when there is none."""
+
+    @property
+    def survived(self) -> bool:
+        """Writes go on by themselves, and none that was acknowledged is missing."""
+        return self.etcd_quorum and self.candidate and self.acknowledged_safe
+
+
+@dataclass(frozen=True)
+class Outage:
+    """One way to lose the leader, and how long writes stop: seconds, at least and at most."""
+
+    failure: str
+    shortest: float
+    longest: float
+    because: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer of `inv plan`."""
+
+    outcomes: tuple[Outcome, ...]
+    outages: tuple[Outage, ...]
+    warnings: tuple[str, ...]
+    sentence: str
+
+
+def make_plan(settings: Settings, topology: Topology) -> Plan:
+    """Judge every loss of one or two sites and of one or two nodes."""
+    copies = 0 if settings.durability == "async" else topology.synchronous_node_count
+    outcomes = tuple(_judge(topology, loss, copies) for loss in losses(topology))
+    return Plan(
+        outcomes, tuple(outages(settings)), tuple(_warnings(settings, topology, copies)), _sentence(topology, outcomes)
+    )
+
+
+def losses(topology: Topology) -> Iterator[Loss]:
+    """Each site, each pair of sites, any one node, any two nodes."""
+    for count, kind in ((1, "site"), (2, "two sites")):
+        for sites in combinations(topology.sites, count):
+            hosts = frozenset(host for site in sites for host in topology.at(site))
+            yield Loss(" and ".join(site.name for site in sites), hosts, kind)
+    for count, kind in ((1, "one node"), (2, "two nodes")):
+        for nodes in combinations(topology.nodes, count):
+            yield Loss(" and ".join(node.name for node in nodes), frozenset(nodes), kind)
+
+
+def _judge(topology: Topology, loss: Loss, copies: int) -> Outcome:
+    left = [host for host in topology.hosts if host not in loss.hosts]
+    nodes_left = [node for node in topology.nodes if node in left]
+    nodes_lost = len(topology.nodes) - len(nodes_left)
+    quorum = sum(member in left for member in topology.etcd) >= topology.etcd_quorum
+    # When any node is lost, the worst leader is one of the lost ones; the others that are lost are standbys.
+    standbys_lost = max(0, nodes_lost - 1)
+    safe = nodes_lost == 0 or (bool(nodes_left) and standbys_lost < copies)
+    promotable = bool(nodes_left) and (copies == 0 or standbys_lost < copies)
+    return Outcome(
+        loss=loss.name,
+        kind=loss.kind,
+        etcd_quorum=quorum,
+        candidate=quorum and (nodes_lost == 0 or promotable),
+        acknowledged_safe=safe,
+        backups=topology.repository in left if topology.repository else None,
+    )
+
+
+def outages(settings: Settings) -> list[Outage]:
+    """How long writes stop for each way the leader can be lost, from Patroni's settings.
+
+    `patroni/ha.py`: a graceful demotion waits 1 s for the standbys, and in a switchover a standby that is not
+    the candidate waits 2 s before it follows; the lock of a leader that is gone expires `ttl` seconds after its
+    last renewal, and it is renewed every `loop_wait`.
+    """
+    follow = 2.0 if settings.durability == "quorum" else 0.0
+    quick = (1.0, 1.0 + settings.loop_wait + PROMOTION)
+    lock = (settings.ttl - settings.loop_wait, settings.ttl + PROMOTION)
+    return [
+        Outage("switchover", 1.0 + follow, 1.0 + follow + PROMOTION, "the leader hands over"),
+        Outage("leader stopped", *quick, "Patroni releases the lock on SIGTERM"),
+        Outage("leader's postgres killed", 0.0, settings.loop_wait + PROMOTION, "primary_start_timeout is 0"),
+        Outage("leader's container, host or data center lost or cut off", *lock, "the lock expires after ttl"),
+    ]
+
+
+def _warnings(settings: Settings, topology: Topology, copies: int) -> list[str]:
+    """Shapes that do not survive what they seem to promise."""
+    found = []
+    centers = topology.data_centers
+    if len(centers) == 1:
+        found.append("one data center: its loss is the loss of the cluster; only the repository is outside it")
+    for site in topology.sites:
+        members = sum(member.site == site for member in topology.etcd)
+        if len(centers) > 1 and members >= topology.etcd_quorum:
+            found.append(f"{site.name} holds {members} of {len(topology.etcd)} etcd members, a majority: without it "
+                         "nobody can be promoted")  # fmt: skip
+    if len(topology.etcd) % 2 == 0:
+        found.append(f"{len(topology.etcd)} etcd members survive no more losses than {len(topology.etcd) - 1}")
+    if len(topology.nodes) == 1:
+        found.append("one Postgres node: there is nobody to fail over to")
+    elif copies == 0:
+        found.append("durability is async: acknowledged writes can be lost with the leader")
+    if topology.repository is None:
+        found.append("no repository: there are no backups")
+    return found
+
+
+def _sentence(topology: Topology, outcomes: tuple[Outcome, ...]) -> str:
+    """What an operator wants to hear: what is survived, and what is not."""
+    kinds = {site.name: site.kind for site in topology.sites}
+    good: list[str] = []
+    bad: list[str] = []
+
+    def tell(all_words: str, members: list[Outcome]) -> None:
+        """One word for all of them when they agree, else one each."""
+        fine = [o for o in members if o.survived]
+        if len(fine) in (0, len(members)) and len(members) > 1:
+            (good if fine else bad).append(all_words)
+        else:
+            for outcome in members:
+                (good if outcome.survived else bad).append(outcome.loss)
+
+    sites = [o for o in outcomes if o.kind == "site"]
+    tell("any one data center", [o for o in sites if kinds[o.loss] == "data center"])
+    for outcome in sites:
+        if kinds[outcome.loss] != "data center":
+            (good if outcome.survived else bad).append(f"the {outcome.loss} site")
+    tell("any one node", [o for o in outcomes if o.kind == "one node"])
+    two_nodes = [o for o in outcomes if o.kind == "two nodes"]
+    if two_nodes:
+        (good if all(o.survived for o in two_nodes) else bad).append("any two nodes")
+    survived = {o.loss for o in sites if o.survived}
+    # A pair is worth a word when each of the two alone is survived.
+    pairs = [o for o in outcomes if o.kind == "two sites" and set(o.loss.split(" and ")) <= survived]
+    for words, wanted in (
+        ("any two data centers", {"data center"}),
+        ("a data center and the witness", {"data center", "witness"}),
+        ("a data center and the backup site", {"data center", "backup"}),
+    ):
+        of_kind = [o for o in pairs if {kinds[name] for name in o.loss.split(" and ")} == wanted]
+        if of_kind and not all(o.survived for o in of_kind):
+            bad.append(words)
+    survives = "Survives the loss of " + _listed(good) if good else "Survives no loss"
+    return f"{survives}; not of {_listed(bad, 'or')}." if bad else f"{survives}."
+
+
+def _listed(words: list[str], last: str = "and") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def as_document(plan: Plan) -> dict[str, Any]:
+    """The plan for `--json`."""
+    return {
+        "sentence": plan.sentence,
+        "warnings": list(plan.warnings),
+        "losses": [{**asdict(outcome), "survived": outcome.survived} for outcome in plan.outcomes],
+        "write_outage_seconds": [asdict(outage) for outage in plan.outages],
+    }
