@@ -48,7 +48,7 @@ def read_view(project: Project, ask_first: str = "") -> patroni.ClusterView:
         return view
     answer = ssh.run(asked, patroni.get("patroni", host=view.leader.name))
     if not answer.ok:
-        return view
+        return patroni.without_answer(view, view.leader.name)
     return patroni.confirm_streaming(view, patroni.parse_node(answer.stdout))
 
 
@@ -276,8 +276,9 @@ def _wait_for_leader(
             return False
         return view.leader.name == candidate if candidate else (old is None or view.leader.name != old.name)
 
-    # patronictl says `Failover failed, details: ...` and still exits 0: it is then not waited for long.
-    refused = not answer.ok or "failed" in answer.stdout.lower() + answer.stderr.lower()
+    # Patroni's own refusal, printed with exit code 0, is not waited for long. Anything else may still come about:
+    # without the leader's REST API patronictl leaves the request in the DCS.
+    refused = not answer.ok or " failed, details: " in answer.stdout
     try:
         return wait_until(
             lambda: read_view(project, asked),

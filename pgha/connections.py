@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, TypeVar
 
 import fabric
@@ -67,13 +70,16 @@ class Connections:
         if line:
             options["out_stream"] = _Lines(line)
         try:
-            result = connection.run(command.remote_line, **options)
+            with _noticing_interrupt(command.terminal) as interrupted:
+                result = connection.run(command.remote_line, **options)
         except CommandTimedOut:
             self._drop(host)
             raise TimedOut(f"{host} did not answer within {command.timeout:g} s: {command}") from None
         except (OSError, EOFError, paramiko.SSHException, ThreadException) as error:
             self._drop(host)
             raise Unreachable(f"The connection to {host} broke: {_words(error)}", "inv status") from None
+        if interrupted.is_set():
+            raise KeyboardInterrupt
         if result.exited == -1 and not connection.is_connected:
             # paramiko's exit code for a channel that closed without one.
             self._drop(host)
@@ -193,6 +199,26 @@ def _trust(client: paramiko.SSHClient, project: Project, host: str, address: str
         raise Missing("The SSH keys are missing or not readable", "inv keys") from None
     for kind, key in (known or {}).items():
         client.get_host_keys().add(address, kind, key)
+
+
+@contextmanager
+def _noticing_interrupt(terminal: bool) -> Iterator[threading.Event]:
+    """Tell whether Ctrl-C was pressed: with a terminal Fabric hands it to the remote side and says nothing."""
+    noticed = threading.Event()
+    if not terminal or threading.current_thread() is not threading.main_thread():
+        yield noticed
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        noticed.set()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _words(error: Exception) -> str:

@@ -105,7 +105,7 @@ def _install(parts: list[Part], progress: Progress) -> str:
     with progress.stage("apt-get update"):
         answer = shell.run(debian.apt_update(), line=progress.detail)
     if not answer.ok:
-        raise Unreachable(f"apt cannot reach the package mirror: {answer.words.splitlines()[-1]}", "apt-get update")
+        raise Unreachable(f"apt cannot reach the package mirror: {answer.last_words}", "apt-get update")
     packages: list[str] = []
     for part in parts:
         if part.name == "compose":

@@ -99,7 +99,7 @@ def _ensure_base(release: Release, progress: Progress) -> None:
         answer = shell.run(debian.bootstrap(release.suite, release.base_image), line=progress.detail)
     if not answer.ok:
         raise Unreachable(
-            f"{release.base_image} cannot be bootstrapped from the Debian mirror: {answer.words.splitlines()[-1]}",
+            f"{release.base_image} cannot be bootstrapped from the Debian mirror: {answer.last_words}",
             "is the mirror reachable? inv build",
         )
 

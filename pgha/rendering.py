@@ -77,7 +77,6 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
         "stanza": STANZA,
         "wan": WAN,
         "data_dir": postgres.data_dir(settings.postgres),
-        "dynamic": patroni.bootstrap_configuration(settings, topology),
         "path": SEARCH_PATH.format(major=settings.postgres),
         "identity_file": project.identity_file,
         "known_hosts": project.known_hosts,
@@ -86,6 +85,7 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
     def text(template: str, **more: Any) -> str:
         return environment.get_template(f"{template}.j2").render(**common, **more)
 
+    dynamic = patroni.bootstrap_configuration(settings, topology)
     files = {
         "ssh_config": text("ssh_config"),
         "pgpass": text("pgpass"),
@@ -95,13 +95,17 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
     for host in topology.etcd:
         files[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host)
     for host in topology.nodes:
-        files[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host)
+        files[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic)
     if topology.repository:
         for host in topology.ssh_hosts:
             files[f"{host.name}/pgbackrest.conf"] = text("pgbackrest.conf", host=host)
 
     secrets = {host.name: _secrets(project, host) for host in topology.hosts}
-    digests = {name: _digest(project, passwords, files, paths) for name, paths in secrets.items()}
+    # bootstrap.dcs is read once, when the cluster is made: a change of it is no reason to make a container anew.
+    lasting = {**files}
+    for host in topology.nodes:
+        lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={})
+    digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
     files["compose.yaml"] = text(
         "compose.yaml", secrets=secrets, digests=digests, shape=shape(project), passwords_id=passwords.id
     )

@@ -66,7 +66,7 @@ def take(project: Project) -> Survey:
         etcd_ = pool.submit(_or_error, lambda: cluster.read_etcd(project))
         stanza_ = pool.submit(_or_error, lambda: backups.read_stanza(project)) if project.topology.repository else None
         nodes = nodes_.result()
-        errors = [node for node in nodes.values() if isinstance(node, Unreachable)]
+        errors = [node for node in nodes.values() if isinstance(node, (Unreachable, Missing))]
         if len(errors) == len(nodes):
             raise errors[0]
         view = _or_error(lambda: _view(project, nodes))
@@ -99,10 +99,13 @@ def _view(project: Project, nodes: dict[str, patroni.NodeState | PghaError]) -> 
     answering = [name for name, node in nodes.items() if isinstance(node, patroni.NodeState)]
     if not answering:
         raise Missing("No member answers", "inv logs --node <name>")
-    text = connect(project).first(answering, patroni.get("cluster"), patroni.parse_cluster)[1]
-    leader = text.leader
-    said = nodes.get(leader.name) if leader else None
-    return patroni.confirm_streaming(text, said) if isinstance(said, patroni.NodeState) else text
+    view = connect(project).first(answering, patroni.get("cluster"), patroni.parse_cluster)[1]
+    if view.leader is None:
+        return view
+    said = nodes[view.leader.name]
+    if isinstance(said, patroni.NodeState):
+        return patroni.confirm_streaming(view, said)
+    return patroni.without_answer(view, view.leader.name)
 
 
 def _leader(view: patroni.ClusterView | PghaError, nodes: dict[str, patroni.NodeState | PghaError]) -> str | None:

@@ -47,3 +47,8 @@ class Answer:
     def words(self) -> str:
         """What the tool said, for an error: stderr, else stdout."""
         return self.stderr.strip() or self.stdout.strip()
+
+    @property
+    def last_words(self) -> str:
+        """The last line of what the tool said."""
+        return self.words.splitlines()[-1] if self.words else f"exit code {self.exit_code}"

@@ -254,6 +254,11 @@ def parse_node(text: str) -> NodeState:
         raise ToolFailed(f"Patroni's /patroni lacks {error}", text) from error
 
 
+def without_answer(view: ClusterView, name: str) -> ClusterView:
+    """The view when a member does not answer: until its lock expires the DCS goes on naming a lost leader."""
+    return replace(view, members=tuple(replace(m, state="no answer") if m.name == name else m for m in view.members))
+
+
 def confirm_streaming(view: ClusterView, leader: NodeState) -> ClusterView:
     """The view with each standby's state checked against the leader's own list of who streams from it.
 

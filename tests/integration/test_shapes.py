@@ -1,0 +1,115 @@
+"""Other shapes and versions come up, stream, and put another member in charge."""
+
+import pytest
+from tools import inspect
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def shape(bench):
+    """Bring up a shape where no other stack is; it is gone afterwards."""
+    bench.drop_main()
+    bench.small.clear()
+    bench.shape.clear()
+
+    def shape(data_centers, nodes, *more, prefix="pg", line=("up",), **settings):
+        bench.shape.settings = settings
+        bench.shape.nodes = tuple(
+            f"{prefix}{dc}-node{n}" for dc in range(1, data_centers + 1) for n in range(1, nodes + 1)
+        )
+        flags = ["-d", str(data_centers), "-p", str(nodes), "-n", prefix, *more]
+        shape.line = bench.shape.inv("render", *flags, "build", *line, timeout=1500)
+        bench.shape.wait_well()
+        return bench.shape
+
+    yield shape
+    bench.shape.clear()
+    bench.shape.settings = {}
+
+
+def etcd_sites(stack):
+    """Network of the site -> its etcd members, as the engine sees it."""
+    sites = {}
+    for host, identity in stack.containers("running").items():
+        if host.startswith("etcd"):
+            networks = set(inspect(identity)[0]["NetworkSettings"]["Networks"]) - {f"{stack.name}_wan"}
+            sites.setdefault(networks.pop().removeprefix(f"{stack.name}_"), []).append(host)
+    return sites
+
+
+def version(stack):
+    return stack.sql(stack.leader(), "select current_setting('server_version_num')::int / 10000")
+
+
+def test_two_data_centers_have_a_witness(shape):
+    stack = shape(2, 2)
+    assert {site: len(members) for site, members in etcd_sites(stack).items()} == {"dc1": 1, "dc2": 1, "witness": 1}
+    assert stack.etcd_healthy() == 3
+    assert stack.sql(stack.leader(), "show synchronous_standby_names").startswith("ANY 2 (")
+    assert stack.status()["healthy"] is True
+
+
+def test_one_node_alone(shape):
+    stack = shape(1, 1, prefix="db", line=("up", "stanza", "backup"))
+    assert stack.nodes == ("db1-node1",)
+    assert stack.leads("db1-node1")
+    assert stack.sql("db1-node1", "show synchronous_standby_names") == ""
+    stack.sql("db1-node1", "create table written_alone ()")
+    assert len(stack.backups()) == 1
+    assert stack.status()["healthy"] is True
+    assert "db1-node1" in stack.refused(2, "failover", "--candidate", "db1-node1")
+
+
+def test_nine_nodes(shape):
+    stack = shape(3, 3)
+    sites = etcd_sites(stack)
+    assert sum(len(members) for members in sites.values()) == stack.etcd_healthy() == 5
+    assert max(len(members) for members in sites.values()) == 2
+    assert stack.sql(stack.leader(), "show synchronous_standby_names").startswith("ANY 3 (")
+    assert len(stack.status()["members"]) == 9
+
+
+def test_postgres_15_runs_with_the_strongest_mode_its_patroni_knows(shape):
+    stack = shape(1, 3, "-v", "15", line=("up", "stanza", "backup"))
+    assert version(stack) == "15"
+    assert "no quorum commit" in shape.line.stderr
+    assert stack.dynamic_configuration()["synchronous_mode"] is True
+    standby = stack.sql(stack.leader(), "show synchronous_standby_names").strip('"')
+    assert standby in stack.nodes
+    assert len(stack.backups()) == 1
+    other = next(node for node in stack.replicas() if node != standby)
+    stack.inv("failover", "--candidate", other)
+    assert stack.wait_well() == other
+    assert stack.dynamic_configuration()["synchronous_node_count"] == 1
+    assert stack.status()["healthy"] is True
+
+
+def test_postgres_18(shape):
+    stack = shape(1, 2, "-v", "18", line=("up", "stanza", "backup"))
+    assert version(stack) == "18"
+    assert stack.sql(stack.leader(), "show synchronous_standby_names").startswith("ANY 1 (")
+    assert stack.sql(stack.leader(), "show data_checksums") == "on"
+    candidate = stack.replicas()[0]
+    stack.inv("failover", "--candidate", candidate)
+    assert stack.wait_well() == candidate
+    assert len(stack.backups()) == 1
+    assert stack.status()["healthy"] is True
+
+
+def test_without_pgbackrest_there_is_no_repository_and_no_backup(shape):
+    stack = shape(1, 2, pgbackrest="off")
+    assert "pgbackrest" not in stack.containers()
+    assert not [name for name in stack.volumes() | stack.networks() if name.endswith(("pgbackrest", "backup"))]
+    for task in ("backup", "stanza", "info"):
+        assert "pgBackRest" in stack.refused(2, task)
+    assert "backup: off" in stack.inv("status").stdout
+    assert stack.status()["backup"] is None
+
+
+def test_nothing_is_up(bench):
+    bench.shape.clear()
+    for task in ("status", "start", "stop", "down", "config", "stanza", "backup", "switchover"):
+        bench.shape.refused(3, task)
+    assert bench.shape.containers() == {}
+    assert "there was nothing" in bench.shape.inv("destroy", "--yes").stdout
