@@ -198,21 +198,22 @@ def _reachable(project: Project, ssh: Connections, candidate: str) -> str:
 def _synchronous_candidate(
     project: Project, view: patroni.ClusterView, candidate: str, progress: Progress
 ) -> Iterator[None]:
-    """Let the candidate be a synchronous standby for the time of a switchover.
+    """Let the candidate be a synchronous standby for the time of a switchover: Patroni hands over to no other.
 
-    With `synchronous_mode: on` (Patroni before 4.0) only `synchronous_node_count` of the standbys are, and
-    Patroni hands over to no other. For that time all of them are; an interrupted command leaves it so until
-    the next `up`, which is slower but loses nothing.
+    With quorum commit every standby is one shortly after it streams. With `synchronous_mode: on` (Patroni
+    before 4.0) only `synchronous_node_count` of them are; for that time all of them are. An interrupted command
+    leaves it so until the next `up`, which is slower but loses nothing.
     """
     config = read_config(project) if candidate else {}
+    mode, count = config.get("synchronous_mode"), config.get("synchronous_node_count", 1)
     member = view.member(candidate)
-    if config.get("synchronous_mode") is not True or member is None or member.is_sync:
+    if not mode or member is None or member.is_sync:
         yield
         return
-    count = config.get("synchronous_node_count", 1)
     try:
         with progress.stage(f"make {candidate} a synchronous standby"):
-            patch_config(project, {"synchronous_node_count": len(view.members) - 1})
+            if mode != "quorum":
+                patch_config(project, {"synchronous_node_count": len(view.members) - 1})
             wait_until(
                 lambda: read_view(project).member(candidate),
                 lambda seen: seen is not None and seen.is_sync,

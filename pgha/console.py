@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -86,6 +87,13 @@ def confirm(question: str, yes: bool) -> None:
         raise BadValue("Refused: nothing was changed")
 
 
+@dataclass
+class Step:
+    """One step of long work; who does the work may tell another ending."""
+
+    ending: str = "done"
+
+
 class Progress:
     """Says what long work does: a live line on a terminal, plain lines elsewhere."""
 
@@ -95,20 +103,21 @@ class Progress:
         self._title = ""
 
     @contextmanager
-    def stage(self, title: str) -> Iterator[None]:
-        """One step of the work, shown with its seconds when it is done."""
+    def stage(self, title: str) -> Iterator[Step]:
+        """One step of the work, shown with its seconds and its ending when it is over."""
         started = time.monotonic()
+        step = Step()
         self._title = title
         if self._console.is_terminal:
             with self._console.status(escape(title)) as self._status:
                 try:
-                    yield
+                    yield step
                 finally:
                     self._status = None
         else:
             self._plain(f"{title} ...")
-            yield
-        self._plain(f"{title}: done in {time.monotonic() - started:.1f} s")
+            yield step
+        self._plain(f"{title}: {step.ending} in {time.monotonic() - started:.1f} s")
 
     def detail(self, text: str) -> None:
         """What happens right now; on a terminal only, it would flood a log."""

@@ -80,11 +80,11 @@ def _ensure_base(release: Release, progress: Progress) -> None:
     """Local, else pulled, else bootstrapped from the Debian mirror."""
     if engine.has_image(release.base_image):
         return
-    with progress.stage(f"pull {release.base_image}"):
+    with progress.stage(f"pull {release.base_image}") as step:
         pulled = shell.run(docker.pull(release.base_image), line=progress.detail)
+        step.ending = "done" if pulled.ok else "not possible, no registry that has it can be reached,"
     if pulled.ok:
         return
-    progress.note(f"{release.base_image} cannot be pulled; no registry that has it can be reached")
     if release.suite.distribution != "debian":
         raise Unreachable(
             f"{release.base_image} is not here and cannot be pulled, and only Debian can be bootstrapped",
