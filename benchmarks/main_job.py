@@ -61,20 +61,10 @@ def remove_images() -> None:
 
 
 def unique_image_bytes() -> int:
-    """Bytes of all layers of the three images, shared ones counted once."""
-    layers: dict[str, int] = {}
-    for name in IMAGES:
-        ids = json.loads(docker("image", "inspect", name))[0]["RootFS"]["Layers"]
-        history = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}}\t{{.CreatedBy}}", name)
-        sizes = [int(line.split("\t")[0]) for line in reversed(history.splitlines())]
-        # History also lists steps without a layer; those have no size, and so do empty layers.
-        layers.update(zip(_with_size(ids, sizes), [s for s in sizes if s], strict=False))
-    return sum(layers.values())
-
-
-def _with_size(ids: list[str], sizes: list[int]) -> list[str]:
-    empty = len(ids) - sum(1 for size in sizes if size)
-    return ids if empty <= 0 else ids[: len(ids) - empty]
+    """Bytes of the three images, the layers they share counted once (images/: what stands on what)."""
+    names = [*IMAGES, RELEASE.shared_image, RELEASE.base_image]
+    *images, shared, base = (entry["Size"] for entry in json.loads(docker("image", "inspect", *names)))
+    return sum(images) - shared - base
 
 
 def memory_bytes() -> float:
