@@ -87,7 +87,7 @@ def plan(c, data_centers="", per_data_center="", witness=False, no_witness=False
     if json:
         console.print_json(plans.as_document(made))
     else:
-        cli.show_plan(f"{project.settings.data_centers} data centers, {project.settings.nodes} nodes each", made)
+        cli.show_plan(f"-d {project.settings.data_centers} -p {project.settings.nodes}", made)
 
 
 # The stack --------------------------------------------------------------------------------------------------
@@ -178,6 +178,7 @@ def destroy(c, yes=False):
     with project.lock("destroy"):
         removed = stack.destroy(project, Progress())
     console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")
+    console.show(f"its SSH keys stay in ssh/{project.name}/")
 
 
 # The cluster ------------------------------------------------------------------------------------------------

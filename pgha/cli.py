@@ -234,6 +234,8 @@ def _backup_lines(survey: Survey) -> list[str]:
         return ["backup: off (pgbackrest: off)"]
     if isinstance(stanza, PghaError):
         return ["backup: unknown"]
+    if stanza.missing:
+        return ["backup: no stanza yet, archiving off (inv stanza)"]
     newest = stanza.newest
     last = f"last {newest.type} {newest.label} at {time_text(newest.stop)}" if newest else "no backup yet"
     archived = survey.archiver.last_archived if isinstance(survey.archiver, postgres.Archiver) else None

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import fabric
 import paramiko
-from invoke.exceptions import CommandTimedOut, ThreadException
+from invoke.exceptions import CommandTimedOut, ThreadException, UnexpectedExit
+from paramiko.ssh_exception import NoValidConnectionsError
 
 from pgha.errors import Missing, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.keys import require_user_key
@@ -126,7 +127,10 @@ class Connections:
     def interactive(self, host: str, command: Command | None) -> int:
         """Give this terminal to a shell or a command on the host; returns its exit code."""
         connection = self._connection(host)
-        result = connection.run(str(command), pty=True, warn=True) if command else connection.shell(warn=True)
+        try:
+            result = connection.run(str(command), pty=True) if command else connection.shell()
+        except UnexpectedExit as ended:
+            result = ended.result
         return int(result.exited)
 
     def close(self) -> None:
@@ -159,7 +163,7 @@ class Connections:
                 "`inv up` gives the container the present key; if it has that, something else answers there",
             ) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise Unreachable(f"{name} cannot be reached over SSH: {_words(error)}", "inv status, inv up") from None
+            raise Unreachable(f"{name} cannot be reached over SSH: {_words(error)}", "inv up") from None
         self._held[host] = connection
         return connection
 
@@ -168,7 +172,9 @@ class Connections:
         try:
             port = project.record().ports["ssh"][host]
         except KeyError:
-            raise Missing(f"{host} has no published SSH port; nothing is rendered for it", "inv render") from None
+            raise Missing(
+                f"Project {project.name} is not up: nothing is rendered for {host}", "inv render, or inv up"
+            ) from None
         require_user_key(project)
         connection = fabric.Connection(
             project.settings.client_address,
@@ -224,6 +230,8 @@ def _noticing_interrupt(terminal: bool) -> Iterator[threading.Event]:
 def _words(error: Exception) -> str:
     if isinstance(error, (socket.timeout, TimeoutError)):
         return f"no answer within {CONNECT_TIMEOUT} s"
+    if isinstance(error, NoValidConnectionsError):
+        return "nothing listens there"
     if isinstance(error, EOFError):
         return "the other side closed the connection"
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -95,12 +95,14 @@ def _ensure_base(release: Release, progress: Progress) -> None:
             f"{release.base_image} cannot be pulled, and {debian.BOOTSTRAP_PACKAGE} is not installed",
             "inv setup",
         )
-    with progress.stage(f"bootstrap {release.base_image} from the Debian mirror"):
+    with progress.stage(f"bootstrap {release.base_image} from the Debian mirror") as step:
         answer = shell.run(debian.bootstrap(release.suite, release.base_image), line=progress.detail)
+        step.ending = "done" if answer.ok else "failed"
     if not answer.ok:
+        reason = next((line for line in answer.words.splitlines() if line.startswith("E: ")), answer.last_words)
         raise Unreachable(
-            f"{release.base_image} cannot be bootstrapped from the Debian mirror: {answer.last_words}",
-            "is the mirror reachable? inv build",
+            f"{release.base_image} cannot be bootstrapped from the Debian mirror: {reason}",
+            "check this host's network and proxy, then inv build",
         )
 
 

@@ -26,6 +26,8 @@ class Rendered:
     """Relative path in the project's folder -> content. The same settings give the same bytes."""
 
     files: dict[str, str]
+    digests: dict[str, str]
+    """host name -> keyed fingerprint of all files of its container"""
 
     def mode(self, path: str) -> int:
         return 0o600 if path.rsplit("/", 1)[-1] in SECRET_FILES else 0o644
@@ -109,7 +111,7 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
     files["compose.yaml"] = text(
         "compose.yaml", secrets=secrets, digests=digests, shape=shape(project), passwords_id=passwords.id
     )
-    return Rendered(files)
+    return Rendered(files, digests)
 
 
 def _secrets(project: Project, host: Host) -> dict[str, str]:

@@ -24,6 +24,8 @@ class RenderReport:
     ports: Ports
     moved: tuple[str, ...]
     """`pg1-node1 postgres 50551 -> 50557`"""
+    digests: dict[str, str]
+    """host name -> fingerprint of its container's files"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def render_project(project: Project) -> RenderReport:
         for path, content in rendered.files.items()
         if write_file(project.folder / path, content, rendered.mode(path))
     )
-    return RenderReport(changed, ports, tuple(_moved(project, recorded, ports)))
+    return RenderReport(changed, ports, tuple(_moved(project, recorded, ports)), rendered.digests)
 
 
 def _own_ports(project: Project) -> set[int]:
@@ -119,10 +121,11 @@ def up(project: Project, progress: Progress) -> UpReport:
     """
     engine.require_engine()
     engine.require_compose()
-    require_images(project)
     require_fit(project, _known_passwords(project))
+    require_images(project)
     clock = cluster.Stopwatch()
     report = render_project(project)
+    _announce(project, report, progress)
     notes = [f"port taken, the next free one is used: {line}" for line in report.moved]
     with progress.stage(f"create and start {len(project.topology.hosts)} containers"):
         _compose_up(project, progress)
@@ -138,6 +141,17 @@ def up(project: Project, progress: Progress) -> UpReport:
             "synchronous_mode is on, its strongest mode"
         )
     return UpReport(view, clock.seconds, tuple(notes))
+
+
+def _announce(project: Project, report: RenderReport, progress: Progress) -> None:
+    """Say it before containers that run are made anew: nodes that restart together stop writes for seconds."""
+    running = {c.service: c.config for c in engine.containers(project) if c.state == "running"}
+    anew = [name for name, config in running.items() if report.digests.get(name, config) != config]
+    if anew:
+        progress.note(
+            f"their files changed, so these containers are made anew, all at once: {', '.join(anew)}; "
+            "writes stop until a leader is back"
+        )
 
 
 def _compose_up(project: Project, progress: Progress) -> None:

@@ -102,7 +102,7 @@ def _view(project: Project, nodes: dict[str, patroni.NodeState | PghaError]) -> 
     view = connect(project).first(answering, patroni.get("cluster"), patroni.parse_cluster)[1]
     if view.leader is None:
         return view
-    said = nodes[view.leader.name]
+    said = nodes.get(view.leader.name)
     if isinstance(said, patroni.NodeState):
         return patroni.confirm_streaming(view, said)
     return patroni.without_answer(view, view.leader.name)
@@ -138,7 +138,8 @@ def _members(
             lag = _lag(own, nodes.get(leader or ""))
         if isinstance(own, PghaError):
             container = containers.get(host.name, "missing")
-            state = "unreachable" if container == "running" else f"container {container}"
+            away = "unreachable" if isinstance(own, Unreachable) else "Patroni does not answer"
+            state = away if container == "running" else f"container {container}"
         members.append(
             MemberState(
                 host.name, host.site.name, role, state, timeline, lag,
@@ -179,6 +180,9 @@ def _problems(
         found.append(f"the DCS view is not available: {view.message.splitlines()[0]}")
     found += [f"{m.name}: {m.state or 'unknown'}" for m in members if m.name != leader and m.state != "streaming"]
     shown = {member.name for member in members}
+    if isinstance(view, patroni.ClusterView):
+        strangers = [m.name for m in view.members if m.name not in shown]
+        found += [f"{name} is a member, but not one of the rendered settings: inv render" for name in strangers]
     for host in project.topology.hosts:
         state = containers.get(host.name, "missing")
         if state != "running" and host.name not in shown:
@@ -194,8 +198,10 @@ def _hint(project: Project, members: tuple[MemberState, ...], containers: dict[s
     """The next command when something is wrong."""
     if any(containers.get(host.name) != "running" for host in project.topology.hosts):
         return "inv up brings back what does not run"
-    unwell = next((m.name for m in members if m.role != "leader" and m.state != "streaming"), "<name>")
-    return f"inv logs --node {unwell}"
+    unwell = [m for m in members if m.role != "leader" and m.state != "streaming"]
+    # One that says nothing before one that is on its way.
+    unwell.sort(key=lambda m: m.state not in ("unreachable", "Patroni does not answer"))
+    return f"inv logs --node {unwell[0].name if unwell else '<name>'}"
 
 
 def as_document(project: Project, survey: Survey) -> dict[str, Any]:

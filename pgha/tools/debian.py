@@ -29,6 +29,17 @@ def apt_knows(package: str) -> Command:
     return Command(("apt-cache", "show", "--no-all-versions", package))
 
 
+BOOTSTRAP = """
+set -o pipefail
+image=$1; shift
+# docker import makes an image of half a stream, too: only a whole one gets the name.
+mmdebstrap "$@" - | docker import --change 'CMD ["bash"]' - "$image-partial" && docker tag "$image-partial" "$image"
+status=$?
+docker rmi "$image-partial"
+exit $status
+"""
+
+
 def bootstrap(suite: Suite, image: str) -> Command:
     """A minimal root file system straight from the mirror into an image, without a file in between.
 
@@ -41,5 +52,4 @@ def bootstrap(suite: Suite, image: str) -> Command:
     options.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
     if suite.name == "forky":
         options.append('--aptopt=Acquire::Check-Valid-Until "false"')
-    script = 'image=$1; shift; set -o pipefail; mmdebstrap "$@" - | docker import --change \'CMD ["bash"]\' - "$image"'
-    return Command(("bash", "-c", script, "bootstrap", image, *options, suite.name), timeout=1800)
+    return Command(("bash", "-c", BOOTSTRAP, "bootstrap", image, *options, suite.name), timeout=1800)

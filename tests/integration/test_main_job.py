@@ -1,10 +1,13 @@
 """`inv build up stanza backup`, the first look at it, its clients, its backups, and its rest."""
 
 import json
+import os
+import pty
+import sys
 
 import psycopg
 import pytest
-from tools import interrupt, until
+from tools import ROOT, interrupt, until
 
 pytestmark = pytest.mark.integration
 
@@ -97,6 +100,27 @@ def test_psql_runs_sql_on_the_leader_or_a_standby(main):
     assert "recovery=false" in main.inv("psql", "--command", question).stdout
     assert "recovery=true" in main.inv("psql", "--standby", "--command", question).stdout
     assert "no_such_table" in main.refused(4, "psql", "--command", "table no_such_table", hint=False)
+
+
+def test_ssh_gives_a_shell_on_a_terminal(main):
+    child, terminal = pty.fork()
+    if child == 0:
+        line = [sys.executable, "-m", "invoke", "ssh", "--node", "pg2-node1"]
+        os.chdir(ROOT)
+        os.execve(line[0], line, main.environment({}))
+    os.write(terminal, b"echo on $(hostname)\nexit 7\n")
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            break
+    assert b"on pg2-node1" in said
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_patronictl_needs_no_configuration_on_a_node(main):
+    assert "Leader" in main.inv("ssh", "--node", "pg1-node1", "--command", "patronictl list").stdout
 
 
 def test_ssh_runs_a_command_on_a_host(main):

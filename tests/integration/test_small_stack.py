@@ -3,6 +3,7 @@
 import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 from tools import ROOT, docker, finish, interrupt, until
@@ -235,3 +236,19 @@ def test_status_of_a_stack_without_any_postgres_is_an_error(small):
     assert "pg1-node" in said and "inv up" in said
     small.inv("up")
     assert small.wait_well()
+
+
+def test_a_mirror_that_is_away_is_named_and_leaves_no_half_image(bench):
+    base = "debian:trixie-slim"
+    subprocess.run(["docker", "tag", base, "pghatest:kept"], check=True)
+    subprocess.run(["docker", "rmi", base], check=True, capture_output=True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("http_proxy", "http://127.0.0.1:9")
+            said = bench.shape.refused(5, "build")
+        assert f"{base} cannot be bootstrapped from the Debian mirror: E: " in said
+        seen = subprocess.run(["docker", "image", "inspect", base, f"{base}-partial"], capture_output=True, text=True)
+        assert seen.stdout.strip() == "[]"
+    finally:
+        subprocess.run(["docker", "tag", "pghatest:kept", base], check=True)
+        subprocess.run(["docker", "rmi", "pghatest:kept"], check=True, capture_output=True)

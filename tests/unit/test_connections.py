@@ -267,7 +267,7 @@ def test_a_refused_user_key_is_named(keyed, ssh):
 def test_a_host_that_was_never_rendered_is_missing(ssh):
     with pytest.raises(Missing, match="pg3-node2") as caught:
         ssh.run("pg3-node2", Command(("true",)))
-    assert caught.value.hint == "inv render"
+    assert caught.value.hint == "inv render, or inv up"
 
 
 def test_missing_known_hosts_lead_to_keys(keyed, ssh):
