@@ -7,7 +7,7 @@ import sys
 
 import psycopg
 import pytest
-from tools import ROOT, interrupt, until
+from tools import ROOT, interrupt, read_until, until
 
 pytestmark = pytest.mark.integration
 
@@ -108,15 +108,15 @@ def test_ssh_gives_a_shell_on_a_terminal(main):
         line = [sys.executable, "-m", "invoke", "ssh", "--node", "pg2-node1"]
         os.chdir(ROOT)
         os.execve(line[0], line, main.environment({}))
-    os.write(terminal, b"echo on $(hostname)\nexit 7\n")
-    said = b""
-    while True:
-        try:
-            said += os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            break
-    assert b"on pg2-node1" in said
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    try:
+        # What is typed before the prompt is there is thrown away: the terminal becomes raw first.
+        read_until(terminal, b"$ ")
+        os.write(terminal, b"echo on $(hostname); exit 7\n")
+        read_until(terminal, b"on pg2-node1")
+        ended = until(lambda: next(e for e in [os.waitpid(child, os.WNOHANG)] if e[0]), "the shell ends")
+        assert os.waitstatus_to_exitcode(ended[1]) == 7
+    finally:
+        os.close(terminal)
 
 
 def test_patronictl_needs_no_configuration_on_a_node(main):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -36,6 +37,19 @@ def until(look, what, timeout=60.0, interval=0.3):
                 return last
         time.sleep(interval)
     raise AssertionError(f"{what}: not within {timeout:g} s, last seen: {last!r}")
+
+
+def read_until(terminal, words, timeout=30.0):
+    """Read a terminal until it shows these words."""
+    seen = b""
+    deadline = time.monotonic() + timeout
+    while words not in seen and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:  # the other end is closed
+                break
+    assert words in seen, seen
 
 
 def program(*arguments, check=True, timeout=120, **options):
