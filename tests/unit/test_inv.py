@@ -365,3 +365,26 @@ def test_one_task_s_help_shows_its_flags(inv):
     assert "Example: inv render" in answer.stdout
     for flag in ("-d", "-p", "-n", "-v", "--data-centers", "--per-data-center", "--name", "--version"):
         assert flag in answer.stdout
+
+
+def test_a_disk_that_takes_nothing_more_is_one_sentence_and_loses_nothing(checkout, inv):
+    assert inv("render").returncode == 0
+    before = {path: content for path, content in files_of(checkout / "build").items() if path.suffix != ".lock"}
+    passwords = before[checkout / "build" / "pgha" / "passwords.yaml"]
+    # No file may grow: as on a full disk, every write ends with an error of the operating system.
+    line = f"ulimit -f 0; exec {sys.executable} -m invoke render -d 1 -p 2"
+    answer = subprocess.run(
+        ["bash", "-c", line],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert "Traceback" not in answer.stderr
+    assert_refused(answer, 4, "This host refused: File too large", hint="df -h")
+    assert (checkout / "build" / "pgha" / "passwords.yaml").read_bytes() == passwords
+    after = files_of(checkout / "build")
+    assert {path: after[path] for path in before} == before
