@@ -29,10 +29,6 @@ def pull(image: str) -> Command:
     return docker("pull", image, timeout=900)
 
 
-def tag(image: str, name: str) -> Command:
-    return docker("tag", image, name)
-
-
 def build(folder: Path, tags: Sequence[str], arguments: dict[str, str], *, target: str = "",
           no_cache: bool = False) -> Command:  # fmt: skip
     """One image from a folder; `--force-rm` leaves no container behind a failed step."""

@@ -61,7 +61,6 @@ CASES = [
     (docker.docker("version"), "docker version"),
     (docker.image_exists("debian:trixie-slim"), "docker image inspect --format '{{.Id}}' debian:trixie-slim"),
     (docker.pull("debian:trixie-slim"), "docker pull debian:trixie-slim"),
-    (docker.tag("a:1", "b:2"), "docker tag a:1 b:2"),
     (
         docker.build(FOLDER, ["a:1", "a"], {"POSTGRES": "17", "BASE": "x"}),
         "docker build --force-rm --tag a:1 --tag a --build-arg POSTGRES=17 --build-arg BASE=x images/patroni",
