@@ -5,11 +5,31 @@ import sys
 
 from invoke import task
 
-from pgha import ROOT, backups, cli, clients, cluster, console, host, images, keys, shell, stack, survey
+from pgha import (
+    ROOT,
+    backups,
+    catalogue,
+    cli,
+    clients,
+    clones,
+    cluster,
+    console,
+    host,
+    images,
+    keys,
+    restores,
+    scheduling,
+    shell,
+    stack,
+    survey,
+    verification,
+)
 from pgha import plan as plans
 from pgha.connections import connect
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.targets import Request
+from pgha.tools import pgbackrest
 from pgha.tools.command import Command
 from pgha.topology import build_topology
 
@@ -123,6 +143,7 @@ def up(c):
     """
     project = cli.project_of(c)
     progress = Progress()
+    restores.refuse_half_done(project)
     with project.lock("up"):
         report = stack.up(project, progress)
     cli.show_view("", project, report.view)
@@ -150,6 +171,7 @@ def start(c):
     Example: inv start
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock("start"):
         view = stack.start(project, Progress())
     cli.show_view("", project, view)
@@ -167,17 +189,20 @@ def down(c):
     console.show(f"{project.name} is down; its volumes are kept")
 
 
-@task(help={"yes": "do not ask"})
-def destroy(c, yes=False):
+@task(help={"yes": "do not ask", "keep_repository": "keep the backups, and the passwords they need"})
+def destroy(c, yes=False, keep_repository=False):
     """Remove containers, networks, volumes with all data and backups, and the rendered files.
 
     Example: inv destroy --yes
     """
     project = cli.project_of(c)
-    console.confirm(f"Destroy project {project.name} with all its data and backups?", yes)
+    what = "all its data, but not its backups" if keep_repository else "all its data and backups"
+    console.confirm(f"Destroy project {project.name} with {what}?", yes)
     with project.lock("destroy"):
-        removed = stack.destroy(project, Progress())
+        removed = stack.destroy(project, Progress(), keep_repository=keep_repository)
     console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")
+    if keep_repository:
+        console.show("its repository and its passwords are kept; inv up restore brings the data back")
     console.show(f"its SSH keys stay in ssh/{project.name}/")
 
 
@@ -207,6 +232,7 @@ def failover(c, candidate=""):
     project = cli.project_of(c)
     if not candidate:
         raise BadValue("failover needs a candidate", "inv failover --candidate <name>, or inv switchover")
+    restores.refuse_half_done(project)
     with project.lock("failover"):
         handover = cluster.hand_over(project, candidate, Progress())
     cli.show_handover(project, handover)
@@ -219,6 +245,7 @@ def switchover(c, candidate=""):
     Example: inv switchover
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock("switchover"):
         handover = cluster.hand_over(project, candidate, Progress(), only_switchover=True)
     cli.show_handover(project, handover)
@@ -244,6 +271,7 @@ def stanza(c):
     Example: inv stanza
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock("stanza"):
         report = backups.create_stanza(project, Progress())
     for change in report.changes:
@@ -259,22 +287,112 @@ def backup(c, type="full"):
     Example: inv backup --type diff
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock("backup"):
         made = backups.run_backup(project, type, Progress())
-    cli.show_backup(made)
+    cli.show_backup(made, type)
 
 
 @task(help={"json": "pgBackRest's own JSON"})
 def info(c, json=False):
-    """Show the backups (pgbackrest info).
+    """Show the backups (pgbackrest info), and the window that can be restored.
 
     Example: inv info
     """
     project = cli.project_of(c)
+    told = backups.read_info_json(project)
     if json:
-        console.print_json(cli.parsed_json(backups.read_info_json(project), "pgbackrest info"))
-    else:
-        console.print_text(backups.read_info_text(project))
+        console.print_json(cli.parsed_json(told, "pgbackrest info"))
+        return
+    console.print_text(backups.read_info_text(project))
+    window = catalogue.read_window(project, pgbackrest.parse_info(told))
+    console.show(f"can be restored: {window or 'nothing yet'}")
+
+
+POINT = {
+    "time": "ISO 8601, with or without a zone",
+    "lsn": "a position in WAL",
+    "xid": "the end of a transaction",
+    "name": "a restore point",
+    "set": "a backup; alone: as that backup left it",
+    "timeline": "the history to follow; the cluster's own when left out",
+}
+
+
+@task(help={**POINT, "yes": "do not ask", "abort": "bring the old cluster back while a restore is half done"})
+def restore(c, time="", lsn="", xid="", name="", set="", timeline="", yes=False, abort=False):
+    """Take the whole cluster to a point in time; without one, to the end of the archive.
+
+    Example: inv restore --time "2026-11-23 08:30:00+00:00"
+    """
+    project = cli.project_of(c)
+    request = Request(time, lsn, xid, name, set, timeline)
+    with project.lock("restore"):
+        half_done = restores.read_record(project)
+        if abort:
+            cli.abort_restore(project, half_done, yes)
+        else:
+            cli.show_restore(project, cli.run_restore(project, request, half_done, yes))
+
+
+@task(name="restore-point", help={"name": "what `inv restore --name` will call it"})
+def restore_point(c, name=""):
+    """Set a named restore point on the leader.
+
+    Example: inv restore-point --name before_migration
+    """
+    project = cli.project_of(c)
+    restores.refuse_half_done(project)
+    with project.lock("restore-point"):
+        console.show(backups.set_restore_point(project, name, Progress()))
+
+
+@task(help={**POINT, "port": "published port of the clone", "remove": "remove the clone with its data"})
+def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port=0, remove=False):
+    """Recover into a throwaway container beside the cluster: for "that one table, please".
+
+    Example: inv clone --time "2026-11-23 08:30:00+00:00"
+    """
+    project = cli.project_of(c)
+    request = Request(time, lsn, xid, name, set, timeline)
+    with project.lock("clone"):
+        if remove:
+            removed = clones.remove(project)
+            console.show("the clone is removed" if removed else "there was no clone")
+            return
+        clones.require_network(project)
+        made = clones.make(project, restores.prepare(project, request), port, Progress())
+    cli.show_clone(project, request, made)
+
+
+@task(help={"set": "the backup to verify; the newest when left out"})
+def verify(c, set=""):
+    """Check the repository's files, then restore a backup for real and look whether it is good.
+
+    Example: inv verify
+    """
+    project = cli.project_of(c)
+    restores.refuse_half_done(project)
+    with project.lock("verify"):
+        cli.show_verification(verification.verify(project, set, Progress()))
+
+
+@task(help={"show": "only show it", "off": "stop it"})
+def schedule(c, show=False, off=False):
+    """Let cron inside the containers take and verify the backups, at the times in the settings.
+
+    Example: inv schedule
+    """
+    project = cli.project_of(c)
+    if not show:
+        backups.require_repository(project)
+        with project.lock("schedule"):
+            scheduling.switch(project, on=not off)
+            stack.render_project(project)
+            if stack.is_up(project):
+                scheduling.install(project)
+    results = verification.read_kept(project).results if stack.is_up(project) else {}
+    cli.show_schedule(project, scheduling.jobs(project), results)
 
 
 # Clients and hosts ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pgha import cluster
@@ -12,6 +13,9 @@ from pgha.project import Project
 from pgha.tools import patroni, pgbackrest, postgres
 from pgha.topology import REPOSITORY, STANZA
 from pgha.waiting import wait_until
+
+ARCHIVE_PATIENCE = 90
+"""Seconds for one segment to arrive; pgBackRest itself gives up after 60."""
 
 BUSY_PATIENCE = 20
 """Seconds to wait for a backup that was interrupted to let go of its lock."""
@@ -62,7 +66,7 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
     lock. Raises Missing without a leader, ToolFailed with pgBackRest's words.
     """
     require_repository(project)
-    leader = _leader(project)
+    leader = require_leader(project)
     ssh = connect(project)
     missing = read_stanza(project).missing
     # stanza-create of an existing stanza checks that it belongs to this database.
@@ -94,7 +98,7 @@ def run_backup(project: Project, type: str, progress: Progress) -> pgbackrest.Ba
         raise Missing(f"There is no stanza {STANZA} yet", "inv stanza")
     if before.busy:
         _wait_for_lock(project)
-    leader = _leader(project)
+    leader = require_leader(project)
     if read_archiver(project, leader.name).command != pgbackrest.archive_command():
         raise Missing("WAL is not archived yet: a backup could not be made consistent", "inv stanza")
     with progress.stage(f"pgbackrest backup --type={type}"):
@@ -109,6 +113,43 @@ def run_backup(project: Project, type: str, progress: Progress) -> pgbackrest.Ba
     return new[-1]
 
 
+def set_restore_point(project: Project, name: str, progress: Progress) -> str:
+    """Set a named point on the leader, and bring it into the archive; returns where it is. The caller holds the lock.
+
+    Raises BadValue for a name Postgres does not take, Missing without a leader or without archiving.
+    """
+    if not re.fullmatch(r"[ -~]{1,63}", name):
+        raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
+    leader = require_leader(project)
+    if read_archiver(project, leader.name).command != pgbackrest.archive_command():
+        raise Missing("WAL is not archived yet: a restore point could not be reached", "inv stanza")
+    ssh = connect(project)
+    position = ssh.must(leader.name, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()
+    archive_current(project, leader.name, progress)
+    return f"restore point {name} at {position} on {leader.name}"
+
+
+def archive_current(project: Project, leader: str, progress: Progress) -> None:
+    """Bring everything the leader has committed up to now into the archive.
+
+    With a commit of its own: recovery to a time notices that it is past that time by the next commit.
+    Raises ToolFailed or TimedOut when the archive does not take it.
+    """
+    ssh = connect(project)
+    with progress.stage("archive what is committed"):
+        ssh.must(leader, postgres.query(postgres.COMMIT), "psql failed")
+        segment = ssh.must(leader, postgres.query(postgres.SWITCH_WAL), "psql failed").stdout.strip()
+        wait_until(
+            lambda: read_archiver(project, leader),
+            lambda archiver: (archiver.last_archived or "")[:24] >= segment,
+            f"WAL {segment} is archived",
+            timeout=ARCHIVE_PATIENCE,
+            interval=0.2,
+            explain=lambda archiver: f"{archiver.waiting} segments wait, the last archived is {archiver.last_archived}",
+            hint="inv status",
+        )
+
+
 def _wait_for_lock(project: Project) -> None:
     wait_until(
         lambda: read_stanza(project),
@@ -121,7 +162,7 @@ def _wait_for_lock(project: Project) -> None:
     )
 
 
-def _leader(project: Project) -> patroni.Member:
+def require_leader(project: Project) -> patroni.Member:
     leader = cluster.read_view(project).leader
     if leader is None:
         raise Missing("The cluster has no leader at the moment", "inv status")

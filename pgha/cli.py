@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import invoke
 from invoke.exceptions import Exit
 
-from pgha import connections, console
+from pgha import clones, connections, console, restores, scheduling, verification
 from pgha.cluster import Handover
-from pgha.errors import BadSettings, BadValue, PghaError, ToolFailed
+from pgha.console import Progress
+from pgha.errors import BadSettings, BadValue, Missing, PghaError, ToolFailed
 from pgha.host import Part
 from pgha.images import Built
 from pgha.plan import Plan
@@ -20,7 +22,8 @@ from pgha.project import Project, open_project
 from pgha.settings import ENVIRONMENT, environment_layer
 from pgha.stack import RenderReport
 from pgha.survey import Survey, archiving_word
-from pgha.tools import patroni, postgres
+from pgha.targets import Request
+from pgha.tools import cron, patroni, pgbackrest, postgres, wal
 from pgha.tools.pgbackrest import Backup
 from pgha.topology import Host
 
@@ -124,7 +127,9 @@ def show_parts(parts: list[Part]) -> None:
     console.show(console.table("", ("Part", "State", ""), rows))
 
 
-def show_backup(made: Backup) -> None:
+def show_backup(made: Backup, asked: str) -> None:
+    if made.type != asked:
+        console.show(f"there was no backup a {asked} one could be based on, so it is a {made.type} one")
     console.show(
         f"{made.type} backup {made.label}: {made.stop - made.start} s, database {size_text(made.database_size)}, "
         f"added to the repository {size_text(made.repository_size)}"
@@ -182,6 +187,104 @@ def show_plan(title: str, plan: Plan) -> None:
     console.show(plan.sentence)
 
 
+def run_restore(project: Project, request: Request, half_done: restores.Record | None, yes: bool) -> restores.Report:
+    """Check, ask, and restore; or complete what an interrupted command left.
+
+    Raises BadValue when another point is asked for than the half-done restore goes to.
+    """
+    progress = Progress()
+    if half_done:
+        asked = Request(**half_done.request)
+        if request not in (Request(), asked):
+            raise BadValue(f"A restore to {asked} is half done, not to {request}", restores.way_on(half_done))
+        console.confirm(f"Complete the restore to {asked}, which is at stage {half_done.stage}?", yes)
+        return restores.resume(project, half_done, progress)
+    prepared = restores.prepare(project, request)
+    for note in prepared.target.notes:
+        progress.note(note)
+    console.confirm(
+        f"Restore project {project.name} to {request} from backup {prepared.target.backup.label}? "
+        "What was committed after that point goes.",
+        yes,
+    )
+    return restores.restore(project, prepared, progress)
+
+
+def abort_restore(project: Project, half_done: restores.Record | None, yes: bool) -> None:
+    """Raises Missing when no restore is half done."""
+    if half_done is None:
+        raise Missing("No restore is half done", "inv status")
+    console.confirm(f"Bring the old cluster of project {project.name} back?", yes)
+    view = restores.abort(project, half_done, Progress())
+    show_view("", project, view)
+    console.show("the restore is undone: the old cluster is back")
+
+
+def show_restore(project: Project, report: restores.Report) -> None:
+    rows = []
+    for member in report.view.members:
+        made = "restored" if member.name == report.leader else report.methods.get(member.name, "")
+        rows.append((member.name, member.role, member.state, member.timeline or "", made))
+    console.show(console.table("", ("Member", "Role", "State", "TL", "Made by"), rows))
+    console.show(
+        f"requested: {report.requested}",
+        f"reached:   {report.reached}, now on timeline {report.timeline}",
+        f"set:       {report.label}",
+        "seconds:   " + ", ".join(f"{name} {seconds:g}" for name, seconds in report.seconds.items()),
+    )
+    for note in report.notes:
+        console.show(f"note:      {note}")
+    if report.idle_slots:
+        console.show(f"! slots that nobody uses: {', '.join(report.idle_slots)}")
+    console.hint("inv backup: a new backup makes later restores independent of this point")
+
+
+def show_clone(project: Project, request: Request, made: clones.Report) -> None:
+    console.show(
+        f"{project.name}-clone: {request} from backup {made.label}",
+        f"reached: {made.point}",
+        f'connect with: psql "{made.conninfo}"',
+    )
+    console.hint("inv clone --remove")
+
+
+def show_verification(report: verification.Report) -> None:
+    proof = report.proof
+    rows = [
+        (database, table, number) for database, tables in proof.rows.items() for table, number in sorted(tables.items())
+    ]
+    console.show(console.table("", ("Database", "Table", "Rows"), rows))
+    stages = ", ".join(f"{stage} {seconds:g} s" for stage, seconds in proof.seconds.items())
+    console.show(
+        f"backup {proof.label} is good: restored on {proof.node} ({size_text(proof.bytes)}), recovered to consistency, "
+        f"pg_amcheck found nothing; {stages}"
+    )
+
+
+def show_schedule(project: Project, jobs: list[scheduling.Job], results: dict[str, cron.Result]) -> None:
+    if not jobs:
+        console.show("nothing is scheduled")
+        console.hint("inv schedule runs it at the times in the settings (schedule_full, schedule_verify, ...)")
+        return
+    now = datetime.now(UTC)
+    rows = []
+    for job in jobs:
+        where = "repository" if job.name != "prove" else "a standby"
+        rows.append(
+            (job.name, where, job.times, f"{job.next_run(now):%Y-%m-%d %H:%M}", result_text(results.get(job.name)))
+        )
+    console.show(console.table("", ("Job", "Where", "Times (UTC)", "Next run", "Last result"), rows))
+
+
+def result_text(result: cron.Result | None) -> str:
+    """How a scheduled job ended."""
+    if result is None:
+        return "has not run yet"
+    ended = f"{datetime.fromtimestamp(result.ended, UTC):%Y-%m-%d %H:%M:%S}"
+    word = "ok" if result.exit_code == 0 else f"FAILED with exit code {result.exit_code}"
+    return f"{word} at {ended}, {result.ended - result.started} s"
+
+
 def show_handover(project: Project, handover: Handover) -> None:
     show_view("Before", project, handover.before)
     show_view("After", project, handover.after)
@@ -233,11 +336,50 @@ def _backup_lines(survey: Survey) -> list[str]:
     if stanza is None:
         return ["backup: off (pgbackrest: off)"]
     if isinstance(stanza, PghaError):
-        return ["backup: unknown"]
+        return [f"backup: the repository cannot be read, archiving {_archiving_text(survey)}"]
     if stanza.missing:
         return ["backup: no stanza yet, archiving off (inv stanza)"]
     newest = stanza.newest
     last = f"last {newest.type} {newest.label} at {time_text(newest.stop)}" if newest else "no backup yet"
-    archived = survey.archiver.last_archived if isinstance(survey.archiver, postgres.Archiver) else None
-    archiving = archiving_word(survey.archiver) + (f" ({archived})" if archived else "")
-    return [f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, archiving {archiving}"]
+    lines = [
+        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_proof_text(survey)}",
+        f"archiving: {_archiving_text(survey)}",
+    ]
+    return lines + _schedule_lines(survey)
+
+
+def _archiving_text(survey: Survey) -> str:
+    """Whether WAL arrives, and what waits."""
+    archiver = survey.archiver
+    word = archiving_word(archiver)
+    if not isinstance(archiver, postgres.Archiver):
+        return word
+    last = f" ({archiver.last_archived})" if archiver.last_archived else ""
+    if not archiver.waiting:
+        return f"{word}{last}, nothing waits"
+    size = size_text(archiver.waiting * wal.SEGMENT_SIZE)
+    return f"{word}{last}, {archiver.waiting} segments ({size}) wait, the oldest for {archiver.waiting_seconds:.0f} s"
+
+
+def _proof_text(survey: Survey) -> str:
+    """When the newest backup was last restored and looked at."""
+    stanza, kept = survey.stanza, survey.kept
+    newest = stanza.newest if isinstance(stanza, pgbackrest.StanzaView) else None
+    if newest is None or not isinstance(kept, verification.Kept):
+        return "not verified"
+    proof = kept.proof_of(newest.label)
+    if proof is None:
+        return "not verified yet (inv verify)"
+    return f"{'verified' if proof.ok else 'NOT GOOD'} at {time_text(proof.ended)} on {proof.node}"
+
+
+def _schedule_lines(survey: Survey) -> list[str]:
+    if not survey.jobs:
+        return []
+    results = survey.kept.results if isinstance(survey.kept, verification.Kept) else {}
+    now = datetime.now(UTC)
+    parts = [
+        f"{job.name} next {job.next_run(now):%Y-%m-%d %H:%M}, {result_text(results.get(job.name))}"
+        for job in survey.jobs
+    ]
+    return [f"schedule: {'; '.join(parts)}"]

@@ -116,6 +116,12 @@ def _volume(entry: dict[str, Any]) -> Volume:
     return Volume(entry["Name"], labels.get("pgha.shape", ""), labels.get("pgha.passwords", ""))
 
 
+def log_since(container: str, since: float) -> str:
+    """What a container wrote since then (seconds since the epoch)."""
+    answer = must(docker.log_since(container, since))
+    return answer.stdout + answer.stderr
+
+
 def has_image(name: str) -> bool:
     return shell.run(docker.image_exists(name)).ok
 

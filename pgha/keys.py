@@ -1,4 +1,8 @@
-"""The SSH keys: one user key that opens every container, and a host key for each, known in advance."""
+"""The SSH keys: who may log in where, and a host key for each host, known in advance.
+
+The operator's key opens every container. A node's key opens the other nodes; on the repository host it may only run
+pgBackRest's protocol, and so may the repository's key on a node.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pgha import ROOT
 from pgha.errors import Missing
 from pgha.project import Project, write_file
+from pgha.topology import Host
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,22 @@ class KeysReport:
     kept: tuple[str, ...]
 
 
+ONLY_PGBACKREST = 'restrict,command="pgbackrest-remote"'
+"""authorized_keys options (sshd(8)); the command is images/base/pgbackrest-remote."""
+
+
 def host_key(project: Project, host: str) -> Path:
     return project.keys_folder / "host_keys" / host
+
+
+def node_key(project: Project) -> Path:
+    """The key of every Postgres node."""
+    return project.keys_folder / "nodes_id_ed25519"
+
+
+def repository_key(project: Project) -> Path:
+    """The key of the repository host."""
+    return project.keys_folder / "repository_id_ed25519"
 
 
 def ensure_keys(project: Project, rotate: bool = False) -> KeysReport:
@@ -34,9 +53,13 @@ def ensure_keys(project: Project, rotate: bool = False) -> KeysReport:
     """
     made: list[str] = []
     kept: list[str] = []
-    user = (project.identity_file, f"pgha@{project.name}")
+    users = [
+        (project.identity_file, f"pgha@{project.name}"),
+        (node_key(project), f"nodes@{project.name}"),
+        (repository_key(project), f"repository@{project.name}"),
+    ]
     hosts = [(host_key(project, host.name), host.name) for host in project.topology.ssh_hosts]
-    for path, comment in [user, *hosts]:
+    for path, comment in [*users, *hosts]:
         known = path.exists() and not rotate
         private = _read(path) if known else Ed25519PrivateKey.generate()
         if not known:
@@ -52,6 +75,17 @@ def known_hosts_text(project: Project) -> str:
     """Every host of the topology with its key, by its name."""
     names = [host.name for host in project.topology.ssh_hosts]
     return "".join(f"{name} {_type_and_key(host_key(project, name))}\n" for name in names)
+
+
+def authorized_keys_text(project: Project, host: Host) -> str:
+    """Who may log in on this host, as whom it may, and with what."""
+    operator, nodes, repository = (
+        path.with_name(path.name + ".pub").read_text()
+        for path in (project.identity_file, node_key(project), repository_key(project))
+    )
+    if host == project.topology.repository:
+        return f"{operator}{ONLY_PGBACKREST} {nodes}"
+    return f"{operator}{nodes}{ONLY_PGBACKREST} {repository}"
 
 
 def require_user_key(project: Project) -> None:

@@ -20,7 +20,7 @@ FILE = "passwords.yaml"
 
 @dataclass(frozen=True)
 class Passwords:
-    """Of the Postgres roles and of Patroni's REST API.
+    """Of the Postgres roles and of Patroni's REST API, and the passphrase the repository is encrypted with.
 
     `digest_key` is no password: digests of rendered files are keyed with it, so that they tell nothing.
     """
@@ -29,6 +29,7 @@ class Passwords:
     replication: str
     rewind: str
     restapi: str
+    repository: str
     digest_key: str
 
     def digest(self, *texts: str) -> str:
@@ -85,4 +86,5 @@ def _given(settings: Settings) -> dict[str, str]:
         "replication": settings.replication_password,
         "rewind": settings.rewind_password,
         "restapi": settings.restapi_password,
+        "repository": settings.repository_passphrase,
     }

@@ -34,6 +34,8 @@ class Record:
     ports: dict[str, dict[str, int]]
     first: dict[str, int] = field(default_factory=dict)
     """The settings' first ports when these ports were chosen: with others they are chosen anew."""
+    scheduled: bool = False
+    """Whether cron runs the schedule in the containers."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,16 @@ class Project:
             finally:
                 file.truncate(0)
 
-    def forget(self) -> None:
-        """Remove every rendered file."""
-        if self.folder.exists():
+    def forget(self, keep: tuple[str, ...] = ()) -> None:
+        """Remove every rendered file but these."""
+        if not keep and self.folder.exists():
             shutil.rmtree(self.folder)
+            return
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in keep:
+                path.unlink()
 
 
 def _user() -> str:
@@ -147,6 +155,7 @@ def read_record(name: str) -> Record:
             for kind, entries in document["ports"].items()
         }
         first = {str(kind): int(port) for kind, port in document["first"].items()}
+        scheduled = bool(document.get("scheduled", False))
     except (
         OSError,
         UnicodeDecodeError,
@@ -161,7 +170,7 @@ def read_record(name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(ROOT)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports, first)
+    return Record(flags, ports, first, scheduled)
 
 
 def open_project(layers: list[Mapping[str, Any]], flags: Mapping[str, str] | None = None) -> Project:

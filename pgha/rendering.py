@@ -9,16 +9,18 @@ import jinja2
 import yaml
 
 from pgha import ROOT
+from pgha.keys import authorized_keys_text
 from pgha.passwords import Passwords
 from pgha.ports import Ports
 from pgha.project import Project
+from pgha.scheduling import jobs_of
 from pgha.tools import patroni, postgres
 from pgha.topology import SCOPE, STANZA, WAN, Host
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
-SECRET_FILES = ("patroni.conf", "pgpass")
-"""Rendered files that hold a password: mode 0600."""
+SECRET_FILES = ("patroni.conf", "pgpass", "pgbackrest.conf")
+"""Rendered files that hold a password or a passphrase: mode 0600."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,16 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
         files[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host)
     for host in topology.nodes:
         files[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic)
-    if topology.repository:
-        for host in topology.ssh_hosts:
+    for host in topology.ssh_hosts:
+        files[f"{host.name}/authorized_keys"] = authorized_keys_text(project, host)
+        if topology.repository:
             files[f"{host.name}/pgbackrest.conf"] = text("pgbackrest.conf", host=host)
+            files[f"{host.name}/crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
 
-    secrets = {host.name: _secrets(project, host) for host in topology.hosts}
-    # bootstrap.dcs is read once, when the cluster is made: a change of it is no reason to make a container anew.
-    lasting = {**files}
+    secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
+    # bootstrap.dcs is read once, when the cluster is made, and `inv schedule` changes a crontab in the running
+    # container: a change of these is no reason to make a container anew.
+    lasting = {path: content for path, content in files.items() if not path.endswith("/crontab")}
     for host in topology.nodes:
         lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={})
     digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
@@ -114,7 +119,7 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
     return Rendered(files, digests)
 
 
-def _secrets(project: Project, host: Host) -> dict[str, str]:
+def secrets_of(project: Project, host: Host) -> dict[str, str]:
     """The secrets of one container: name inside -> path, relative to the compose file."""
     if host in project.topology.etcd:
         return {"etcd.yml": f"./{host.name}/etcd.yml"}
@@ -123,12 +128,13 @@ def _secrets(project: Project, host: Host) -> dict[str, str]:
         "sshd_config": "./sshd_config",
         "ssh_config": "./container_ssh_config",
         "host_key": f"{keys}/host_keys/{host.name}",
-        "id_ed25519": f"{keys}/id_ed25519",
-        "authorized_keys": f"{keys}/id_ed25519.pub",
+        "id_ed25519": f"{keys}/{'repository' if host == project.topology.repository else 'nodes'}_id_ed25519",
+        "authorized_keys": f"./{host.name}/authorized_keys",
         "known_hosts": f"{keys}/known_hosts",
     }
     if project.topology.repository:
         secrets["pgbackrest.conf"] = f"./{host.name}/pgbackrest.conf"
+        secrets["crontab"] = f"./{host.name}/crontab"
     if host in project.topology.nodes:
         secrets["patroni.conf"] = f"./{host.name}/patroni.conf"
         secrets["pgpass"] = "./pgpass"
@@ -140,7 +146,7 @@ def _digest(project: Project, passwords: Passwords, files: dict[str, str], paths
     contents = []
     for path in paths.values():
         if path.startswith("./"):
-            contents.append(files[path.removeprefix("./")])
+            contents.append(files.get(path.removeprefix("./"), ""))
         else:
             contents.append((project.folder / path).resolve().read_text())
     return passwords.digest(*contents)

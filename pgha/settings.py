@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any
+
+from cronsim import CronSim, CronSimError
 
 from pgha.errors import BadSettings
 from pgha.releases import MAJORS, SUITES, Release, release_for, suite_of
@@ -40,12 +44,19 @@ class Settings:
     postgres_port: int = _setting(50551, "first published Postgres port; the next nodes take the next ones")
     ssh_port: int = _setting(50651, "first published SSH port")
     retention_full: int = _setting(2, "full backups to keep")
-    process_max: int = _setting(2, "pgBackRest processes")
+    retention_diff: int = _setting(0, "differential backups to keep; 0: as long as their full backup")
+    process_max: int = _setting(0, "pgBackRest processes; 0: as many as this host has CPUs")
+    archive_queue_max: str = _setting("", "WAL a node keeps while the repository is away; empty: all of it")
+    schedule_full: str = _setting("0 1 * * 0", "when cron takes a full backup, as in crontab(5), UTC; empty: never")
+    schedule_diff: str = _setting("0 1 * * 1-6", "the same for a differential backup")
+    schedule_incr: str = _setting("", "the same for an incremental backup")
+    schedule_verify: str = _setting("0 3 * * *", "the same for the verification of the newest backup")
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
     superuser_password: str = _setting("", "password of postgres; generated when empty")
     replication_password: str = _setting("", "password of replicator; generated when empty")
     rewind_password: str = _setting("", "password of rewind_user; generated when empty")
     restapi_password: str = _setting("", "password of Patroni's REST API; generated when empty")
+    repository_passphrase: str = _setting("", "what the repository is encrypted with; generated when empty")
 
     @property
     def release(self) -> Release:
@@ -61,6 +72,11 @@ class Settings:
     def first_ports(self) -> dict[str, int]:
         """Where the published ports of each kind begin."""
         return {"postgres": self.postgres_port, "ssh": self.ssh_port}
+
+    @property
+    def processes(self) -> int:
+        """pgBackRest processes: the setting, or the CPUs of this host."""
+        return self.process_max or os.cpu_count() or 1
 
     @property
     def node_count(self) -> int:
@@ -197,15 +213,40 @@ def _problems(s: Settings) -> list[str]:
         port = getattr(s, key)
         check(1024 <= port <= 65000, key, f"{port} is not a port between 1024 and 65000")
     check(s.retention_full >= 1, "retention_full", f"{s.retention_full} is not 1 or more")
-    check(1 <= s.process_max <= 999, "process_max", f"{s.process_max} is not between 1 and 999")
+    check(s.retention_diff >= 0, "retention_diff", f"{s.retention_diff} is not 0 or more")
+    check(0 <= s.process_max <= 999, "process_max", f"{s.process_max} is not between 1 and 999, nor 0")
+    check(
+        re.fullmatch(r"(\d+(B|[KMGTP]i?B)?)?", s.archive_queue_max) is not None,
+        "archive_queue_max",
+        f"{s.archive_queue_max!r} is not a size such as 5GiB",
+    )
+    for key in ("schedule_full", "schedule_diff", "schedule_incr", "schedule_verify"):
+        problem = _crontab_problem(getattr(s, key))
+        check(not problem, key, problem)
     check(s.up_timeout >= 10, "up_timeout", f"{s.up_timeout} is less than 10 seconds")
-    for key in ("superuser_password", "replication_password", "rewind_password", "restapi_password"):
+    for key in (
+        "superuser_password",
+        "replication_password",
+        "rewind_password",
+        "restapi_password",
+        "repository_passphrase",
+    ):
         check(
             re.fullmatch(r"[ -~]*", getattr(s, key)) is not None,
             key,
             "holds something else than printable ASCII",
         )
     return found
+
+
+def _crontab_problem(times: str) -> str:
+    if not times:
+        return ""
+    try:
+        CronSim(times, datetime(2000, 1, 1))
+    except CronSimError as error:
+        return f"{times!r} is not a crontab time: {error}"
+    return ""
 
 
 def _is_address(text: str) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pgha import cluster, connections, engine, shell
+from pgha import clones, cluster, connections, engine, shell
 from pgha.console import Progress
 from pgha.errors import Missing
 from pgha.images import require_images
 from pgha.keys import ensure_keys
 from pgha.passwords import Passwords, ensure_passwords, path_of
 from pgha.ports import Ports, can_bind, choose_ports, reserved_by_others
-from pgha.project import Project, Record, write_file
+from pgha.project import RECORD, Project, write_file
 from pgha.rendering import render, shape
 from pgha.tools import docker, patroni
+from pgha.topology import REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def render_project(project: Project) -> RenderReport:
     first = project.settings.first_ports
     recorded = {kind: entries for kind, entries in record.ports.items() if record.first.get(kind) == first[kind]}
     ports = choose_ports(project.settings, project.topology, recorded, is_free)
-    project.write_record(Record(project.flags, ports, first))
+    project.write_record(replace(record, flags=project.flags, ports=ports, first=first))
     rendered = render(project, passwords, ports)
     changed = tuple(
         path
@@ -194,14 +195,21 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
 
 
 def down(project: Project, progress: Progress) -> None:
-    """Remove containers and networks; every volume stays."""
+    """Remove containers and networks; every volume stays. A clone, which hangs on a network, goes, too."""
+    engine.require_engine()
+    clones.remove(project)
     _compose(project, progress, "remove containers and networks", "Compose could not take the stack down", "down",
              "--remove-orphans")  # fmt: skip
 
 
-def destroy(project: Project, progress: Progress) -> list[str]:
-    """Remove containers, networks, volumes and rendered files; returns what was removed."""
+def destroy(project: Project, progress: Progress, *, keep_repository: bool = False) -> list[str]:
+    """Remove containers, networks, volumes and rendered files; returns what was removed.
+
+    With `keep_repository` its volume stays, and with it the passwords: the restored data was made with them, and the
+    repository is encrypted with one.
+    """
     engine.require_engine()
+    clones.remove(project)
     removed = []
     if project.rendered:
         down(project, progress)
@@ -213,14 +221,15 @@ def destroy(project: Project, progress: Progress) -> list[str]:
     ).stdout.split()
     if networks:
         engine.must(docker.docker("network", "rm", *networks))
-    names = [volume.name for volume in engine.volumes(project)]
+    kept = f"{project.name}_{REPOSITORY}" if keep_repository else ""
+    names = [volume.name for volume in engine.volumes(project) if volume.name != kept]
     if names:
         with progress.stage(f"remove {len(names)} volumes"):
             engine.must(docker.remove_volumes(names))
         removed.append(f"{len(names)} volumes")
     if project.folder.exists():
-        project.forget()
-        removed.append("rendered files and passwords")
+        project.forget(keep=(path_of(project).name, RECORD) if keep_repository else ())
+        removed.append("rendered files" if keep_repository else "rendered files and passwords")
     return removed
 
 
@@ -231,6 +240,12 @@ def _compose(project: Project, progress: Progress, title: str, message: str, *ar
     _revive(project)
     with progress.stage(title):
         engine.compose(project, message, *arguments, timeout=600, line=progress.detail)
+
+
+def is_up(project: Project) -> bool:
+    """Whether every host's container runs."""
+    states = [container.state for container in engine.containers(project)]
+    return states.count("running") == len(project.topology.hosts)
 
 
 def container_names(project: Project) -> dict[str, docker.Container]:

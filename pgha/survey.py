@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from pgha import backups, cluster, engine, stack
+from pgha import backups, cluster, engine, restores, scheduling, stack, verification
 from pgha.connections import connect
 from pgha.errors import Missing, PghaError, Unreachable
 from pgha.project import Project
+from pgha.scheduling import Job
 from pgha.tools import etcd, patroni, pgbackrest, postgres
 
 T = TypeVar("T")
@@ -42,6 +44,10 @@ class Survey:
     etcd: etcd.EtcdView | PghaError
     stanza: pgbackrest.StanzaView | PghaError | None
     archiver: postgres.Archiver | PghaError | None
+    kept: verification.Kept | PghaError | None
+    """what is known of verifications and scheduled jobs"""
+    jobs: tuple[Job, ...]
+    """the schedule; empty while it is off"""
     problems: tuple[str, ...]
     hint: str
 
@@ -61,10 +67,12 @@ def take(project: Project) -> Survey:
     if not running:
         state = "stopped" if containers else "not up"
         raise Missing(f"Project {project.name} is {state}", "inv start" if containers else "inv up")
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    half_done = restores.read_record(project)
+    with ThreadPoolExecutor(max_workers=5) as pool:
         nodes_ = pool.submit(cluster.read_nodes, project)
         etcd_ = pool.submit(_or_error, lambda: cluster.read_etcd(project))
         stanza_ = pool.submit(_or_error, lambda: backups.read_stanza(project)) if project.topology.repository else None
+        kept_ = pool.submit(_or_error, lambda: verification.read_kept(project)) if stanza_ else None
         nodes = nodes_.result()
         errors = [node for node in nodes.values() if isinstance(node, (Unreachable, Missing))]
         if len(errors) == len(nodes):
@@ -73,6 +81,7 @@ def take(project: Project) -> Survey:
         leader = _leader(view, nodes)
         archiver = _or_error(lambda: backups.read_archiver(project, leader)) if leader and stanza_ else None
         etcd_view, stanza = etcd_.result(), stanza_.result() if stanza_ else None
+        kept = kept_.result() if kept_ else None
     states = {name: container.state for name, container in containers.items()}
     members = _members(project, view, nodes, states, leader)
     return Survey(
@@ -83,8 +92,14 @@ def take(project: Project) -> Survey:
         etcd=etcd_view,
         stanza=stanza,
         archiver=archiver,
-        problems=tuple(_problems(project, view, members, leader, etcd_view, stanza, archiver, states)),
-        hint=_hint(project, members, states),
+        kept=kept,
+        jobs=tuple(scheduling.jobs(project)),
+        problems=(
+            *([restores.describe(half_done)] if half_done else []),
+            *_problems(project, view, members, leader, etcd_view, stanza, archiver, states),
+            *_verification_problems(stanza, kept),
+        ),
+        hint=restores.way_on(half_done) if half_done else _hint(project, members, states),
     )
 
 
@@ -194,6 +209,26 @@ def _problems(
     return found
 
 
+def _verification_problems(
+    stanza: pgbackrest.StanzaView | PghaError | None, kept: verification.Kept | PghaError | None
+) -> list[str]:
+    """Backups that did not prove good, and scheduled jobs that failed."""
+    if not isinstance(kept, verification.Kept):
+        return []
+    found = []
+    newest = stanza.newest if isinstance(stanza, pgbackrest.StanzaView) else None
+    proof = kept.proof_of(newest.label) if newest else None
+    if proof and not proof.ok:
+        lines = proof.error.strip().splitlines() or ["no reason given"]
+        found.append(f"backup {proof.label} is not good: {lines[-1]}")
+    found += [
+        f"the job {job} ended with exit code {result.exit_code}: inv schedule --show, inv verify"
+        for job, result in kept.results.items()
+        if result.exit_code
+    ]
+    return found
+
+
 def _hint(project: Project, members: tuple[MemberState, ...], containers: dict[str, str]) -> str:
     """The next command when something is wrong."""
     if any(containers.get(host.name) != "running" for host in project.topology.hosts):
@@ -250,14 +285,31 @@ def _backup_document(survey: Survey) -> dict[str, Any] | None:
     if stanza is None:
         return None
     if isinstance(stanza, PghaError):
-        return {"error": stanza.message}
+        waiting = archiver.waiting if isinstance(archiver, postgres.Archiver) else None
+        return {"error": stanza.message, "archiving": archiving_word(archiver), "waiting_segments": waiting}
     newest = stanza.newest
+    kept = survey.kept if isinstance(survey.kept, verification.Kept) else verification.Kept((), {})
+    proof = kept.proof_of(newest.label) if newest else None
+    archived = archiver if isinstance(archiver, postgres.Archiver) else None
     return {
         "stanza": "ok" if stanza.ok else stanza.message,
         "backups": len(stanza.backups),
         "last": {"label": newest.label, "type": newest.type, "stop": newest.stop} if newest else None,
         "archiving": archiving_word(archiver),
-        "last_archived": archiver.last_archived if isinstance(archiver, postgres.Archiver) else None,
+        "last_archived": archived.last_archived if archived else None,
+        "waiting_segments": archived.waiting if archived else None,
+        "waiting_seconds": archived.waiting_seconds if archived else None,
+        "verified": {"ok": proof.ok, "ended": proof.ended, "node": proof.node} if proof else None,
+        "schedule": [
+            {
+                "job": job.name,
+                "times": job.times,
+                "next_run": job.next_run(datetime.now(UTC)).isoformat(),
+                "last_ended": kept.results[job.name].ended if job.name in kept.results else None,
+                "last_exit_code": kept.results[job.name].exit_code if job.name in kept.results else None,
+            }
+            for job in survey.jobs
+        ],
     }
 
 

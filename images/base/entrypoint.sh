@@ -18,5 +18,8 @@ place id_ed25519      postgres 0600 /var/lib/postgresql/.ssh/id_ed25519
 place pgbackrest.conf postgres 0640 /pgha/config/pgbackrest.conf
 place patroni.conf    postgres 0600 /pgha/config/patroni.conf
 place pgpass          postgres 0600 /pgha/config/pgpass
+if [ -e /run/secrets/crontab ]; then crontab -u postgres /run/secrets/crontab; fi
 
-exec s6-svscan /service
+# With arguments: these instead of the services.
+[ $# -gt 0 ] || set -- s6-svscan /service
+exec "$@"

@@ -72,6 +72,36 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
     return docker(*argv, container, timeout=0)
 
 
+def run_aside(name: str, image: str, arguments: Sequence[str], *, label: str, network: str, port: str,
+              files: dict[str, str], environment: dict[str, str]) -> Command:  # fmt: skip
+    """A container of its own, beside Compose's; `files` are secrets: name inside -> path here."""
+    argv = ["run", "--detach", "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1], "--label", label]
+    argv += ["--network", network, "--publish", port]
+    for key, value in environment.items():
+        argv += ["--env", f"{key}={value}"]
+    for inside, path in files.items():
+        argv += ["--volume", f"{path}:/run/secrets/{inside}:ro"]
+    return docker(*argv, image, *arguments)
+
+
+def execute(container: str, command: Command) -> Command:
+    """A command inside a container, as postgres."""
+    return docker("exec", "--user", "postgres", container, *command.argv, timeout=command.timeout)
+
+
+def remove(container: str) -> Command:
+    """With the volumes that have no name."""
+    return docker("rm", "--force", "--volumes", container, timeout=60)
+
+
+def exists(container: str) -> Command:
+    return docker("ps", "--all", "--quiet", "--filter", f"name=^{container}$")
+
+
+def log_since(container: str, since: float) -> Command:
+    return docker("logs", "--since", f"{since:.0f}", container)
+
+
 @dataclass(frozen=True)
 class Compose:
     """How Compose is called on this host: the plugin (v2) or the old program (v1)."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from pgha.errors import ToolFailed
 from pgha.tools.command import Command
-from pgha.topology import Topology
+from pgha.topology import SCOPE, Topology
+
+KEYS = f"/service/{SCOPE}/"
+"""Where Patroni keeps its keys (its default namespace)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,24 @@ def health(topology: Topology, timeout: float = 2) -> Command:
          "--write-out=json", "endpoint", "health"),
         timeout=timeout + 5,
     )  # fmt: skip
+
+
+def _ctl(topology: Topology, *arguments: str) -> Command:
+    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
+    return Command(("etcdctl", f"--endpoints={endpoints}", "--command-timeout=10s", *arguments), timeout=20)
+
+
+def put_config(topology: Topology, document: dict[str, Any]) -> Command:
+    """The dynamic configuration, while no Patroni runs to take an edit-config. It holds no secret."""
+    return _ctl(topology, "put", f"{KEYS}config", json.dumps(document, sort_keys=True))
+
+
+def forget_cluster(topology: Topology) -> Command:
+    """Remove what Patroni knows of the cluster but its configuration: leader, members, history, sync, ...
+
+    One range: from the first name after `config` to the end of the scope ('0' follows '/').
+    """
+    return _ctl(topology, "del", f"{KEYS}config0", f"{KEYS[:-1]}0")
 
 
 def parse_health(text: str, topology: Topology) -> EtcdView:

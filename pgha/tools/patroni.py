@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -157,6 +158,15 @@ def merge_patch(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, An
     return patch
 
 
+def merge(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """`current` with what is wanted over it."""
+    merged = dict(current)
+    for key, value in wanted.items():
+        held = merged.get(key)
+        merged[key] = merge(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+    return merged
+
+
 def flatten(patch: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys of a nested patch, for people."""
     flat: dict[str, Any] = {}
@@ -193,6 +203,23 @@ def switchover(leader: str, candidate: str | None) -> Command:
 
 def failover(candidate: str) -> Command:
     return ctl("failover", SCOPE, "--candidate", candidate, "--force", timeout=90)
+
+
+HOLD = "/pgdata/hold"
+"""While this file is there Patroni does not start (images/patroni/patroni.run). On the volume: it outlives the
+container."""
+
+
+def hold(why: str, seconds: float = 120) -> Command:
+    """Stop Patroni and its Postgres, and keep them from starting, also with the container."""
+    script = 'echo "$0" > "$1" && s6-svc -wd -T "$2" -d "$3"'
+    milliseconds = f"{1000 * seconds:.0f}"
+    return Command(("sh", "-c", script, why, HOLD, milliseconds, SERVICE), timeout=seconds + 10)
+
+
+def release() -> Command:
+    """Let Patroni start, now and with the container."""
+    return Command(("sh", "-c", 'rm -f "$0" && s6-svc -u "$1"', HOLD, SERVICE), timeout=15)
 
 
 def get(path: str, host: str = "localhost", timeout: float = 3) -> Command:
@@ -272,6 +299,12 @@ def confirm_streaming(view: ClusterView, leader: NodeState) -> ClusterView:
         return replace(member, state="streaming" if member.name in leader.streaming else "running")
 
     return replace(view, members=tuple(checked(m) for m in view.members))
+
+
+def parse_replica_method(log: str) -> str:
+    """Which method made this replica last, from Patroni's log; nothing when none did."""
+    found = re.findall(r"replica has been created using (\w+)", log)
+    return found[-1] if found else ""
 
 
 def parse_config(text: str) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from pgha.errors import ToolFailed
-from pgha.tools.command import Command
+from pgha.errors import BadValue, ToolFailed
+from pgha.tools.command import Answer, Command
+from pgha.tools.wal import parse_lsn
 
 PORT = 5432
 
@@ -24,30 +26,209 @@ def query(sql: str, timeout: float = 10) -> Command:
 
 @dataclass(frozen=True)
 class Archiver:
-    """pg_stat_archiver and what is configured."""
+    """pg_stat_archiver, what is configured, and what waits in pg_wal."""
 
     command: str
     last_archived: str | None
     failing: bool
     """The newest attempt failed."""
     last_failed: str | None
+    waiting: int = 0
+    """Segments that are complete and not archived yet."""
+    waiting_seconds: float = 0
+    """How long the oldest of them has been waiting."""
 
 
 ARCHIVER = (
     "select json_build_object('command', current_setting('archive_command'),"
     " 'last_archived', last_archived_wal, 'last_failed', last_failed_wal,"
-    " 'failing', coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false))"
+    " 'failing', coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false),"
+    " 'waiting', (select count(*) from pg_ls_archive_statusdir() where name ~ '^[0-9A-F]{24}[.]ready$'),"
+    " 'waiting_seconds', (select coalesce(extract(epoch from now() - min(modification)), 0)"
+    " from pg_ls_archive_statusdir() where name ~ '^[0-9A-F]{24}[.]ready$'))"
     " from pg_stat_archiver"
 )
+
+
+NEXT_XID = "select pg_snapshot_xmax(pg_current_snapshot())"
+
+COMMIT = "set synchronous_commit = local; select pg_current_xact_id()"
+"""A transaction that ends in WAL, whether or not a standby is there to acknowledge it."""
+
+SWITCH_WAL = "select pg_walfile_name(pg_switch_wal())"
+"""The name of the segment that is complete now."""
+
+
+def restore_point(name: str) -> str:
+    """SQL that sets it and answers with its position."""
+    return "select pg_create_restore_point('" + name.replace("'", "''") + "')"
+
+
+IDLE_SLOTS = "select slot_name from pg_replication_slots where not active and not temporary"
 
 
 def parse_archiver(text: str) -> Archiver:
     """The answer to `ARCHIVER`."""
     try:
         document: dict[str, Any] = json.loads(text)
-        return Archiver(document["command"], document["last_archived"], document["failing"], document["last_failed"])
+        return Archiver(
+            command=document["command"],
+            last_archived=document["last_archived"],
+            failing=document["failing"],
+            last_failed=document["last_failed"],
+            waiting=document["waiting"],
+            waiting_seconds=document["waiting_seconds"],
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolFailed("psql did not answer the question about archiving", text) from error
+
+
+# A server started by hand (images/patroni/start-aside), for recovery -----------------------------------------
+
+ASIDE_SOCKET = "/tmp/aside"
+
+
+def aside_log(data: str) -> str:
+    """Beside the data directory: a restore removes what does not belong into it."""
+    return f"{data}.log"
+
+
+def start_aside(data: str, *settings: str) -> Command:
+    """Without a listener, unless a setting says so, and without archiving."""
+    return Command(("start-aside", data, aside_log(data), *settings), timeout=60)
+
+
+def stop(data: str) -> Command:
+    """Stop the server of a data directory if one runs, however it was started."""
+    script = (
+        'pg_ctl status -D "$0" > /dev/null || exit 0; '
+        'pg_ctl stop -s -D "$0" -m fast -t 60 || pg_ctl stop -s -D "$0" -m immediate -t 30'
+    )
+    return Command(("sh", "-c", script, data), timeout=120)
+
+
+def clear_way(data: str) -> Command:
+    """Make a data directory ready for pgbackrest restore: nothing runs on it, and there is one."""
+    # The brackets keep pkill from finding the line that it stands in.
+    script = (
+        'pkill -f "pgbackrest .* restor[e]" && sleep 1; '
+        'pg_ctl status -D "$0" > /dev/null && pg_ctl stop -s -D "$0" -m immediate -t 60; '
+        'mkdir -p -m 0700 "$0" && rm -f "$0/postmaster.pid"'
+    )
+    return Command(("sh", "-c", script, data), timeout=120)
+
+
+def set_aside(data: str) -> Command:
+    """Keep the only good data under another name, once."""
+    return Command(("sh", "-c", '[ -e "$0.kept" ] || { [ ! -e "$0" ] || mv "$0" "$0.kept"; }', data), timeout=30)
+
+
+def take_back(data: str) -> Command:
+    """The kept data becomes the data directory again."""
+    script = '[ ! -e "$0.kept" ] || { rm -rf "$0" && mv "$0.kept" "$0"; }'
+    return Command(("sh", "-c", script, data), timeout=600)
+
+
+def remove_kept(data: str) -> Command:
+    return Command(("rm", "-rf", f"{data}.kept"), timeout=600)
+
+
+def remove_data(data: str) -> Command:
+    """The directory itself goes, too: then Patroni makes the member anew."""
+    return Command(("rm", "-rf", data), timeout=600)
+
+
+RECOVERY = (
+    "select json_build_object('in_recovery', pg_is_in_recovery(),"
+    " 'paused', pg_is_in_recovery() and pg_get_wal_replay_pause_state() = 'paused',"
+    " 'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,"
+    " 'last_transaction', pg_last_xact_replay_timestamp() at time zone 'UTC',"
+    " 'timeline', case when pg_is_in_recovery() then 0 else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))"
+    "::bit(32)::int end)"
+)
+
+
+def recovery_state(data: str) -> Command:
+    """How far the server started by hand is: exit code 3 with its log when it does not run, 2 while it starts."""
+    script = (
+        'pg_ctl status -D "$0" > /dev/null || { tail -n 15 "$1" >&2; exit 3; }; '
+        'exec psql -XAtq -h "$2" -d postgres -v ON_ERROR_STOP=1 -c "$3"'
+    )
+    return Command(("sh", "-c", script, data, aside_log(data), ASIDE_SOCKET, RECOVERY), timeout=15)
+
+
+def end_recovery() -> Command:
+    """Go on from the pause: the server promotes itself."""
+    sql = "select pg_wal_replay_resume()"
+    return Command(("psql", "-XAtq", "-h", ASIDE_SOCKET, "-d", "postgres", "-c", sql), timeout=15)
+
+
+@dataclass(frozen=True)
+class RecoveryState:
+    """Where a recovering server is."""
+
+    running: bool
+    in_recovery: bool = True
+    paused: bool = False
+    lsn: int = 0
+    last_transaction: datetime | None = None
+    """when the last replayed transaction committed"""
+    timeline: int = 0
+    """once it is promoted"""
+    words: str = ""
+    """the end of its log when it does not run"""
+
+
+def parse_recovery_state(answer: Answer) -> RecoveryState:
+    """The answer to `recovery_state`."""
+    if answer.exit_code == 3:
+        return RecoveryState(running=False, words=answer.words)
+    try:
+        document = json.loads(answer.stdout)
+        when = document["last_transaction"]
+        return RecoveryState(
+            running=True,
+            in_recovery=document["in_recovery"],
+            paused=document["paused"],
+            lsn=parse_lsn(document["lsn"]),
+            last_transaction=datetime.fromisoformat(when).replace(tzinfo=UTC) if when else None,
+            timeline=document["timeline"],
+        )
+    except (ValueError, KeyError, TypeError):
+        return RecoveryState(running=True)
+
+
+def control_data(data: str) -> Command:
+    """pg_controldata; fails where there is no data directory."""
+    return Command(("env", "LC_ALL=C", "pg_controldata", data), timeout=15)
+
+
+def parse_position(text: str) -> tuple[int, int]:
+    """Timeline and bytes of WAL a stopped server has at least, from `control_data`."""
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    try:
+        timeline = int(fields["Latest checkpoint's TimeLineID"])
+        recovered = int(fields["Min recovery ending loc's timeline"])
+        written = parse_lsn(fields["Latest checkpoint location"])
+        replayed = parse_lsn(fields["Minimum recovery ending location"])
+    except (KeyError, ValueError, BadValue) as error:
+        raise ToolFailed("pg_controldata did not print what it should", text) from error
+    return max(timeline, recovered), max(written, replayed)
+
+
+def room(data: str) -> Command:
+    """Free bytes of the volume, and bytes the data directory has of it."""
+    script = 'df -PB1 "$(dirname "$0")" | tail -n 1 | awk \'{print $4}\'; du -sB1 "$0" 2> /dev/null || echo 0'
+    return Command(("sh", "-c", script, data), timeout=120)
+
+
+def parse_room(text: str) -> tuple[int, int]:
+    """The answer to `room`: free, used."""
+    try:
+        free, used = (int(line.split()[0]) for line in text.splitlines())
+    except (ValueError, IndexError) as error:
+        raise ToolFailed("df and du did not print numbers", text) from error
+    return free, used
 
 
 def conninfo(**parameters: str | int) -> str:

@@ -1,0 +1,131 @@
+"""What can be restored: the backups and the archive of the repository, and the histories of its timelines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pgha import backups, cluster
+from pgha.connections import connect
+from pgha.errors import Missing, ToolFailed
+from pgha.project import Project
+from pgha.tools import pgbackrest, wal
+from pgha.topology import REPOSITORY
+
+
+@dataclass(frozen=True)
+class Window:
+    """The points in time that can be restored: from the first consistent one to the newest archived WAL."""
+
+    begin: datetime
+    end: datetime
+    segment: str
+    """the newest archived segment"""
+
+    def __str__(self) -> str:
+        return f"{text_of(self.begin)} to {text_of(self.end)} (WAL {self.segment})"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The repository as one read found it."""
+
+    stanza: pgbackrest.StanzaView
+    archive: pgbackrest.Archive
+    histories: dict[int, wal.History]
+    """timeline -> how it came about; every timeline of the archive"""
+
+    def history(self, timeline: int) -> wal.History:
+        return self.histories.get(timeline, wal.History(timeline, ()))
+
+    def usable(self, history: wal.History) -> list[pgbackrest.Backup]:
+        """Good backups that became consistent on this history, the oldest first."""
+        return [b for b in self.stanza.backups if not b.error and history.holds(b.timeline, b.stop_lsn)]
+
+    def last_segment(self, history: wal.History) -> tuple[int, int] | None:
+        """Timeline and number of the newest archived segment on this history."""
+        for timeline in (history.timeline, *(parent for parent, _ in reversed(history.parents))):
+            last = self.archive.last(timeline)
+            end = history.end_of(timeline)
+            if last is not None:
+                return timeline, last if end is None else min(last, wal.number_of(end))
+        return None
+
+    def archived_at(self, timeline: int, number: int) -> datetime:
+        return time_of(self.archive.segments[timeline][number])
+
+    def window(self, history: wal.History) -> Window | None:
+        """None without a usable backup or without WAL."""
+        usable, last = self.usable(history), self.last_segment(history)
+        if not usable or last is None or last[1] not in self.archive.segments[last[0]]:
+            return None
+        begin = time_of(usable[0].consistent_from)
+        return Window(begin, max(begin, self.archived_at(*last)), wal.segment_name(*last))
+
+
+def time_of(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def text_of(when: datetime) -> str:
+    """A point in time for people, in UTC, whole seconds where they are whole."""
+    return when.astimezone(UTC).isoformat(sep=" ", timespec="microseconds" if when.microsecond else "seconds")
+
+
+def read_archive(project: Project, stanza: pgbackrest.StanzaView) -> pgbackrest.Archive:
+    """The archive's files as the repository lists them."""
+    command = pgbackrest.archive_list(stanza.archive_id)
+    return pgbackrest.parse_archive(connect(project).must(REPOSITORY, command, "pgbackrest repo-ls failed").stdout)
+
+
+def read_window(project: Project, stanza: pgbackrest.StanzaView) -> Window | None:
+    """What `info` and `status` say: the window of the newest timeline. Asks no Postgres node.
+
+    Without the history files the newest timeline is taken to hold every backup whose timeline is not newer.
+    """
+    if not stanza.backups or not stanza.archive_id:
+        return None
+    archive = read_archive(project, stanza)
+    newest = archive.newest_timeline
+    last = archive.last(newest) if archive.last(newest) is not None else None
+    timeline = newest if last is not None else max(archive.segments, default=0)
+    number = archive.last(timeline)
+    if number is None:
+        return None
+    good = [backup for backup in stanza.backups if not backup.error]
+    if not good:
+        return None
+    begin = time_of(good[0].consistent_from)
+    end = time_of(archive.segments[timeline][number])
+    return Window(begin, max(begin, end), wal.segment_name(timeline, number))
+
+
+def read_catalogue(project: Project) -> Catalogue:
+    """Everything a restore has to know of the repository.
+
+    Raises Missing without a stanza or a backup, Unreachable or ToolFailed when the repository is away.
+    """
+    stanza = backups.read_stanza(project)
+    if stanza.missing or not stanza.archive_id:
+        raise Missing("There is no stanza yet, so there is nothing to restore", "inv stanza backup")
+    if not any(not backup.error for backup in stanza.backups):
+        raise Missing("There is no backup yet, so there is nothing to restore", "inv backup")
+    archive = read_archive(project, stanza)
+    return Catalogue(stanza, archive, _read_histories(project, archive))
+
+
+def _read_histories(project: Project, archive: pgbackrest.Archive) -> dict[int, wal.History]:
+    """The history files, fetched by a node: only pgBackRest on a node can ask for one file of the archive."""
+    if not archive.histories:
+        return {}
+    names = [f"{timeline:08X}.history" for timeline in archive.histories]
+    command = pgbackrest.read_archived(names)
+    answer = connect(project).first(cluster.node_names(project), command, lambda text: text)[1]
+    found = pgbackrest.parse_archived(answer)
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        raise ToolFailed(f"The archive did not give {', '.join(lacking)}", answer, "inv logs --node pgbackrest")
+    return {
+        timeline: wal.parse_history(timeline, found[name])
+        for timeline, name in zip(archive.histories, names, strict=True)
+    }

@@ -1,0 +1,70 @@
+"""cron inside the containers: a user crontab of postgres, and how each job ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from pgha.errors import ToolFailed
+from pgha.tools import pgbackrest
+from pgha.tools.command import Command
+
+REPOSITORY_FOLDER = "/pgha/pgbackrest/.scheduled"
+NODE_FOLDER = "/pgdata/scheduled"
+"""Where `scheduled` (images/base) keeps the results: on the volume, so that they outlive the container."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a crontab."""
+
+    times: str
+    folder: str
+    name: str
+    command: Command
+
+    @property
+    def line(self) -> str:
+        # In a crontab a % ends the command.
+        command = str(recorded(self.folder, self.name, self.command)).replace("%", r"\%")
+        return f"{self.times} {command}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a job ended last. Times are seconds since the epoch."""
+
+    job: str
+    started: int
+    ended: int
+    exit_code: int
+
+
+def recorded(folder: str, job: str, command: Command) -> Command:
+    """A command whose end is kept for `inv status` (images/base/scheduled)."""
+    return replace(command, argv=("scheduled", folder, job, *command.argv))
+
+
+def install(text: str) -> Command:
+    """Make this the crontab of postgres; cron notices within a minute."""
+    return Command(("sh", "-c", 'printf %s "$1" | crontab -', "crontab", text), timeout=15)
+
+
+def results(folder: str) -> Command:
+    """Every job's last result, and the last proof of a backup, a JSON document per line; nothing when there is none."""
+    files = f"{folder}/*.json {pgbackrest.PROOF}"
+    return Command(("sh", "-c", f"cat {files} 2>/dev/null || true"), timeout=15)
+
+
+def parse_results(text: str) -> dict[str, Result]:
+    """Job name -> its last result; other documents are skipped. Raises ToolFailed on what is no JSON."""
+    found = {}
+    for line in filter(None, text.splitlines()):
+        try:
+            entry = json.loads(line)
+            if "job" in entry:
+                result = Result(entry["job"], entry["started"], entry["ended"], entry["exit_code"])
+                found[result.job] = result
+        except (ValueError, KeyError, TypeError) as error:
+            raise ToolFailed("A scheduled job's result cannot be read", line) from error
+    return found
