@@ -348,20 +348,23 @@ def restore_point(c, name=""):
 
 
 @task(help={**POINT, "port": "published port of the clone", "remove": "remove the clone with its data"})
-def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port=0, remove=False):
+def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port="", remove=False):
     """Recover into a throwaway container beside the cluster: for "that one table, please".
 
     Example: inv clone --time "2026-11-23 08:30:00+00:00"
     """
     project = cli.project_of(c)
     request = Request(time, lsn, xid, name, set, timeline)
+    if port and not (port.isascii() and port.isdigit() and 1024 <= int(port) <= 65535):
+        raise BadValue(f"--port {port} is not a port between 1024 and 65535", "inv clone --port 50700")
     with project.lock("clone"):
         if remove:
             removed = clones.remove(project)
             console.show("the clone is removed" if removed else "there was no clone")
             return
-        clones.require_network(project)
-        made = clones.make(project, restores.prepare(project, request), port, Progress())
+        restores.refuse_half_done(project)
+        clones.require_up(project)
+        made = clones.make(project, restores.prepare(project, request), int(port or 0), Progress())
     cli.show_clone(project, request, made)
 
 
@@ -384,14 +387,16 @@ def schedule(c, show=False, off=False):
     Example: inv schedule
     """
     project = cli.project_of(c)
+    backups.require_repository(project)
+    up = stack.is_up(project)
     if not show:
-        backups.require_repository(project)
+        restores.refuse_half_done(project)
         with project.lock("schedule"):
             scheduling.switch(project, on=not off)
             stack.render_project(project)
-            if stack.is_up(project):
+            if up:
                 scheduling.install(project)
-    results = verification.read_kept(project).results if stack.is_up(project) else {}
+    results = verification.read_kept(project).results if up else {}
     cli.show_schedule(project, scheduling.jobs(project), results)
 
 

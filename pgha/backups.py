@@ -118,6 +118,7 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
 
     Raises BadValue for a name Postgres does not take, Missing without a leader or without archiving.
     """
+    require_repository(project)
     if not re.fullmatch(r"[ -~]{1,63}", name):
         raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
     leader = require_leader(project)

@@ -45,10 +45,11 @@ class Catalogue:
     def last_segment(self, history: wal.History) -> tuple[int, int] | None:
         """Timeline and number of the newest archived segment on this history."""
         for timeline in (history.timeline, *(parent for parent, _ in reversed(history.parents))):
-            last = self.archive.last(timeline)
             end = history.end_of(timeline)
-            if last is not None:
-                return timeline, last if end is None else min(last, wal.number_of(end))
+            numbers = self.archive.segments.get(timeline, {})
+            held = [number for number in numbers if end is None or number <= wal.number_of(end)]
+            if held:
+                return timeline, max(held)
         return None
 
     def archived_at(self, timeline: int, number: int) -> datetime:
@@ -57,7 +58,7 @@ class Catalogue:
     def window(self, history: wal.History) -> Window | None:
         """None without a usable backup or without WAL."""
         usable, last = self.usable(history), self.last_segment(history)
-        if not usable or last is None or last[1] not in self.archive.segments[last[0]]:
+        if not usable or last is None:
             return None
         begin = time_of(usable[0].consistent_from)
         return Window(begin, max(begin, self.archived_at(*last)), wal.segment_name(*last))
@@ -86,14 +87,10 @@ def read_window(project: Project, stanza: pgbackrest.StanzaView) -> Window | Non
     if not stanza.backups or not stanza.archive_id:
         return None
     archive = read_archive(project, stanza)
-    newest = archive.newest_timeline
-    last = archive.last(newest) if archive.last(newest) is not None else None
-    timeline = newest if last is not None else max(archive.segments, default=0)
+    timeline = max(archive.segments, default=0)
     number = archive.last(timeline)
-    if number is None:
-        return None
     good = [backup for backup in stanza.backups if not backup.error]
-    if not good:
+    if number is None or not good:
         return None
     begin = time_of(good[0].consistent_from)
     end = time_of(archive.segments[timeline][number])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgha import connections, engine, recovery, rendering, restores, shell
+from pgha import backups, engine, recovery, rendering, restores, shell
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing
 from pgha.ports import can_bind, reserved_by_others
@@ -91,6 +91,7 @@ READY = Command(("test", "-e", "/pgha/config/pgbackrest.conf"), timeout=10)
 
 def remove(project: Project) -> bool:
     """Remove the clone with its data; returns whether there was one."""
+    engine.require_engine()
     if not exists(project):
         return False
     engine.must(docker.remove(place_of(project).name))
@@ -142,8 +143,9 @@ def _port(project: Project, port: int) -> int:
     raise Missing(f"No port from {first} on is free on this host", "inv clone --port <port>")
 
 
-def require_network(project: Project) -> None:
+def require_up(project: Project) -> None:
     """Raises Missing when the project is not up."""
+    backups.require_repository(project)
+    engine.require_engine()
     if not any(container.state == "running" for container in engine.containers(project)):
         raise Missing(f"Project {project.name} is not up", "inv up")
-    connections.close_all()

@@ -15,7 +15,7 @@ from pgha.ports import Ports
 from pgha.project import Project
 from pgha.scheduling import jobs_of
 from pgha.tools import patroni, postgres
-from pgha.topology import SCOPE, STANZA, WAN, Host
+from pgha.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -59,9 +59,14 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def shape(project: Project) -> str:
-    """What data in volumes belongs to: a change here cannot be applied to an existing cluster."""
+def shape(project: Project, host: str = "") -> str:
+    """What data in volumes belongs to: a change here cannot be applied to an existing cluster.
+
+    The repository's can be restored into any shape of its PostgreSQL major.
+    """
     s, t = project.settings, project.topology
+    if host == REPOSITORY:
+        return f"-v {s.postgres}"
     return f"-d {s.data_centers} -p {s.nodes} -n {s.prefix} -v {s.postgres} etcd={len(t.etcd)}"
 
 
@@ -114,7 +119,11 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
         lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={})
     digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
     files["compose.yaml"] = text(
-        "compose.yaml", secrets=secrets, digests=digests, shape=shape(project), passwords_id=passwords.id
+        "compose.yaml",
+        secrets=secrets,
+        digests=digests,
+        shapes={host.name: shape(project, host.name) for host in topology.hosts},
+        passwords_id=passwords.id,
     )
     return Rendered(files, digests)
 

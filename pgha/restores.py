@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from pgha import ROOT, backups, catalogue, cluster, connections, engine, recover
 from pgha.cluster import Stopwatch
 from pgha.connections import connect
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, PghaError, ToolFailed
+from pgha.errors import BadValue, Missing, PghaError, TimedOut, ToolFailed
 from pgha.project import Project, write_file
 from pgha.targets import Request, Target
 from pgha.tools import etcd, patroni, pgbackrest, postgres, wal
@@ -103,8 +103,12 @@ def read_record(project: Project) -> Record | None:
     if not path.exists():
         return None
     try:
-        return Record(**yaml.safe_load(path.read_text()))
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        record = Record(**yaml.safe_load(path.read_text()))
+        Request(**record.request)
+        catalogue.time_of(record.began)
+        STAGES.index(record.stage)
+        return record
+    except (OSError, ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
         raise Missing(
             f"{path.relative_to(ROOT)}, the record of a restore, is damaged ({type(error).__name__})",
             f"look at it; when no restore is under way: rm {path.relative_to(ROOT)}",
@@ -149,13 +153,37 @@ def prepare(project: Project, request: Request) -> Prepared:
     engine.require_engine()
     backups.require_repository(project)
     _ = request.point
+    _await_leader(project, Progress())
     found = catalogue.read_catalogue(project)
     situation = look(project, found.stanza)
-    if situation.writes and (request.name or request.xid):
+    # A timeline that has just begun is in the archive with its first segment.
+    begun = situation.timeline is not None and situation.timeline not in {1, *found.histories}
+    if situation.writes and (request.name or request.xid or begun):
         backups.archive_current(project, backups.require_leader(project).name, Progress())
         found = catalogue.read_catalogue(project)
     target = targets.resolve(request, found, situation, finder(project))
     return Prepared(request, target, situation.writes)
+
+
+def _await_leader(project: Project, progress: Progress) -> None:
+    """Give an election that may be under way its time: the new leader archives what the old one could not.
+
+    A lost leader is replaced after `ttl`; nobody is promoted while Patroni is paused.
+    """
+    try:
+        view = cluster.read_view(project)
+    except PghaError:
+        return
+    if view.leader or view.paused or all(member.is_leader for member in view.members):
+        return
+    settings = project.settings
+    with progress.stage("wait whether a new leader comes"), suppress(TimedOut):
+        wait_until(
+            lambda: cluster.read_view(project).leader,
+            lambda leader: leader is not None,
+            "A new leader comes",
+            timeout=settings.ttl + 2 * settings.loop_wait + settings.retry_timeout,
+        )
 
 
 def look(project: Project, stanza: pgbackrest.StanzaView) -> targets.Situation:
@@ -270,7 +298,20 @@ def restore(project: Project, prepared: Prepared, progress: Progress) -> Report:
 
 
 def resume(project: Project, record: Record, progress: Progress) -> Report:
-    """Bring a restore from wherever it was interrupted to its end. The caller holds the lock."""
+    """Bring a restore from wherever it was interrupted to its end. The caller holds the lock.
+
+    Any error has the way on, or back, as its hint.
+    """
+    try:
+        return _go_on(project, record, progress)
+    except PghaError as error:
+        reached = read_record(project)
+        if reached:
+            error.hint = way_on(reached)
+        raise
+
+
+def _go_on(project: Project, record: Record, progress: Progress) -> Report:
     if record.stage != "held":
         _start_containers(project, progress)
     place = Node(project, record.node, postgres.data_dir(project.settings.postgres))
@@ -279,6 +320,9 @@ def resume(project: Project, record: Record, progress: Progress) -> Report:
         place = replace(place, name=record.node)
         record = _recover(project, record, place, progress)
         record = _promote(project, record, place, progress)
+        # The last moment to find out that the DCS or the repository would not take the new leader.
+        cluster.require_quorum(project)
+        backups.read_stanza(project)
         record = _enter(project, record, "leading")
     if record.stage == "leading":
         record = _lead(project, record, place, progress)
@@ -331,11 +375,15 @@ def _leader_name(project: Project) -> str:
 
 
 def _dynamic_configuration(project: Project) -> dict[str, Any]:
-    """What the DCS holds, or what a new cluster would start with; archiving is on in either case."""
+    """What the DCS holds, or what a new cluster would start with; archiving is on in either case.
+
+    Not paused: a paused Patroni would not start the restored Postgres.
+    """
     try:
         current = cluster.read_config(project)
     except PghaError:
         current = patroni.bootstrap_configuration(project.settings, project.topology)
+    current.pop("pause", None)
     return patroni.merge(current, pgbackrest.archiving())
 
 

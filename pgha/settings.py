@@ -239,9 +239,16 @@ def _problems(s: Settings) -> list[str]:
     return found
 
 
+CRONTAB_PART = r"(\*|\d{1,2}|[A-Za-z]{3})(-(\d{1,2}|[A-Za-z]{3}))?(/\d{1,2})?"
+CRONTAB_FIELD = rf"{CRONTAB_PART}(,{CRONTAB_PART})*"
+"""What crontab(5) knows; the library that reads it knows more."""
+
+
 def _crontab_problem(times: str) -> str:
     if not times:
         return ""
+    if not re.fullmatch(rf"{CRONTAB_FIELD}([ \t]+{CRONTAB_FIELD}){{4}}", times, re.ASCII):
+        return f"{times!r} is not a crontab time: five fields such as '0 1 * * 0'"
     try:
         CronSim(times, datetime(2000, 1, 1))
     except CronSimError as error:

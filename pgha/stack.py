@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pgha import clones, cluster, connections, engine, shell
+from pgha import clones, cluster, connections, engine, scheduling, shell
 from pgha.console import Progress
 from pgha.errors import Missing
 from pgha.images import require_images
@@ -93,11 +93,12 @@ def require_fit(project: Project, passwords: Passwords | None) -> None:
     Raises Missing when a volume's shape or passwords differ from the rendered ones.
     """
     for volume in engine.volumes(project):
-        if volume.shape and volume.shape != shape(project):
+        wanted = shape(project, volume.name.removeprefix(f"{project.name}_"))
+        if volume.shape and volume.shape != wanted:
             flags = volume.shape.split(" etcd=")[0]
             raise Missing(
                 f"Project {project.name} has data of another shape: its volumes hold {volume.shape}, "
-                f"the settings say {shape(project)}",
+                f"the settings say {wanted}",
                 f"inv render {flags} to return to that cluster, or inv destroy to give its data up",
             )
         if passwords is None or (volume.passwords and volume.passwords != passwords.id):
@@ -133,6 +134,8 @@ def up(project: Project, progress: Progress) -> UpReport:
     connections.close_all()
     with progress.stage("wait until every member streams"):
         view = cluster.wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+    if project.record().scheduled:
+        scheduling.install(project)
     changes = cluster.apply_dynamic_configuration(project)
     notes += [f"dynamic configuration: {line}" for line in changes]
     if project.settings.durability == "quorum" and not project.settings.release.quorum_commit:
@@ -243,7 +246,8 @@ def _compose(project: Project, progress: Progress, title: str, message: str, *ar
 
 
 def is_up(project: Project) -> bool:
-    """Whether every host's container runs."""
+    """Whether every host's container runs. Raises Missing without an engine."""
+    engine.require_engine()
     states = [container.state for container in engine.containers(project)]
     return states.count("running") == len(project.topology.hosts)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
 
 from pgha.catalogue import Catalogue, text_of, time_of
 from pgha.errors import BadValue
@@ -58,8 +58,13 @@ class Target:
     @property
     def options(self) -> tuple[str, ...]:
         """pgbackrest restore's options; recovery pauses at the point, so that it can be looked at."""
-        type_ = ("--type=immediate",) if self.kind == "immediate" else (f"--type={self.kind}", f"--target={self.value}")
-        return (*type_, "--target-action=pause", f"--target-timeline={self.history.timeline}")
+        timeline = self.history.timeline
+        if self.kind == "immediate":
+            # pgBackRest takes --target-timeline with the other types only.
+            return ("--type=immediate", "--target-action=pause",
+                    f"--recovery-option=recovery_target_timeline={timeline}")  # fmt: skip
+        return (f"--type={self.kind}", f"--target={self.value}", "--target-action=pause",
+                f"--target-timeline={timeline}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,28 +95,46 @@ def parse_time(text: str, zone: tzinfo | None = None) -> tuple[datetime, str]:
         raise BadValue(
             f"--time {text!r} is not a time in ISO 8601", "such as 2026-11-23T08:30:00+00:00 or '2026-11-23 08:30:00'"
         ) from None
-    if when.tzinfo is not None:
-        return when, ""
-    when = when.replace(tzinfo=zone) if zone else when.astimezone()
+    try:
+        if when.tzinfo is not None:
+            return when.astimezone(UTC), ""
+        when = when.replace(tzinfo=zone) if zone else when.astimezone()
+        when.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadValue(f"--time {text!r} is out of range", "inv info") from None
     return when, f"--time has no zone; {when.tzname()} was assumed: {text_of(when)}"
 
 
 def resolve(request: Request, catalogue: Catalogue, situation: Situation, find: Finder) -> Target:
     """The target of a request. Raises BadValue with the window that can be restored."""
     point = request.point
-    history = _history(request, catalogue, situation)
-    if not catalogue.usable(history) and not request.set:
+    search = _Search(request, catalogue, _history(request, catalogue, situation), situation, find)
+    if not search.usable and not request.set:
         raise BadValue(
-            f"No backup lies on the history of timeline {history.timeline}",
+            f"No backup lies on the history of timeline {search.history.timeline}",
             "inv info; --timeline names another history, --set a backup",
         )
     if point is None:
-        return _to_end_of_set(request, catalogue) if request.set else _to_end(request, catalogue, history)
+        return search.end_of_set() if request.set else search.end()
     kind, value = point
-    if kind == "time":
-        return _to_time(request, value, catalogue, history, situation, find)
-    lsn, note = _position(kind, value, catalogue, history, situation, find)
-    return _to_lsn(request, f"--{kind} {value}", lsn, note, catalogue, history, situation)
+    return search.time(value) if kind == "time" else search.position(kind, value)
+
+
+def find_end(target: Target, catalogue: Catalogue, find: Finder) -> Target:
+    """The end of the archive as a position: its last record. To be asked when nobody writes any more.
+
+    A recovery that simply runs to the end would promote itself there, before anyone could look at it.
+    """
+    nobody = Situation(datetime.now(UTC), None, None, None)
+    search = _Search(Request(), catalogue, target.history, nobody, find)
+    latest = search.end()
+    if target.history.parents and search.last[0] != target.history.timeline:
+        parent = target.history.parents[-1][0]
+        raise BadValue(f"Timeline {target.history.timeline} has archived nothing yet", f"--timeline {parent}")
+    found = find("last", "", list(reversed(latest.segments)))
+    if not found:
+        raise BadValue(f"The archive of timeline {target.history.timeline} holds no record", "inv info")
+    return Target("lsn", wal.lsn_text(found[0].lsn), target.backup, target.history, latest.segments, target.notes)
 
 
 def _history(request: Request, catalogue: Catalogue, situation: Situation) -> wal.History:
@@ -120,202 +143,195 @@ def _history(request: Request, catalogue: Catalogue, situation: Situation) -> wa
     known = sorted({*archive.segments, *archive.histories})
     if not request.timeline:
         return catalogue.history(situation.timeline or archive.newest_timeline)
-    if not request.timeline.isdigit() or int(request.timeline) not in known:
+    if not _is_number(request.timeline) or int(request.timeline) not in known:
         raise BadValue(
             f"The archive has no timeline {request.timeline}", f"it has {', '.join(map(str, known)) or 'none'}"
         )
     return catalogue.history(int(request.timeline))
 
 
-def _window(catalogue: Catalogue, history: wal.History) -> str:
-    return f"what can be restored: {catalogue.window(history) or 'nothing'}; inv info"
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
-def _chosen_set(
-    request: Request,
-    catalogue: Catalogue,
-    history: wal.History,
-    what: str,
-    fits: Callable[[pgbackrest.Backup], bool],
-) -> pgbackrest.Backup:
-    """The set that was asked for, else the newest one from which the point can be reached."""
-    usable = catalogue.usable(history)
-    if request.set:
-        named = _named_set(request, catalogue)
-        if named not in usable:
+@dataclass(frozen=True)
+class _Search:
+    """One request on one history."""
+
+    request: Request
+    catalogue: Catalogue
+    history: wal.History
+    situation: Situation
+    find: Finder
+
+    @property
+    def usable(self) -> list[pgbackrest.Backup]:
+        return self.catalogue.usable(self.history)
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The newest archived segment. Raises BadValue when there is none."""
+        last = self.catalogue.last_segment(self.history)
+        if last is None:
+            raise BadValue(f"The archive holds no WAL of timeline {self.history.timeline}", "inv info")
+        return last
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this is the history the cluster itself is on."""
+        return self.history.timeline == self.situation.timeline
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a leader archives more of it."""
+        return self.is_own and self.situation.position is not None
+
+    @property
+    def window(self) -> str:
+        return f"what can be restored: {self.catalogue.window(self.history) or 'nothing'}; inv info"
+
+    # The kinds of points ----------------------------------------------------------------------------------
+
+    def end_of_set(self) -> Target:
+        backup = self.named_set()
+        if self.request.timeline and self.request.timeline != str(backup.timeline):
+            raise BadValue(f"Backup {backup.label} ends on timeline {backup.timeline}", "leave --timeline out")
+        own = replace(self, history=self.catalogue.history(backup.timeline))
+        return Target("immediate", "", backup, own.history, own.wal(backup, wal.number_of(backup.stop_lsn - 1)))
+
+    def end(self) -> Target:
+        backup = self.usable[-1]
+        return Target("end", "", backup, self.history, self.wal(backup, self.last[1]))
+
+    def time(self, text: str) -> Target:
+        when, assumed = parse_time(text)
+        what = f"--time {text_of(when)}"
+        if when > self.situation.now:
+            raise BadValue(f"{what} is in the future", self.window)
+        backup = self.choose_set(what, lambda backup: when >= time_of(backup.consistent_from))
+        last = self.last
+        if self.catalogue.archived_at(*last) < when and not self.goes_on:
+            raise BadValue(f"{what} is after the newest archived WAL, and no leader archives more", self.window)
+        segments = self.wal(backup, self.segment_at(when, backup))
+        notes = tuple(filter(None, [assumed, *self.branch_notes(when)]))
+        if not self.goes_on and self.is_after_every_transaction(when, backup):
+            note = "no archived transaction ended after that time: the end of the archive is the same"
+            return Target("end", "", backup, self.history, segments, (*notes, note))
+        return Target("time", text_of(when).replace("+00:00", "+00"), backup, self.history, segments, notes)
+
+    def position(self, kind: str, value: str) -> Target:
+        """An LSN, or the LSN of a transaction's end or a restore point."""
+        lsn, note = (wal.parse_lsn(value), "") if kind == "lsn" else self.look_up(kind, value)
+        what = f"--{kind} {value}"
+        backup = self.choose_set(what, lambda backup: backup.stop_lsn <= lsn)
+        last = self.last[1]
+        if self.goes_on:
+            # What is archived before the restore begins ends with a record of its own, behind this.
+            end = self.situation.position or 0
+        else:
+            found = self.find("last", "", self.reachable(backup)[::-1])
+            end = found[0].lsn if found else 0
+        if lsn > end:
+            raise BadValue(f"{what} is after the last archived position {wal.lsn_text(end)}", self.window)
+        segments = self.wal(backup, min(last, wal.number_of(lsn)))
+        return Target("lsn", wal.lsn_text(lsn), backup, self.history, segments, (note,) if note else ())
+
+    # What they need ---------------------------------------------------------------------------------------
+
+    def named_set(self) -> pgbackrest.Backup:
+        label, backups = self.request.set, self.catalogue.stanza.backups
+        named = next((backup for backup in backups if backup.label == label), None)
+        if named is None or named.error:
+            state = "is not a good backup" if named else "is not in the repository"
+            raise BadValue(f"Backup {label} {state}", f"one of {', '.join(b.label for b in backups if not b.error)}")
+        return named
+
+    def choose_set(self, what: str, fits: Callable[[pgbackrest.Backup], bool]) -> pgbackrest.Backup:
+        """The set that was asked for, else the newest one from which the point can be reached."""
+        usable = self.usable
+        if self.request.set:
+            named = self.named_set()
+            if named not in usable:
+                raise BadValue(
+                    f"Backup {named.label} does not lie on the history of timeline {self.history.timeline}",
+                    f"--timeline {named.timeline} is its own",
+                )
+            usable = [named]
+        fitting = [backup for backup in usable if fits(backup)]
+        if not fitting:
+            which = f"backup {self.request.set}" if self.request.set else "the first backup"
+            raise BadValue(f"{what} is before {which} was consistent", self.window)
+        return fitting[-1]
+
+    def segments(self, backup: pgbackrest.Backup, last: int) -> tuple[list[str], list[str]]:
+        """The segments from the backup to this one, and those that are missing."""
+        first = wal.parse_segment(backup.wal_start)[1]
+        return wal.segments_on(self.catalogue.archive.segments, self.history, first, max(first, last))
+
+    def wal(self, backup: pgbackrest.Backup, last: int) -> tuple[str, ...]:
+        """The segments from the backup to this one. Raises BadValue when one is missing."""
+        names, lacking = self.segments(backup, last)
+        if lacking:
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             raise BadValue(
-                f"Backup {named.label} does not lie on the history of timeline {history.timeline}",
-                f"--timeline {named.timeline} is its own",
+                f"The archive lacks WAL that is needed after backup {backup.label}: {lacking[0]}{more}",
+                "a point before it (--time, --lsn), or a newer backup (--set): inv info",
             )
-        usable = [named]
-    fitting = [backup for backup in usable if fits(backup)]
-    if not fitting:
-        before = f"backup {request.set} was consistent" if request.set else "the first backup was consistent"
-        raise BadValue(f"{what} is before {before}", _window(catalogue, history))
-    return fitting[-1]
+        return tuple(names)
 
+    def reachable(self, backup: pgbackrest.Backup) -> list[str]:
+        """The segments that recovery from this backup can read: up to the first that is missing."""
+        names, lacking = self.segments(backup, self.last[1])
+        if not lacking:
+            return names
+        gap = wal.parse_segment(lacking[0])[1]
+        return [name for name in names if wal.parse_segment(name)[1] < gap]
 
-def _named_set(request: Request, catalogue: Catalogue) -> pgbackrest.Backup:
-    named = next((b for b in catalogue.stanza.backups if b.label == request.set), None)
-    if named is None or named.error:
-        labels = ", ".join(b.label for b in catalogue.stanza.backups if not b.error)
-        state = "is not a good backup" if named else "is not in the repository"
-        raise BadValue(f"Backup {request.set} {state}", f"one of {labels}")
-    return named
-
-
-def _needed_wal(catalogue: Catalogue, history: wal.History, backup: pgbackrest.Backup, last: int) -> tuple[str, ...]:
-    """The segments from the backup up to this one. Raises BadValue when one is missing."""
-    first = wal.parse_segment(backup.wal_start)[1]
-    names, lacking = wal.segments_on(catalogue.archive.segments, history, first, max(first, last))
-    if lacking:
-        raise BadValue(
-            f"The archive lacks WAL that is needed after backup {backup.label}: "
-            f"{lacking[0]}{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}",
-            "a point before it (--time, --lsn), or a newer backup (--set): inv info",
+    def segment_at(self, when: datetime, backup: pgbackrest.Backup) -> int:
+        """The number of the first segment that was archived after that time; of the last one when none was."""
+        names, _ = self.segments(backup, self.last[1])
+        later = (
+            number
+            for timeline, number in map(wal.parse_segment, names)
+            if self.catalogue.archived_at(timeline, number) > when
         )
-    return tuple(names)
+        return next(later, self.last[1])
 
+    def is_after_every_transaction(self, when: datetime, backup: pgbackrest.Backup) -> bool:
+        """Recovery to a time ends with an error when no later transaction tells it that the time has passed."""
+        records = self.find("last", "", self.reachable(backup)[::-1])
+        ended = [record.committed for record in records if record.committed]
+        return not ended or max(ended) <= when
 
-def _to_end_of_set(request: Request, catalogue: Catalogue) -> Target:
-    backup = _named_set(request, catalogue)
-    if request.timeline and request.timeline != str(backup.timeline):
-        raise BadValue(f"Backup {backup.label} ends on timeline {backup.timeline}", "leave --timeline out")
-    history = catalogue.history(backup.timeline)
-    last = wal.number_of(backup.stop_lsn - 1)
-    return Target("immediate", "", backup, history, _needed_wal(catalogue, history, backup, last))
+    def look_up(self, kind: str, value: str) -> tuple[int, str]:
+        """The LSN of a transaction's end or a restore point, and a note on where it was found."""
+        if kind == "xid":
+            if not _is_number(value):
+                raise BadValue(f"--xid {value} is not a transaction number", "select pg_current_xact_id()")
+            upcoming = self.situation.next_xid if self.is_own else None
+            if upcoming is not None and int(value) >= upcoming:
+                raise BadValue(f"--xid {value} has not been given out yet", f"the next one is {upcoming}")
+        names, _ = self.segments(self.usable[0], self.last[1])
+        found = self.find(kind, value, names[::-1])
+        if not found:
+            what = "restore point" if kind == "name" else "transaction"
+            raise BadValue(f"The archive of timeline {self.history.timeline} holds no {what} {value}", self.window)
+        return found[0].lsn, f"--{kind} {value} is at {wal.lsn_text(found[0].lsn)} in WAL {found[0].segment}"
 
-
-def _to_end(request: Request, catalogue: Catalogue, history: wal.History) -> Target:
-    backup = catalogue.usable(history)[-1]
-    last = catalogue.last_segment(history)
-    assert last is not None  # a usable backup has WAL
-    return Target("end", "", backup, history, _needed_wal(catalogue, history, backup, last[1]))
-
-
-def find_end(target: Target, catalogue: Catalogue, find: Finder) -> Target:
-    """The end of the archive as a position: its last record. To be asked when nobody writes any more.
-
-    A recovery that simply runs to the end would promote itself there, before anyone could look at it.
-    """
-    latest = _to_end(Request(), catalogue, target.history)
-    found = find("last", "", list(reversed(latest.segments)))
-    if not found:
-        raise BadValue(f"The archive of timeline {target.history.timeline} holds no record", "inv info")
-    return Target("lsn", wal.lsn_text(found[0].lsn), target.backup, target.history, latest.segments, target.notes)
-
-
-def _to_time(
-    request: Request,
-    text: str,
-    catalogue: Catalogue,
-    history: wal.History,
-    situation: Situation,
-    find: Finder,
-) -> Target:
-    when, assumed = parse_time(text)
-    what = f"--time {text_of(when)}"
-    if when > situation.now:
-        raise BadValue(f"{what} is in the future", _window(catalogue, history))
-
-    def fits(backup: pgbackrest.Backup) -> bool:
-        return when >= time_of(backup.consistent_from)
-
-    backup = _chosen_set(request, catalogue, history, what, fits)
-    notes = [assumed, *_branch_note(when, catalogue, history)]
-    last = catalogue.last_segment(history)
-    assert last is not None
-    if catalogue.archived_at(*last) < when and not situation.writes:
-        raise BadValue(f"{what} is after the newest archived WAL, and no leader archives more",
-                       _window(catalogue, history))  # fmt: skip
-    number = _segment_at(when, catalogue, history, backup, last[1])
-    segments = _needed_wal(catalogue, history, backup, number)
-    if not situation.writes:
-        ended = find("last", "", list(reversed(_needed_wal(catalogue, history, backup, last[1]))))
-        commits = [record.committed for record in ended if record.committed]
-        if not commits or commits[0] <= when:
-            notes.append("no archived transaction ended after that time: the end of the archive is the same")
-            return Target("end", "", backup, history, segments, tuple(filter(None, notes)))
-    value = text_of(when).replace("+00:00", "+00")
-    return Target("time", value, backup, history, segments, tuple(filter(None, notes)))
-
-
-def _segment_at(
-    when: datetime, catalogue: Catalogue, history: wal.History, backup: pgbackrest.Backup, last: int
-) -> int:
-    """The first segment that was archived after that time; the last one when none was."""
-    first = wal.parse_segment(backup.wal_start)[1]
-    names, _ = wal.segments_on(catalogue.archive.segments, history, first, last)
-    for timeline, number in map(wal.parse_segment, names):
-        if catalogue.archived_at(timeline, number) > when:
-            return number
-    return last
-
-
-def _branch_note(when: datetime, catalogue: Catalogue, history: wal.History) -> list[str]:
-    """Say so when another timeline went on at that time: an earlier restore left it behind."""
-    if not history.parents:
-        return []
-    parent, end = history.parents[-1]
-    own = catalogue.archive.segments.get(history.timeline, {})
-    begun = min(own.values(), default=0)
-    left = [at for number, at in catalogue.archive.segments.get(parent, {}).items() if number >= wal.number_of(end)]
-    if left and begun and min(left) - 1 <= when.timestamp() < begun and max(left) >= when.timestamp():
+    def branch_notes(self, when: datetime) -> list[str]:
+        """Say so when an older timeline went on at that time: an earlier restore left it behind."""
         return [
-            f"timeline {history.timeline} had left timeline {parent} at {wal.lsn_text(end)}; what timeline {parent} "
-            f"wrote after that is reached with --timeline {parent}"
+            f"at that time timeline {parent} went on, which was left at {wal.lsn_text(end)}; --timeline {parent} "
+            "reaches what it wrote after that"
+            for parent, end in self.history.parents
+            if self.was_left_but_wrote(parent, end, when)
         ]
-    return []
 
-
-def _position(
-    kind: str,
-    value: str,
-    catalogue: Catalogue,
-    history: wal.History,
-    situation: Situation,
-    find: Finder,
-) -> tuple[int, str]:
-    """The LSN of an `lsn`, `xid` or `name`, and a note on how it was found."""
-    if kind == "lsn":
-        return wal.parse_lsn(value), ""
-    if kind == "xid":
-        if not value.isdigit():
-            raise BadValue(f"--xid {value} is not a transaction number", "select pg_current_xact_id()")
-        if situation.next_xid is not None and int(value) >= situation.next_xid:
-            raise BadValue(f"--xid {value} has not been given out yet", f"the next one is {situation.next_xid}")
-    first = wal.parse_segment(catalogue.usable(history)[0].wal_start)[1]
-    last = catalogue.last_segment(history)
-    assert last is not None
-    names, _ = wal.segments_on(catalogue.archive.segments, history, first, last[1])
-    found = find(kind, value, names[::-1])
-    if not found:
-        what = "restore point" if kind == "name" else "transaction"
-        raise BadValue(f"The archive of timeline {history.timeline} holds no {what} {value}",
-                       _window(catalogue, history))  # fmt: skip
-    return found[0].lsn, f"--{kind} {value} is at {wal.lsn_text(found[0].lsn)} in WAL {found[0].segment}"
-
-
-def _to_lsn(
-    request: Request,
-    what: str,
-    lsn: int,
-    note: str,
-    catalogue: Catalogue,
-    history: wal.History,
-    situation: Situation,
-) -> Target:
-    last = catalogue.last_segment(history)
-    assert last is not None
-    end = (last[1] + 1) * wal.SEGMENT_SIZE
-    if situation.position is not None and history.timeline == situation.timeline:
-        end = situation.position
-    if lsn >= end:
-        raise BadValue(f"{what} is after the last archived position {wal.lsn_text(end)}", _window(catalogue, history))
-    backup = _chosen_set(request, catalogue, history, what, lambda backup: backup.stop_lsn <= lsn)
-    segments = _needed_wal(catalogue, history, backup, min(last[1], wal.number_of(lsn)))
-    notes = (note,) if note else ()
-    return Target("lsn", wal.lsn_text(lsn), backup, history, segments, notes)
+    def was_left_but_wrote(self, parent: int, end: int, when: datetime) -> bool:
+        segments = self.catalogue.archive.segments
+        after = [at for number, at in segments.get(parent, {}).items() if number >= wal.number_of(end)]
+        begun = min(segments.get(self.history.timeline, {}).values(), default=0)
+        return bool(after) and min(after) - 1 <= when.timestamp() <= max(after) and when.timestamp() < begun
 
 
 def is_reached(target: Target, lsn: int, last_transaction: datetime | None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pgha.errors import ToolFailed
+from pgha.errors import BadValue, ToolFailed
 from pgha.tools import wal
 from pgha.tools.command import Command
 from pgha.topology import STANZA
@@ -270,7 +270,7 @@ def parse_info(text: str) -> StanzaView:
         )
     except StopIteration:
         return StanzaView(False, "missing stanza", True, (), None, None, False)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, BadValue) as error:
         raise ToolFailed("pgbackrest info did not print its JSON", text) from error
 
 

@@ -194,7 +194,7 @@ def parse_recovery_state(answer: Answer) -> RecoveryState:
             last_transaction=datetime.fromisoformat(when).replace(tzinfo=UTC) if when else None,
             timeline=document["timeline"],
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, BadValue):
         return RecoveryState(running=True)
 
 
@@ -218,7 +218,11 @@ def parse_position(text: str) -> tuple[int, int]:
 
 def room(data: str) -> Command:
     """Free bytes of the volume, and bytes the data directory has of it."""
-    script = 'df -PB1 "$(dirname "$0")" | tail -n 1 | awk \'{print $4}\'; du -sB1 "$0" 2> /dev/null || echo 0'
+    # du fails when a file goes while it counts, and tells the sum all the same.
+    script = (
+        'df -PB1 "$(dirname "$0")" | tail -n 1 | awk \'{print $4}\'; '
+        'used=$(du -sB1 "$0" 2> /dev/null | cut -f 1); echo "${used:-0}"'
+    )
     return Command(("sh", "-c", script, data), timeout=120)
 
 

@@ -90,13 +90,15 @@ def segments_on(
     """The archive's segments from number `first` to `last` on this history, and the names of those it lacks.
 
     Where a timeline was left, its last segment may exist on the parent, on the child, or on both: the child's
-    first segment repeats what the parent had.
+    first segment repeats what the parent had. As the last one needed, either will do.
     """
     held = {timeline: set(numbers) for timeline, numbers in have.items()}
     names, lacking = [], []
     for number in range(first, last + 1):
         covering = _covering(history, number)
-        holder = next((timeline for timeline in covering if number in held.get(timeline, ())), None)
+        # Whoever goes on beyond a fork needs the child's copy: the parent's ends otherwise.
+        usable = covering if number == last else covering[:1]
+        holder = next((timeline for timeline in usable if number in held.get(timeline, ())), None)
         if holder is None:
             lacking.append(segment_name(covering[0], number))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -249,6 +250,11 @@ class Stack:
         (stanza,) = json.loads(self.run("pgbackrest", "su", "-c", line, "postgres"))
         return stanza
 
+    def archived(self):
+        """WAL segments in the repository, sorted by name."""
+        listed = self.run("pgbackrest", "find", "/pgha/pgbackrest/archive", "-name", "0*-*", "-printf", "%f\n")
+        return sorted(line.split("-")[0] for line in listed.split())
+
     def backups(self):
         return [backup["label"] for backup in self.stanza().get("backup", [])]
 
@@ -297,6 +303,8 @@ class Writer:
     def __init__(self, dsn, table):
         self.dsn, self.table = dsn, table
         self.acknowledged = []
+        self.times = []
+        self.failures = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -326,8 +334,14 @@ class Writer:
                         number += 1
                         connection.execute(f"insert into {self.table} values (%s)", (number,))
                         self.acknowledged.append(number)
+                        self.times.append(time.monotonic())
             except psycopg.Error:
+                self.failures += 1
                 self._stop.wait(0.1)
+
+    def longest_gap(self):
+        """Seconds between two acknowledged writes."""
+        return max((later - earlier for earlier, later in itertools.pairwise(self.times)), default=0.0)
 
     def missing(self, stack):
         """Acknowledged rows that are not there."""

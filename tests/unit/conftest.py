@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgha import keys, passwords, project
+from pgha import keys, passwords, project, restores
 from pgha.ports import choose_ports
 from pgha.rendering import render
 from pgha.settings import read_settings
@@ -29,7 +29,7 @@ def captured():
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A checkout's root that is empty."""
-    for module in (project, keys, passwords):
+    for module in (project, keys, passwords, restores):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(project, "BUILD", tmp_path / "build")
     monkeypatch.setattr(project, "SSH", tmp_path / "ssh")

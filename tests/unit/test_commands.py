@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ import pytest
 import pgha.tools
 from pgha.releases import SUITES
 from pgha.settings import read_settings
-from pgha.tools import debian, docker, etcd, patroni, pgbackrest, postgres
+from pgha.tools import cron, debian, docker, etcd, patroni, pgbackrest, postgres
 from pgha.tools.command import Command
 from pgha.topology import build_topology
 
 TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
 FOLDER = Path("images/patroni")
+DATA = "/pgdata/17"
+ETCD = "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
 
 CASES = [
     # Patroni
@@ -43,20 +46,98 @@ CASES = [
     ),
     (patroni.get("cluster"), "curl -sS -m 3 http://localhost:8008/cluster"),
     (patroni.get("patroni", host="pg1-node1", timeout=1.5), "curl -sS -m 1.5 http://pg1-node1:8008/patroni"),
+    (
+        patroni.hold("not now", seconds=30),
+        """sh -c 'echo "$0" > "$1" && s6-svc -wd -T "$2" -d "$3"' 'not now' /pgdata/hold 30000 /service/patroni""",
+    ),
+    (patroni.release(), """sh -c 'rm -f "$0" && s6-svc -u "$1"' /pgdata/hold /service/patroni"""),
     # pgBackRest
     (pgbackrest.stanza_create(), "pgbackrest --stanza=pg_ha_db stanza-create"),
     (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
     (pgbackrest.backup("diff"), "pgbackrest --stanza=pg_ha_db --type=diff backup"),
     (pgbackrest.info(), "pgbackrest --stanza=pg_ha_db --output=json info"),
     (pgbackrest.info_text(), "pgbackrest --stanza=pg_ha_db info"),
-    # etcd
     (
-        etcd.health(TOPOLOGY),
-        "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379 --command-timeout=2s"
-        " --dial-timeout=1s --write-out=json endpoint health",
+        pgbackrest.restore("20261123-053604F", "--type=time", "--target=2026-11-23 08:30:00+00"),
+        "pgbackrest --stanza=pg_ha_db --set=20261123-053604F --type=time '--target=2026-11-23 08:30:00+00' restore",
+    ),
+    (pgbackrest.verify(), "verify-repository"),
+    (pgbackrest.verify("20261123-053604F"), "verify-repository 20261123-053604F"),
+    (pgbackrest.prove(), "verify-backup"),
+    (pgbackrest.prove("20261123-053604F"), "verify-backup 20261123-053604F"),
+    (pgbackrest.prove_if_chosen(), "verify-backup --if-chosen"),
+    (pgbackrest.archive_list("17-1"), "pgbackrest repo-ls --recurse --output=json archive/pg_ha_db/17-1"),
+    (
+        pgbackrest.read_archived(["00000002.history", "00000003.history"]),
+        """sh -c 'folder=$(mktemp -d); for name; do pgbackrest --stanza="$0" --log-level-console=error archive-get"""
+        """ "$name" "$folder/$name" && echo "== $name" && cat "$folder/$name" && echo; done; rm -rf "$folder"'"""
+        """ pg_ha_db 00000002.history 00000003.history""",
+    ),
+    (pgbackrest.find_wal("name", "before it", ["B", "A"]), "find-wal name 'before it' B A"),
+    (pgbackrest.find_wal("last", "", ["B", "A"]), "find-wal last - B A"),
+    (
+        pgbackrest.archive_push("/pgdata/17/pg_wal/00000002.history"),
+        "pgbackrest --stanza=pg_ha_db --no-archive-async archive-push /pgdata/17/pg_wal/00000002.history",
+    ),
+    # etcd
+    (etcd.health(TOPOLOGY), f"{ETCD} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint health"),
+    (
+        etcd.put_config(TOPOLOGY, {"ttl": 20, "postgresql": {"use_slots": True}}),
+        f"""{ETCD} --command-timeout=10s put /service/pgha_cluster/config"""
+        """ '{"postgresql": {"use_slots": true}, "ttl": 20}'""",
+    ),
+    (
+        etcd.forget_cluster(TOPOLOGY),
+        f"{ETCD} --command-timeout=10s del /service/pgha_cluster/config0 /service/pgha_cluster0",
     ),
     # Postgres
     (postgres.query("select 'a b'"), "psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''"),
+    (postgres.start_aside(DATA), "start-aside /pgdata/17 /pgdata/17.log"),
+    (postgres.start_aside(DATA, "listen_addresses=*"), "start-aside /pgdata/17 /pgdata/17.log 'listen_addresses=*'"),
+    (
+        postgres.stop(DATA),
+        """sh -c 'pg_ctl status -D "$0" > /dev/null || exit 0; pg_ctl stop -s -D "$0" -m fast -t 60 ||"""
+        """ pg_ctl stop -s -D "$0" -m immediate -t 30' /pgdata/17""",
+    ),
+    (
+        postgres.clear_way(DATA),
+        """sh -c 'pkill -f "pgbackrest .* restor[e]" && sleep 1; pg_ctl status -D "$0" > /dev/null &&"""
+        """ pg_ctl stop -s -D "$0" -m immediate -t 60; mkdir -p -m 0700 "$0" && rm -f "$0/postmaster.pid"'"""
+        """ /pgdata/17""",
+    ),
+    (
+        postgres.set_aside(DATA),
+        """sh -c '[ -e "$0.kept" ] || { [ ! -e "$0" ] || mv "$0" "$0.kept"; }' /pgdata/17""",
+    ),
+    (
+        postgres.take_back(DATA),
+        """sh -c '[ ! -e "$0.kept" ] || { rm -rf "$0" && mv "$0.kept" "$0"; }' /pgdata/17""",
+    ),
+    (postgres.remove_kept(DATA), "rm -rf /pgdata/17.kept"),
+    (postgres.remove_data(DATA), "rm -rf /pgdata/17"),
+    (
+        postgres.recovery_state(DATA),
+        """sh -c 'pg_ctl status -D "$0" > /dev/null || { tail -n 15 "$1" >&2; exit 3; };"""
+        """ exec psql -XAtq -h "$2" -d postgres -v ON_ERROR_STOP=1 -c "$3"' /pgdata/17 /pgdata/17.log /tmp/aside """
+        + shlex.quote(postgres.RECOVERY),
+    ),
+    (postgres.end_recovery(), "psql -XAtq -h /tmp/aside -d postgres -c 'select pg_wal_replay_resume()'"),
+    (postgres.control_data(DATA), "env LC_ALL=C pg_controldata /pgdata/17"),
+    (
+        postgres.room(DATA),
+        """sh -c 'df -PB1 "$(dirname "$0")" | tail -n 1 | awk '"'"'{print $4}'"'"';"""
+        """ du -sB1 "$0" 2> /dev/null || echo 0' /pgdata/17""",
+    ),
+    # cron
+    (
+        cron.recorded("/pgdata/scheduled", "full", pgbackrest.backup("full")),
+        "scheduled /pgdata/scheduled full pgbackrest --stanza=pg_ha_db --type=full backup",
+    ),
+    (cron.install("0 1 * * 0 true\n"), """sh -c 'printf %s "$1" | crontab -' crontab '0 1 * * 0 true\n'"""),
+    (
+        cron.results("/pgdata/scheduled"),
+        "sh -c 'cat /pgdata/scheduled/*.json /pgdata/verified.json 2>/dev/null || true'",
+    ),
     # The engine
     (docker.docker("version"), "docker version"),
     (docker.image_exists("debian:trixie-slim"), "docker image inspect --format '{{.Id}}' debian:trixie-slim"),
@@ -79,6 +160,29 @@ CASES = [
     (docker.remove_volumes(["a", "b"]), "docker volume rm a b"),
     (docker.logs("p-pg1-node1", follow=True, tail=5), "docker logs --tail 5 --follow p-pg1-node1"),
     (docker.logs("p-pg1-node1", follow=False, tail=100), "docker logs --tail 100 p-pg1-node1"),
+    (
+        docker.run_aside(
+            "p-clone",
+            "image:1",
+            ["/entrypoint.sh", "sleep", "infinity"],
+            label="pgha.clone=p",
+            network="p_wan",
+            port="127.0.0.1:50660:5432",
+            files={"id_ed25519": "/ssh/p/nodes_id_ed25519", "known_hosts": "/ssh/p/known_hosts"},
+            environment={"STANZA_NAME": "pg_ha_db"},
+        ),
+        "docker run --detach --init --name p-clone --hostname clone --label pgha.clone=p --network p_wan"
+        " --publish 127.0.0.1:50660:5432 --env STANZA_NAME=pg_ha_db"
+        " --volume /ssh/p/nodes_id_ed25519:/run/secrets/id_ed25519:ro"
+        " --volume /ssh/p/known_hosts:/run/secrets/known_hosts:ro image:1 /entrypoint.sh sleep infinity",
+    ),
+    (
+        docker.execute("p-clone", postgres.query("select 'a b'")),
+        "docker exec --user postgres p-clone psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''",
+    ),
+    (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
+    (docker.exists("p-clone"), "docker ps --all --quiet --filter 'name=^p-clone$'"),
+    (docker.log_since("p-pg1-node1", 1795412164.25), "docker logs --since 1795412164 p-pg1-node1"),
     (
         docker.PLUGIN.command(Path("build/p/compose.yaml"), "p", "up", "--detach"),
         "docker compose --project-name p --file build/p/compose.yaml up --detach",
@@ -135,14 +239,60 @@ def test_a_remote_command_ends_by_itself(command, line):
     assert command.remote_line == line
 
 
-@pytest.mark.parametrize("command", [patroni.switchover("a", "b"), pgbackrest.stanza_create(), pgbackrest.check()])
+@pytest.mark.parametrize(
+    "command",
+    [
+        patroni.switchover("a", "b"),
+        patroni.hold("not now"),
+        patroni.release(),
+        pgbackrest.stanza_create(),
+        pgbackrest.check(),
+        pgbackrest.archive_push("/pgdata/17/pg_wal/00000002.history"),
+        etcd.put_config(TOPOLOGY, {}),
+        etcd.forget_cluster(TOPOLOGY),
+        *(make(DATA) for make in (postgres.stop, postgres.set_aside, postgres.take_back, postgres.remove_data)),
+        postgres.end_recovery(),
+        cron.install(""),
+    ],
+    ids=str,
+)
 def test_what_changes_something_remote_is_bounded(command):
     assert command.timeout > 0
     assert not command.terminal
 
 
-def test_a_backup_runs_on_a_terminal_and_ends_with_it():
-    assert pgbackrest.backup("full").terminal
+@pytest.mark.parametrize(
+    "command", [pgbackrest.backup("full"), pgbackrest.restore("a"), pgbackrest.verify(), pgbackrest.prove()], ids=str
+)
+def test_what_may_take_hours_runs_on_a_terminal_and_ends_with_it(command):
+    assert command.terminal
+    assert command.remote_line == str(command)
+
+
+def test_what_cron_records_is_bounded_as_it_was():
+    assert cron.recorded("/f", "full", pgbackrest.backup("full")).terminal
+    assert cron.recorded("/f", "check", pgbackrest.check()).timeout == pgbackrest.check().timeout
+
+
+def test_a_command_in_a_container_takes_as_long_as_it_may():
+    assert docker.execute("p-clone", pgbackrest.restore("a")).timeout == 0
+    assert docker.execute("p-clone", pgbackrest.info()).timeout == pgbackrest.info().timeout
+
+
+def test_holding_patroni_back_waits_until_it_is_down():
+    assert patroni.hold("not now", seconds=100).timeout > 100
+
+
+@pytest.mark.parametrize(
+    "key", ["failover", "failsafe", "history", "initialize", "leader", "members/pg1-node1", "status", "sync"]
+)
+def test_all_patroni_knows_is_forgotten_but_the_configuration(key):
+    first, end = etcd.forget_cluster(TOPOLOGY).argv[-2:]
+    assert first <= f"/service/pgha_cluster/{key}" < end
+    kept = etcd.put_config(TOPOLOGY, {}).argv[-2]
+    assert kept == "/service/pgha_cluster/config"
+    assert not first <= kept < end
+    assert not first <= "/service/pgha_cluster2/leader" < end
 
 
 @pytest.mark.parametrize("suite", [suite for suite in SUITES.values() if suite.distribution == "debian"])
@@ -161,4 +311,8 @@ def test_archiving_is_switched_on_as_pgbackrest_asks():
         "postgresql.parameters.archive_command": "pgbackrest --stanza=pg_ha_db archive-push %p",
         "postgresql.recovery_conf.restore_command": 'pgbackrest --stanza=pg_ha_db archive-get %f "%p"',
         "postgresql.recovery_conf.recovery_target_timeline": "latest",
+        "postgresql.create_replica_methods": ["pgbackrest", "basebackup"],
+        "postgresql.pgbackrest.command": "clone-from-repository",
+        "postgresql.pgbackrest.keep_data": True,
+        "postgresql.pgbackrest.no_params": True,
     }

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import yaml
@@ -22,9 +23,7 @@ BASH = shutil.which("bash") or "bash"
 """With its path: some tests leave PATH empty."""
 
 
-@pytest.fixture
-def checkout(tmp_path):
-    folder = tmp_path / "checkout"
+def copy_checkout(folder):
     folder.mkdir()
     for name in ("tasks.py", "invoke.yaml"):
         shutil.copy(ROOT / name, folder)
@@ -33,31 +32,53 @@ def checkout(tmp_path):
     return folder
 
 
-@pytest.fixture
-def inv(checkout, tmp_path):
+def run_inv(checkout, *arguments, folder=".", limit="true", **settings):
     """Run `inv`; nobody sits at its terminal, and it may fail but never with a traceback."""
+    line = shlex.join([sys.executable, "-m", "invoke", *arguments])
+    answer = subprocess.run(
+        [BASH, "-c", f"{limit}; exec {line}"],
+        cwd=checkout / folder,
+        env={
+            **os.environ,
+            "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+            "HOME": str(checkout.parent),
+            "PYTHONPATH": str(checkout),
+            **{f"INVOKE_PGHA_{key.upper()}": value for key, value in settings.items()},
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert "Traceback" not in answer.stderr
+    return answer
 
-    def inv(*arguments, folder=".", limit="true", **settings):
-        line = shlex.join([sys.executable, "-m", "invoke", *arguments])
-        answer = subprocess.run(
-            [BASH, "-c", f"{limit}; exec {line}"],
-            cwd=checkout / folder,
-            env={
-                **os.environ,
-                "HOME": str(tmp_path),
-                "PYTHONPATH": str(checkout),
-                **{f"INVOKE_PGHA_{key.upper()}": value for key, value in settings.items()},
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-        assert "Traceback" not in answer.stderr
-        return answer
 
-    return inv
+@pytest.fixture
+def checkout(tmp_path):
+    return copy_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture
+def inv(checkout):
+    return partial(run_inv, checkout)
+
+
+@pytest.fixture(scope="module")
+def rendered_once(tmp_path_factory):
+    made = copy_checkout(tmp_path_factory.mktemp("once") / "checkout")
+    assert run_inv(made, "render").returncode == 0
+    return made
+
+
+@pytest.fixture
+def rendered(checkout, rendered_once):
+    """What `inv render` leaves, also where it is read from: absolute paths in it are those of this checkout."""
+    for name in ("build", "ssh"):
+        shutil.copytree(rendered_once / name, checkout / name)
+    ssh_config = checkout / "build" / "pgha" / "ssh_config"
+    ssh_config.write_text(ssh_config.read_text().replace(str(rendered_once), str(checkout)))
 
 
 def files_of(folder):
@@ -130,25 +151,31 @@ def test_an_odd_invoke_yaml_is_refused(checkout, inv, text):
         ("logs --node pg9-node9", "pg9-node9 is not a host of project pgha", "etcd1"),
         ("backup --type sql", "sql is not a backup type", "full, diff, incr"),
         ("destroy", "Destroy project pgha", "--yes"),
+        ("destroy --keep-repository", "with all its data, but not its backups", "--yes"),
         ("keys --rotate", "Replace every SSH key of project pgha", "--yes"),
+        ("restore-point", "A restore point needs a name", "inv restore-point --name"),
     ],
 )
 def test_a_wrong_value_is_refused(inv, line, words, hint):
     assert_refused(inv(*line.split()), 2, words, hint=hint)
 
 
-def test_a_number_that_is_none_is_refused(inv):
-    assert inv("logs", "--tail", "abc").returncode != 0
+@pytest.mark.parametrize("line", ["logs --tail abc", "clone --port abc"])
+def test_a_number_that_is_none_is_refused(inv, line):
+    assert_refused(inv(*line.split()), 2, "abc")
 
 
-@pytest.mark.parametrize("verb", ["info", "stanza", "backup"])
-def test_backups_need_a_repository(inv, verb):
-    assert_refused(inv(verb, pgbackrest="false"), 2, "without pgBackRest", hint="pgbackrest: on")
+@pytest.mark.parametrize("line", ["info", "stanza", "backup", "verify", "schedule", "restore-point --name it"])
+def test_backups_need_a_repository(inv, line):
+    assert_refused(inv(*line.split(), pgbackrest="false"), 2, "without pgBackRest", hint="pgbackrest: on")
 
 
-@pytest.mark.parametrize("verb", ["up", "build", "status", "start", "stop", "down", "logs", "destroy --yes"])
-def test_without_an_engine_the_way_to_get_one_is_named(checkout, inv, verb):
-    assert inv("render").returncode == 0
+@pytest.mark.parametrize(
+    "verb",
+    ["up", "build", "status", "start", "stop", "down", "logs", "destroy --yes", "restore --yes", "clone",
+     "clone --remove", "schedule"],
+)  # fmt: skip
+def test_without_an_engine_the_way_to_get_one_is_named(checkout, inv, verb, rendered):
     before = files_of(checkout)
     assert_refused(inv(*verb.split()), 3, "container engine is not running", hint="inv setup")
     assert files_of(checkout).keys() == before.keys()
@@ -172,8 +199,7 @@ def test_before_render_the_way_there_is_named(inv, line):
 
 
 @pytest.mark.parametrize("line", ["ssh --node pg1-node1 --command true", "config", "failover --candidate pg2-node1"])
-def test_hosts_that_are_down_are_unreachable(inv, line):
-    assert inv("render").returncode == 0
+def test_hosts_that_are_down_are_unreachable(inv, line, rendered):
     assert_refused(inv(*line.split()), 5, "cannot be reached over SSH", hint="inv up")
 
 
@@ -181,8 +207,7 @@ def test_hosts_that_are_down_are_unreachable(inv, line):
 
 
 @pytest.mark.parametrize("line", ["destroy", "keys --rotate"])
-def test_unasked_nothing_is_removed(checkout, inv, line):
-    inv("render")
+def test_unasked_nothing_is_removed(checkout, inv, line, rendered):
     before = files_of(checkout)
     assert inv(*line.split()).returncode == 2
     assert files_of(checkout) == before
@@ -192,9 +217,51 @@ def test_with_yes_the_keys_are_replaced(checkout, inv):
     inv("keys")
     before = files_of(checkout / "ssh")
     answer = inv("keys", "--rotate", "--yes")
-    assert (answer.returncode, answer.stdout) == (0, "8 keys made, 0 kept in ssh/pgha/\n")
+    assert (answer.returncode, answer.stdout) == (0, "10 keys made, 0 kept in ssh/pgha/\n")
     after = files_of(checkout / "ssh")
     assert all(before[path] != after[path] for path in before)
+
+
+# A restore that is half done --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def half_done(checkout, rendered):
+    """A rendered project whose restore was interrupted at this stage."""
+
+    def half_done(stage):
+        record = {
+            "request": {"time": "2026-11-23 08:30:00+00:00"},
+            "began": 1795422696,
+            "stage": stage,
+            "node": "pg2-node1",
+        }
+        (checkout / "build" / "pgha" / "restore.yaml").write_text(yaml.safe_dump(record))
+
+    return half_done
+
+
+@pytest.mark.parametrize(
+    ("line", "stage", "code", "words", "hint"),
+    [
+        ("up", "restored", 3, "is half done (stage restored", "inv restore --abort brings the old cluster back"),
+        ("backup", "leading", 3, "is half done (stage leading", "inv restore --yes completes it"),
+        ("failover --candidate pg2-node1", "held", 3, "A restore to time 2026-11-23 08:30:00+00:00 is half", "--yes"),
+        ("restore --name it --yes", "restored", 2, "is half done, not to name it", "inv restore --abort"),
+        ("restore", "restored", 2, "Complete the restore to time 2026-11-23 08:30:00+00:00", "--yes"),
+        ("restore --abort", "restored", 2, "Bring the old cluster of project pgha back", "--yes"),
+        ("restore --abort --yes", "cloning", 2, "pg2-node1 already leads", "inv restore --yes completes the restore"),
+    ],
+)
+def test_a_half_done_restore_comes_first(checkout, inv, half_done, line, stage, code, words, hint):
+    half_done(stage)
+    before = (checkout / "build" / "pgha" / "restore.yaml").read_text()
+    assert_refused(inv(*line.split()), code, words, hint=hint)
+    assert (checkout / "build" / "pgha" / "restore.yaml").read_text() == before
+
+
+def test_where_no_restore_is_half_done_there_is_none_to_undo(inv):
+    assert_refused(inv("restore", "--abort", "--yes"), 3, "No restore is half done", hint="inv status")
 
 
 # Damage -----------------------------------------------------------------------------------------------------
@@ -215,16 +282,14 @@ def test_a_damaged_key_is_named(checkout, inv, line):
     assert_refused(inv(line), 3, "ssh/pgha/id_ed25519 is not a private key", hint="inv keys --rotate")
 
 
-def test_damaged_passwords_are_not_replaced(checkout, inv):
-    inv("render")
+def test_damaged_passwords_are_not_replaced(checkout, inv, rendered):
     passwords = checkout / "build" / "pgha" / "passwords.yaml"
     passwords.write_text("superuser: x\n")
     assert_refused(inv("render"), 3, "build/pgha/passwords.yaml is damaged", hint="inv destroy")
     assert passwords.read_text() == "superuser: x\n"
 
 
-def test_a_second_command_is_told_who_changes_the_project(checkout, inv):
-    inv("render")
+def test_a_second_command_is_told_who_changes_the_project(checkout, inv, rendered):
     with (checkout / "build" / "pgha.lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("`inv up` of somebody, process 7")
@@ -246,8 +311,7 @@ def test_render_works_as_the_manual_types_it(checkout, inv):
     assert compose["services"]["pg3-node2"]["image"] == "pgha-pg16-patroni:trixie-pgdg"
 
 
-def test_a_second_render_changes_no_byte(checkout, inv):
-    inv("render")
+def test_a_second_render_changes_no_byte(checkout, inv, rendered):
     before = {path: path.stat().st_mtime_ns for path in files_of(checkout / "build" / "pgha")}
     answer = inv("render")
     assert "is up to date" in answer.stderr
@@ -262,7 +326,9 @@ def test_rendered_secrets_are_for_the_owner_alone(checkout, inv):
         if path.stat().st_mode & 0o077 == 0
     }
     nodes = {f"pg{dc}-node{n}/patroni.conf" for dc in (1, 2, 3) for n in (1, 2)}
-    assert private == {"passwords.yaml", "pgpass"} | nodes
+    hosts = {path.parent.name for path in (checkout / "build" / "pgha").glob("*/pgbackrest.conf")}
+    assert len(hosts) == 7
+    assert private == {"passwords.yaml", "pgpass"} | nodes | {f"{host}/pgbackrest.conf" for host in hosts}
 
 
 def test_the_flags_of_render_hold_for_later_commands(inv):
@@ -371,8 +437,7 @@ def test_one_task_s_help_shows_its_flags(inv):
         assert flag in answer.stdout
 
 
-def test_a_disk_that_takes_nothing_more_is_one_sentence_and_loses_nothing(checkout, inv):
-    assert inv("render").returncode == 0
+def test_a_disk_that_takes_nothing_more_is_one_sentence_and_loses_nothing(checkout, inv, rendered):
     before = {path: content for path, content in files_of(checkout / "build").items() if path.suffix != ".lock"}
     passwords = before[checkout / "build" / "pgha" / "passwords.yaml"]
     # No file may grow: as on a full disk, every write ends with an error of the operating system.

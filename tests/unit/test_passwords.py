@@ -9,7 +9,7 @@ from pgha.passwords import Passwords, ensure_passwords, path_of
 
 def test_passwords_are_generated_long_and_all_different(a_project):
     values = list(asdict(ensure_passwords(a_project)).values())
-    assert len(set(values)) == 5
+    assert len(set(values)) == 6
     assert all(len(value) >= 24 for value in values)
 
 
@@ -42,7 +42,7 @@ def test_a_given_password_survives_the_file(make_project, password):
     assert ensure_passwords(make_project()).superuser == password
 
 
-WHOLE = dict.fromkeys(("superuser", "replication", "rewind", "restapi", "digest_key"), "x" * 24)
+WHOLE = dict.fromkeys(("superuser", "replication", "rewind", "restapi", "repository", "digest_key"), "x" * 24)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,12 @@ WHOLE = dict.fromkeys(("superuser", "replication", "rewind", "restapi", "digest_
         b"a: [",
         b"\xff\xfe\x00",
         yaml.safe_dump({key: value for key, value in WHOLE.items() if key != "rewind"}).encode(),
+        yaml.safe_dump({key: value for key, value in WHOLE.items() if key != "repository"}).encode(),
         yaml.safe_dump({**WHOLE, "superuser": None}).encode(),
         yaml.safe_dump({**WHOLE, "superuser": ""}).encode(),
         yaml.safe_dump({**WHOLE, "superuser": ["a"]}).encode(),
     ],
-    ids=["empty", "list", "text", "not-yaml", "binary", "one-lacks", "null", "empty-value", "list-value"],
+    ids=["empty", "list", "text", "not-yaml", "binary", "one-lacks", "no-phrase", "null", "empty-value", "list-value"],
 )
 def test_a_damaged_file_is_named_and_left_as_it_is(a_project, content):
     path = path_of(a_project)
@@ -75,7 +76,7 @@ def test_a_password_is_in_no_repr(a_project):
 
 
 def test_a_digest_is_keyed_and_tells_texts_apart():
-    passwords = Passwords("a", "b", "c", "d", digest_key="key")
+    passwords = Passwords("a", "b", "c", "d", "e", digest_key="key")
     other = replace(passwords, digest_key="other")
     assert passwords.digest("text") != other.digest("text")
     assert passwords.digest("ab", "c") != passwords.digest("a", "bc")
@@ -85,5 +86,17 @@ def test_a_digest_is_keyed_and_tells_texts_apart():
 
 @pytest.mark.parametrize("name", ["superuser", "replication", "rewind", "restapi"])
 def test_the_id_changes_with_each_password(name):
-    passwords = Passwords("a", "b", "c", "d", digest_key="key")
+    passwords = Passwords("a", "b", "c", "d", "e", digest_key="key")
     assert replace(passwords, **{name: "new"}).id != passwords.id
+
+
+def test_the_passphrase_is_none_of_the_database_s_passwords():
+    passwords = Passwords("a", "b", "c", "d", "e", digest_key="key")
+    assert replace(passwords, repository="new").id == passwords.id
+
+
+def test_a_given_passphrase_replaces_the_generated_one_and_stays(make_project):
+    generated = ensure_passwords(make_project())
+    given = ensure_passwords(make_project(repository_passphrase="a phrase"))
+    assert given == replace(generated, repository="a phrase")
+    assert ensure_passwords(make_project()) == given

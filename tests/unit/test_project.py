@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +86,28 @@ def test_forget_removes_the_project_s_folder_alone(make_project):
     one.forget()
     assert not one.folder.exists()
     assert other.record() == RECORD
+
+
+def test_forget_keeps_what_it_is_told_to(a_project):
+    a_project.write_record(RECORD)
+    (a_project.folder / "passwords.yaml").write_text("kept")
+    (a_project.folder / "pgpass").write_text("gone")
+    (a_project.folder / "pg1-node1").mkdir()
+    (a_project.folder / "pg1-node1" / "passwords.yaml").write_text("gone")
+    a_project.forget(keep=("passwords.yaml", "project.yaml"))
+    assert sorted(path.name for path in a_project.folder.rglob("*")) == ["passwords.yaml", "project.yaml"]
+    assert a_project.record() == RECORD
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_the_schedule_is_remembered(a_project, scheduled):
+    a_project.write_record(replace(RECORD, scheduled=scheduled))
+    assert a_project.record().scheduled is scheduled
+
+
+def test_a_record_from_before_the_schedule_has_none(a_project):
+    damage(a_project, b"flags: {}\nports: {}\nfirst: {}")
+    assert not a_project.record().scheduled
 
 
 # write_file -------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import configparser
+import os
 import re
 from dataclasses import asdict, replace
 
@@ -6,7 +7,8 @@ import paramiko
 import pytest
 import yaml
 
-from pgha.keys import ensure_keys
+from pgha import scheduling
+from pgha.keys import authorized_keys_text, ensure_keys
 from pgha.passwords import ensure_passwords
 
 ODD_PASSWORDS = [
@@ -27,8 +29,11 @@ ODD_PASSWORDS = [
 SHAPES = [(1, 1), (2, 1), (2, 2), (3, 2), (9, 1)]
 
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def compose_of(rendered):
-    return yaml.safe_load(rendered.files["compose.yaml"])
+    return yaml.load(rendered.files["compose.yaml"], LOADER)
 
 
 def configs(rendered):
@@ -86,9 +91,13 @@ def test_every_container_has_its_own_labelled_volume(rendering):
     for name, service in compose["services"].items():
         assert [volume.split(":")[0] for volume in service["volumes"]] == [name]
     assert set(compose["volumes"]) == set(compose["services"])
-    labels = [volume["labels"] for volume in compose["volumes"].values()]
-    assert all(label == labels[0] for label in labels)
-    assert labels[0]["pgha.shape"] == "-d 3 -p 2 -n pg -v 17 etcd=5"
+    labels = {name: volume["labels"] for name, volume in compose["volumes"].items()}
+    assert {name: label["pgha.shape"] for name, label in labels.items()} == {
+        **dict.fromkeys(labels, "-d 3 -p 2 -n pg -v 17 etcd=5"),
+        # Its backups can be restored into any shape of the same major.
+        "pgbackrest": "-v 17",
+    }
+    assert len({label["pgha.passwords"] for label in labels.values()}) == 1
 
 
 @pytest.mark.parametrize("change", [{"data_centers": 2}, {"nodes": 1}, {"prefix": "db"}, {"postgres": 16}])
@@ -97,6 +106,14 @@ def test_another_shape_is_another_label(rendering, change):
         return compose_of(rendering(**settings))["volumes"]["etcd1"]["labels"]["pgha.shape"]
 
     assert shape(**change) != shape()
+
+
+def test_backups_fit_any_shape_of_their_major(rendering):
+    def shape(**settings):
+        return compose_of(rendering(**settings))["volumes"]["pgbackrest"]["labels"]["pgha.shape"]
+
+    assert shape() == shape(data_centers=2, nodes=1, prefix="db")
+    assert shape() != shape(postgres=16)
 
 
 def test_the_password_label_changes_with_a_password(rendering):
@@ -157,6 +174,38 @@ def test_new_keys_concern_every_container_with_ssh(make_project, rendering):
     assert {name for name in before if before[name] == after[name]} == {f"etcd{n}" for n in range(1, 6)}
 
 
+def test_the_operator_s_key_is_in_no_container(make_project, rendering):
+    operator = make_project().identity_file
+    rendered = rendering()
+    compose = compose_of(rendered)
+    for name, service in compose["services"].items():
+        sources = [secret["source"] for secret in service["secrets"]]
+        files = [(make_project().folder / compose["secrets"][source]["file"]).resolve() for source in sources]
+        assert operator.resolve() not in files
+        own = [path.name for path in files if path.name.endswith("_id_ed25519")]
+        whose = [] if name.startswith("etcd") else ["repository" if name == "pgbackrest" else "nodes"]
+        assert own == [f"{who}_id_ed25519" for who in whose]
+    private = operator.read_text().splitlines()[1]
+    assert not any(private in text for text in rendered.files.values())
+
+
+def test_a_host_s_authorized_keys_are_its_own(make_project, rendering):
+    rendered, project = rendering(), make_project()
+    secrets = compose_of(rendered)["secrets"]
+    for host in project.topology.ssh_hosts:
+        assert rendered.files[f"{host.name}/authorized_keys"] == authorized_keys_text(project, host)
+        assert secrets[f"{host.name}.authorized_keys"] == {"file": f"./{host.name}/authorized_keys"}
+
+
+def test_another_schedule_makes_no_container_anew(make_project, rendering):
+    before = rendering()
+    scheduling.switch(make_project(), on=True)
+    after = rendering()
+    crontabs = {f"{host.name}/crontab" for host in make_project().topology.ssh_hosts}
+    assert {path for path in before.files if before.files[path] != after.files[path]} == crontabs
+    assert configs(before) == configs(after)
+
+
 # Secrets ----------------------------------------------------------------------------------------------------
 
 
@@ -165,9 +214,31 @@ def test_passwords_stand_in_secret_files_only(make_project, rendering):
     values = list(asdict(ensure_passwords(make_project())).values())
     secret = {path for path, text in rendered.files.items() if any(value in text for value in values)}
     nodes = [node.name for node in make_project().topology.nodes]
-    assert secret == {"pgpass", *(f"{node}/patroni.conf" for node in nodes)}
+    assert secret == {"pgpass", "pgbackrest/pgbackrest.conf", *(f"{node}/patroni.conf" for node in nodes)}
+    private = secret | {f"{node}/pgbackrest.conf" for node in nodes}
     for path in rendered.files:
-        assert rendered.mode(path) == (0o600 if path in secret else 0o644), path
+        assert rendered.mode(path) == (0o600 if path in private else 0o644), path
+
+
+def test_the_passphrase_is_on_the_repository_host_alone(make_project, rendering):
+    rendered = rendering()
+    passphrase = ensure_passwords(make_project()).repository
+    assert [path for path, text in rendered.files.items() if passphrase in text] == ["pgbackrest/pgbackrest.conf"]
+    compose = compose_of(rendered)
+    for name, service in compose["services"].items():
+        files = [compose["secrets"][secret["source"]]["file"] for secret in service["secrets"]]
+        assert ("./pgbackrest/pgbackrest.conf" in files) == (name == "pgbackrest")
+
+
+@pytest.mark.parametrize("passphrase", [text for text in ODD_PASSWORDS if text == text.strip()])
+def test_pgbackrest_reads_any_passphrase_as_it_is(rendering, passphrase):
+    conf = ini(rendering(repository_passphrase=passphrase).files["pgbackrest/pgbackrest.conf"])["global"]
+    assert (conf["repo1-cipher-type"], conf["repo1-cipher-pass"]) == ("aes-256-cbc", passphrase)
+
+
+def test_another_passphrase_concerns_the_repository_alone(rendering):
+    before, after = configs(rendering()), configs(rendering(repository_passphrase="new"))
+    assert {name for name in before if before[name] != after[name]} == {"pgbackrest"}
 
 
 @pytest.mark.parametrize("password", ODD_PASSWORDS)
@@ -259,8 +330,37 @@ def test_pgbackrest_is_the_same_on_every_node(rendering):
     conf = ini(nodes.pop())
     assert conf["global"]["repo1-host"] == "pgbackrest"
     assert conf["global"]["process-max"] == "5"
+    assert conf["global"]["delta"] == "y"
     assert conf["pg_ha_db"]["pg1-path"] == "/pgdata/17"
     assert "repo1-path" not in conf["global"]
+
+
+def test_only_archive_push_of_a_node_is_asynchronous(rendering):
+    files = rendering().files
+    for path in [path for path in files if path.endswith("/pgbackrest.conf")]:
+        conf = ini(files[path])
+        with_it = [section for section in conf.sections() if "archive-async" in conf[section]]
+        assert with_it == ([] if path.startswith("pgbackrest/") else ["global:archive-push"])
+        assert files[path].count("archive-async") == len(with_it)
+
+
+@pytest.mark.parametrize(("given", "limit"), [("", None), ("5GiB", "5GiB")])
+def test_a_node_keeps_all_wal_unless_told_otherwise(rendering, given, limit):
+    files = rendering(archive_queue_max=given).files
+    assert ini(files["pg1-node1/pgbackrest.conf"])["global:archive-push"].get("archive-push-queue-max") == limit
+    assert "queue-max" not in files["pgbackrest/pgbackrest.conf"]
+
+
+def test_without_a_number_pgbackrest_uses_every_cpu(rendering):
+    files = rendering().files
+    for host in ("pg1-node1", "pgbackrest"):
+        assert ini(files[f"{host}/pgbackrest.conf"])["global"]["process-max"] == str(os.cpu_count())
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0, None), (3, "3")])
+def test_differential_backups_stay_as_long_as_they_may(rendering, given, kept):
+    conf = ini(rendering(retention_diff=given).files["pgbackrest/pgbackrest.conf"])["global"]
+    assert conf.get("repo1-retention-diff") == kept
 
 
 def test_the_repository_knows_every_node(rendering):

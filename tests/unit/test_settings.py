@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from pgha.errors import BadSettings
@@ -53,13 +55,31 @@ def problems_of(*layers):
         ("postgres_port", 80, "not a port"),
         ("ssh_port", 65530, "not a port"),
         ("retention_full", 0, "not 1 or more"),
-        ("process_max", 0, "not between"),
+        ("retention_full", -1, "not 1 or more"),
+        ("retention_diff", -1, "not 0 or more"),
+        ("process_max", -1, "not between"),
         ("process_max", 1000, "not between"),
+        *[
+            ("archive_queue_max", size, "not a size such as 5GiB")
+            for size in ("GiB", "5gib", "-5GiB", "5.5GiB", "5 GiB", "5EiB", "5GiB\n", "all")
+        ],
+        ("archive_queue_max", True, "not a text"),
+        *[
+            (f"schedule_{job}", times, "not a crontab time")
+            for job in ("full", "diff", "incr", "verify")
+            for times in ("0 1 * *", "60 1 * * *", "0 24 * * *", "0 0 30 2 *", "@daily", "always", " ")
+        ],
+        # What crontab(5) does not know: crontab refuses it, or reads something else.
+        *[
+            ("schedule_full", times, "not a crontab time")
+            for times in ("0 1 L * *", "0 1 LW * *", "0 1 * * 5L", "0 1 * * 0#1", "0 0 1 * * 0", "0 1\n* * 0")
+        ],
         ("up_timeout", 1, "less than 10"),
         ("superuser_password", "schlüssel", "printable ASCII"),
         ("replication_password", "two\nlines", "printable ASCII"),
         ("rewind_password", "tab\t", "printable ASCII"),
         ("restapi_password", "nul\0", "printable ASCII"),
+        ("repository_passphrase", "two\nlines", "printable ASCII"),
         ("nosuch", "1", "no such setting"),
     ],
 )
@@ -151,3 +171,22 @@ def test_the_longest_names_are_accepted():
 @pytest.mark.parametrize("password", ["plain", "with space", "a'b\"c:d#e\\f%g", "{{ x }}", ""])
 def test_any_printable_password_is_accepted(password):
     assert read_settings({"superuser_password": password}).superuser_password == password
+
+
+@pytest.mark.parametrize("size", ["", "5368709120", "0B", "512MB", "5GiB", "1TiB", "1PB"])
+def test_a_size_is_given_as_pgbackrest_takes_it(size):
+    assert read_settings({"archive_queue_max": size}).archive_queue_max == size
+
+
+@pytest.mark.parametrize("times", ["", "0 1 * * 0", "*/15 2-4 1,15 * *", "0 1 * * MON-FRI", "0 1 1 jan 7"])
+def test_a_schedule_is_given_as_in_crontab(times):
+    assert read_settings({"schedule_full": times}).schedule_full == times
+
+
+def test_a_schedule_that_is_nothing_is_never():
+    assert read_settings({"schedule_full": None}).schedule_full == ""
+
+
+@pytest.mark.parametrize(("processes", "made"), [(0, os.cpu_count()), (1, 1), (999, 999)])
+def test_without_a_number_every_cpu_works(processes, made):
+    assert read_settings({"process_max": processes}).processes == made

@@ -1,0 +1,271 @@
+"""Two members: a restore that is killed in each of its stages, undone or completed; a damaged repository, and one that
+was away; the repository alone; cron."""
+
+import re
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+from tools import Writer, docker, finish, until
+
+pytestmark = pytest.mark.integration
+
+STAGES = ["held", "restoring", "restored", "proven", "promoted", "leading", "cloning"]
+
+
+@pytest.fixture(scope="module")
+def stack(bench):
+    """One data center with two nodes, a stanza and a backup; gone afterwards."""
+    bench.drop_main()
+    bench.small.clear()
+    bench.small.inv("render", "-d", "1", "-p", "2", "up", "stanza", "backup")
+    yield bench.small
+    bench.small.clear()
+
+
+@pytest.fixture
+def small(stack):
+    stack.wait_well()
+    return stack
+
+
+@pytest.fixture
+def table(small):
+    """An empty table of its own, with a backup that has it."""
+    name = f"t{time.time_ns()}"
+    small.sql(small.leader(), f"create table {name} (n int)")
+    small.inv("backup", "--type", "incr")
+    time.sleep(1.1)
+    return name
+
+
+def write(stack, table, *numbers):
+    leader = stack.leader()
+    return [stack.sql(leader, f"insert into {table} values ({n}) returning xmin") for n in numbers][-1]
+
+
+def rows(stack, table):
+    return [int(n) for n in stack.sql(stack.leader(), f"select n from {table} order by n").split()]
+
+
+def pause():
+    time.sleep(1.1)
+    return datetime.now(UTC).isoformat()
+
+
+def stage_of(stack):
+    try:
+        return yaml.safe_load((stack.folder / "restore.yaml").read_text())["stage"]
+    except FileNotFoundError:
+        return ""
+
+
+def kill_at(stack, stage, *line):
+    """Run `inv restore` and kill it as soon as it has reached this stage."""
+    process = stack.begin("restore", *line)
+    until(lambda: stage_of(stack) == stage or process.poll() is not None, f"stage {stage}", 120, 0.005)
+    assert process.poll() is None, finish(process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    return stage_of(stack)
+
+
+def test_killed_in_every_stage_and_completed_by_the_same_command(small, table):
+    write(small, table, 1, 2)
+    wanted = pause()
+    write(small, table, 3)
+    line = ("--time", wanted, "--yes")
+    for stage in STAGES:
+        reached = kill_at(small, stage, *line)
+        assert reached in STAGES[STAGES.index(stage) :]
+        if stage == "restored":
+            said = small.status()
+            assert any("half done" in problem for problem in said["problems"])
+            assert "half done" in small.refused(3, "failover", "--candidate", "pg1-node1")
+            assert "half done" in small.refused(3, "up")
+            other = small.refused(2, "restore", "--xid", "5", "--yes")
+            assert wanted in other
+    assert "already leads" in small.refused(2, "restore", "--abort", "--yes")
+    small.inv("restore", *line)
+    small.wait_well()
+    assert rows(small, table) == [1, 2]
+    assert small.status()["healthy"] is True
+    small.inv("backup", "--type", "incr")
+
+
+@pytest.mark.parametrize("stage", ["held", "restoring", "restored", "proven", "promoted"])
+def test_killed_in_a_stage_and_undone(small, table, stage):
+    write(small, table, 1, 2)
+    wanted = pause()
+    leader, configuration = small.leader(), small.dynamic_configuration()
+    archived = small.archived()
+    with Writer(small.dsn(), f"kept{time.time_ns()}") as writer:
+        kill_at(small, stage, "--time", wanted, "--yes")
+        small.inv("restore", "--abort", "--yes")
+        writer.wait_for_more()
+    assert small.wait_well()
+    assert not writer.missing(small)
+    assert rows(small, table) == [1, 2]
+    assert small.leader() == leader
+    assert small.dynamic_configuration() == configuration
+    # Nothing of the undone restore is in the archive, where it would lead every later recovery astray.
+    histories = small.shell("pgbackrest", "find /pgha/pgbackrest/archive -name '*.history'").split()
+    timeline = int(small.sql(leader, "select timeline_id from pg_control_checkpoint()"))
+    assert max([int(path[-16:-8], 16) for path in histories], default=1) <= timeline
+    assert set(archived) <= set(small.archived())
+    assert small.status()["healthy"] is True
+    assert "No restore is half done" in small.refused(3, "restore", "--abort")
+
+
+def test_an_interrupted_restore_survives_the_containers(small, table):
+    write(small, table, 1)
+    wanted = pause()
+    write(small, table, 2)
+    kill_at(small, "restored", "--time", wanted, "--yes")
+    docker("restart", *(small.container(node) for node in small.nodes))
+    until(lambda: "not started: inv restore holds Patroni back" in small.logs("pg1-node1"), "Patroni is held back")
+    small.inv("restore", "--yes")
+    assert rows(small, table) == [1]
+
+
+def test_to_a_transaction_a_position_and_a_backup(small, table):
+    xid = write(small, table, 1)
+    position = small.sql(small.leader(), "select pg_current_wal_lsn()")
+    write(small, table, 2)
+    small.inv("backup", "--type", "incr")
+    label = small.backups()[-1]
+    write(small, table, 3)
+
+    small.inv("restore", "--xid", xid, "--yes")
+    assert rows(small, table) == [1]
+    write(small, table, 10)
+
+    # That backup is on a timeline which the first restore has left.
+    small.inv("restore", "--set", label, "--yes")
+    assert rows(small, table) == [1, 2]
+
+    said = small.inv("restore", "--lsn", position, "--timeline", "1", "--yes")
+    assert rows(small, table) == [1]
+    assert f"requested: lsn {position}, timeline 1" in said.stdout
+    small.inv("backup", "--type", "incr")
+
+
+def test_without_a_target_to_the_end_of_the_archive(small, table):
+    write(small, table, 1, 2)
+    small.inv("restore", "--yes")
+    assert rows(small, table) == [1, 2]
+
+
+def test_no_leader_at_all(small, table):
+    """Patroni is paused, so nobody is promoted: the archive is all there is."""
+    write(small, table, 1)
+    small.inv("restore-point", "--name", table)
+    small.run("pg1-node1", "patronictl", "pause", "--wait")
+    docker("kill", small.container(small.leader()))
+    small.inv("restore", "--name", table, "--yes")
+    assert rows(small, table) == [1]
+    small.run("pg1-node1", "patronictl", "resume", "--wait", check=False)
+    small.wait_well()
+
+
+def test_the_repository_is_all_that_is_left(small, table):
+    write(small, table, 1, 2, 3)
+    small.inv("restore-point", "--name", f"end_of_{table}")
+    identifier = small.system_identifier()
+    backups = small.backups()
+    small.inv("destroy", "--yes", "--keep-repository")
+    assert small.volumes() == {f"{small.name}_pgbackrest"}
+
+    small.inv("render", "-d", "1", "-p", "2", "up", "restore", "--yes")
+    small.wait_well()
+    assert rows(small, table) == [1, 2, 3]
+    assert small.system_identifier() == identifier
+    assert small.backups() == backups
+    small.inv("backup", "--type", "incr")
+    assert small.status()["healthy"] is True
+
+
+def test_a_flipped_byte_is_found_and_named(small):
+    small.inv("backup")
+    small.inv("verify")
+    assert small.status()["backup"]["verified"]["ok"] is True
+    label = small.backups()[-1]
+    find = f"find /pgha/pgbackrest/backup/pg_ha_db/{label} -path '*bundle/*' -size +4k | head -n 1"
+    path = small.shell("pgbackrest", find).strip()
+    flip = (
+        "p=$0; b=$(dd if=$p bs=1 skip=2000 count=1 2>/dev/null | od -An -tu1); "
+        "printf \"\\\\$(printf %o $((b ^ 1)))\" | dd of=$p bs=1 seek=2000 conv=notrunc 2>/dev/null"
+    )
+    small.run("pgbackrest", "sh", "-c", flip, path)
+    try:
+        said = small.refused(4, "verify")
+        assert f"{label}/bundle/{path.rsplit('/', 1)[1]}" in said
+        assert any("verify" in problem for problem in small.status()["problems"])
+    finally:
+        small.run("pgbackrest", "sh", "-c", flip, path)
+    small.inv("verify")
+    assert small.status()["healthy"] is True
+
+
+def test_the_repository_is_away_for_a_minute_under_load(small, table):
+    small.sql(small.leader(), f"create table filler_{table} (b text)")
+    with Writer(small.dsn(), f"away{time.time_ns()}") as writer:
+        stop = threading.Event()
+
+        def churn():
+            while not stop.is_set():
+                small.sql(small.leader(), f"insert into filler_{table} select repeat(md5(n::text), 30) "
+                          "from generate_series(1, 9000) n", check=False)  # fmt: skip
+
+        load = threading.Thread(target=churn)
+        load.start()
+        try:
+            docker("stop", small.container("pgbackrest"))
+            failed = writer.failures
+            went = time.monotonic()
+            until(lambda: small.status()["backup"]["waiting_segments"] > 2, "the backlog grows", 60)
+            assert any("pgbackrest" in problem for problem in small.status()["problems"])
+            assert "wait, the oldest for" in small.inv("status").stdout
+            leader, before = small.leader(), small.sql(small.leader(), "select pg_current_wal_lsn()")
+            assert "HINT" in small.refused(5, "backup")
+            assert "HINT" in small.refused(5, "restore", "--yes")
+            assert (small.leader(), stage_of(small)) == (leader, "")
+            while time.monotonic() < went + 60:
+                writer.wait_for_more()
+                time.sleep(1)
+            assert writer.failures == failed
+            assert before < small.sql(leader, "select pg_current_wal_lsn()")
+            docker("start", small.container("pgbackrest"))
+        finally:
+            stop.set()
+            load.join(60)
+        until(lambda: small.status()["backup"]["waiting_segments"] == 0, "the backlog drains", 120, 1)
+        writer.wait_for_more()
+    small.run("pgbackrest", "pgbackrest", "--stanza=pg_ha_db", "check", user="postgres")
+    small.inv("restore", "--yes")
+    assert not writer.missing(small)
+
+
+def test_cron_takes_and_verifies_backups_by_itself(small):
+    every_minute = {"schedule_full": "", "schedule_diff": "", "schedule_incr": "* * * * *",
+                    "schedule_verify": "* * * * *"}  # fmt: skip
+    assert "nothing is scheduled" in small.inv("schedule", "--show").stdout
+    before = small.backups()
+    small.settings = every_minute
+    shown = small.inv("schedule").stdout
+    assert re.search(r"incr +│ repository +│ \* \* \* \* \* +│ \d{4}-", shown)
+    until(lambda: len(small.backups()) > len(before), "cron takes a backup", 90)
+
+    def done():
+        jobs = {job["job"]: job for job in small.status()["backup"]["schedule"]}
+        return jobs and all(jobs[name]["last_exit_code"] == 0 for name in ("incr", "verify", "prove")) and jobs
+
+    until(done, "the last results are in status", 90, 1)
+    small.inv("schedule", "--off")
+    small.settings = {}
+    assert "nothing is scheduled" in small.inv("schedule", "--show").stdout
+    for host in (*small.nodes, "pgbackrest"):
+        assert "scheduled" not in small.shell(host, "crontab -u postgres -l | grep -v '^#'", check=False)

@@ -1,0 +1,168 @@
+"""The schedule: which job runs where and when, and the crontabs of it."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from pgha import scheduling
+from pgha.scheduling import Job
+from pgha.tools import cron
+from pgha.tools.command import Command
+from pgha.tools.pgbackrest import Proof
+from pgha.verification import Kept
+
+
+@pytest.fixture
+def scheduled(make_project):
+    """A project whose schedule is on."""
+
+    def scheduled(**settings):
+        project = make_project(**settings)
+        scheduling.switch(project, on=True)
+        return project
+
+    return scheduled
+
+
+def lines_of(project, host):
+    return [(job.name, entry.line) for job, entry in scheduling.jobs_of(project, host)]
+
+
+ALL = {"schedule_full": "0 1 * * 0", "schedule_diff": "0 1 * * 1-6", "schedule_incr": "30 * * * *"}
+PGBACKREST = "pgbackrest --stanza=pg_ha_db"
+
+
+def test_the_repository_takes_the_backups_and_reads_its_files(scheduled):
+    project = scheduled(**ALL, schedule_verify="0 3 * * *")
+    kept = "scheduled /pgha/pgbackrest/.scheduled"
+    assert lines_of(project, project.topology.repository) == [
+        ("full", f"0 1 * * 0 {kept} full {PGBACKREST} --type=full backup"),
+        ("diff", f"0 1 * * 1-6 {kept} diff {PGBACKREST} --type=diff backup"),
+        ("incr", f"30 * * * * {kept} incr {PGBACKREST} --type=incr backup"),
+        ("verify", f"0 3 * * * {kept} verify verify-repository"),
+    ]
+
+
+def test_every_node_may_prove_a_backup(scheduled):
+    project = scheduled()
+    for host in project.topology.nodes:
+        assert lines_of(project, host) == [
+            ("prove", "0 3 * * * scheduled /pgdata/scheduled prove verify-backup --if-chosen")
+        ]
+
+
+def test_until_it_is_switched_on_nothing_runs(make_project):
+    project = make_project(**ALL)
+    assert [lines_of(project, host) for host in project.topology.ssh_hosts] == [[]] * 7
+    assert scheduling.jobs(project) == []
+
+
+def test_it_can_be_switched_off_again(scheduled):
+    project = scheduled()
+    assert scheduling.jobs(project)
+    scheduling.switch(project, on=False)
+    assert scheduling.jobs(project) == []
+    assert lines_of(project, project.topology.repository) == []
+
+
+def test_switching_changes_nothing_else_of_the_record(make_project):
+    project = make_project()
+    before = project.record()
+    scheduling.switch(project, on=True)
+    scheduling.switch(project, on=False)
+    assert project.record() == before
+
+
+def test_without_a_repository_nothing_runs(scheduled):
+    project = scheduled(pgbackrest=False)
+    assert [lines_of(project, host) for host in project.topology.ssh_hosts] == [[]] * 6
+
+
+def test_a_job_without_times_never_runs(scheduled):
+    project = scheduled(schedule_full="", schedule_diff="", schedule_incr="", schedule_verify="")
+    assert scheduling.jobs(project) == []
+    assert [job.name for job in scheduling.jobs(scheduled(schedule_diff=""))] == ["full", "verify", "prove"]
+
+
+def test_each_job_is_named_once_in_its_order(scheduled):
+    jobs = scheduling.jobs(scheduled(**ALL))
+    assert [job.name for job in jobs] == ["full", "diff", "incr", "verify", "prove"]
+
+
+# Times ------------------------------------------------------------------------------------------------------
+
+SUNDAY = datetime(2026, 11, 22, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("times", "now", "then"),
+    [
+        ("0 1 * * 0", SUNDAY - timedelta(seconds=1), SUNDAY),
+        ("0 1 * * 0", SUNDAY, SUNDAY + timedelta(days=7)),
+        ("0 1 * * 0", SUNDAY + timedelta(days=1), SUNDAY + timedelta(days=7)),
+        ("*/15 * * * *", SUNDAY, SUNDAY + timedelta(minutes=15)),
+        ("0 1 * * *", SUNDAY.astimezone(timezone(timedelta(hours=-8))), SUNDAY + timedelta(days=1)),
+        ("0 1 * * *", (SUNDAY - timedelta(minutes=1)).astimezone(timezone(timedelta(hours=9))), SUNDAY),
+    ],
+)
+def test_the_next_run_is_in_utc(times, now, then):
+    following = Job("full", times).next_run(now)
+    assert following == then
+    assert following.utcoffset() == timedelta(0)
+
+
+# Crontabs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_percent_sign_is_escaped_in_a_crontab():
+    entry = cron.Entry("0 1 * * 0", "/f", "full", Command(("date", "+%F %T", "it's")))
+    assert entry.line == r"""0 1 * * 0 scheduled /f full date '+\%F \%T' 'it'"'"'s'"""
+
+
+def test_the_rendered_crontab_is_the_schedule(scheduled, rendering):
+    project = scheduled(**ALL)
+    rendered = rendering(**ALL)
+    for host in project.topology.ssh_hosts:
+        lines = [line for line in rendered.files[f"{host.name}/crontab"].splitlines() if line[0] != "#"]
+        variables = [line for line in lines if line.partition("=")[0].isupper()]
+        assert lines[len(variables) :] == [line for _, line in lines_of(project, host)]
+        assert "STANZA_NAME=pg_ha_db" in variables
+        assert "SHELL=/bin/sh" in variables
+        assert rendered.files[f"{host.name}/crontab"].endswith("\n")
+
+
+def test_an_empty_schedule_is_an_empty_crontab(make_project, rendering):
+    for host in make_project().topology.ssh_hosts:
+        text = rendering().files[f"{host.name}/crontab"]
+        assert "scheduled" not in text
+        assert text.endswith("\n")
+
+
+def test_every_container_with_ssh_gets_its_crontab(make_project, rendering):
+    names = {path.split("/")[0] for path in rendering().files if path.endswith("/crontab")}
+    assert names == {host.name for host in make_project().topology.ssh_hosts}
+
+
+def test_a_crontab_is_installed_as_it_was_rendered(tmp_path, monkeypatch):
+    (tmp_path / "crontab").write_text(f'#!/bin/sh\n[ "$1" = - ] && cat > {tmp_path}/installed\n')
+    (tmp_path / "crontab").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    text = "# it's\n0 1 * * 0 date '+\\%F' \"$HOME\" `id`\n"
+    subprocess.run(cron.install(text).argv, check=True)
+    assert (tmp_path / "installed").read_text() == text
+
+
+# What is known of earlier runs ------------------------------------------------------------------------------
+
+
+def proof(label, ended):
+    return Proof(label, "pg1-node1", True, 0, ended, {}, 0, {}, "")
+
+
+def test_the_newest_proof_of_a_backup_counts():
+    newest, older = proof("a", ended=20), proof("a", ended=10)
+    kept = Kept((newest, proof("b", ended=15), older), {})
+    assert kept.proof_of("a") is newest
+    assert kept.proof_of("b").ended == 15
+    assert kept.proof_of("c") is None

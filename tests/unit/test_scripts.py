@@ -1,0 +1,462 @@
+"""The images' scripts that need nothing but a shell, with fakes of the programs they call."""
+
+import json
+import os
+import shutil
+import subprocess
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+
+import pytest
+
+from pgha import ROOT
+from pgha.tools import pgbackrest, postgres
+
+BASE = ROOT / "images" / "base"
+PATRONI = ROOT / "images" / "patroni"
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Put a program in front of all others; it is a shell script."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setenv("STANZA_NAME", "pg_ha_db")
+
+    def fake(name, script):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return fake
+
+
+def run(*command, **environment):
+    line = [str(word) for word in command]
+    given = {**os.environ, **environment}
+    return subprocess.run(line, env=given, capture_output=True, text=True, timeout=20, check=False)
+
+
+@pytest.mark.parametrize("script", sorted([*BASE.iterdir(), *PATRONI.iterdir()]), ids=lambda path: path.name)
+def test_a_shell_script_can_be_read_by_sh(script):
+    if script.read_bytes().startswith(b"#!/bin/sh"):
+        assert run("sh", "-n", script).stderr == ""
+
+
+# pgbackrest-remote: all that a host's key may do ------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(fake, tmp_path, monkeypatch):
+    """Ask as sshd does; what pgBackRest was started with, or the exit code of the refusal."""
+    fake("pgbackrest", 'printf "[%s]" "$@"')
+    fake("id", f"touch {tmp_path}/id-was-run")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
+
+    def asked(line):
+        answer = run("sh", BASE / "pgbackrest-remote", **({} if line is None else {"SSH_ORIGINAL_COMMAND": line}))
+        assert not (tmp_path / "id-was-run").exists()
+        if answer.returncode == 0:
+            return answer.stdout
+        assert answer.stdout == ""
+        assert answer.stderr == "this key may only run pgBackRest's protocol here\n"
+        return answer.returncode
+
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [
+        (
+            "pgbackrest --exec-id=7-8f --stanza=pg_ha_db --process=0 archive-push:remote",
+            "[--exec-id=7-8f][--stanza=pg_ha_db][--process=0][archive-push:remote]",
+        ),
+        ("pgbackrest info:remote", "[info:remote]"),
+        ("pgbackrest  backup:remote ", "[backup:remote]"),
+        # Nothing expands, and no second command begins: all of it is arguments.
+        ("pgbackrest x; id :remote", "[x;][id][:remote]"),
+        ("pgbackrest $(id) `id` $HOME info:remote", "[$(id)][`id`][$HOME][info:remote]"),
+        ("pgbackrest * ? [a]* info:remote", "[*][?][[a]*][info:remote]"),
+        ("pgbackrest --a='b c' info:remote", "[--a='b][c'][info:remote]"),
+        ("pgbackrest\nid\n:remote", "[id][:remote]"),
+        ("pgbackrest && id || id | id > a-file info:remote", "[&&][id][||][id][|][id][>][a-file][info:remote]"),
+    ],
+)
+def test_pgbackrest_s_protocol_may_be_spoken(asked, line, arguments):
+    assert asked(line) == arguments
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        None,
+        "",
+        " ",
+        "pgbackrest",
+        "pgbackrest info",
+        "pgbackrest --stanza=pg_ha_db stanza-delete --force",
+        "pgbackrest info:remote --help",
+        "pgbackrest info:local",
+        "pgbackrest info:remotex",
+        "sh -c id:remote",
+        "sh -c 'pgbackrest info:remote'",
+        "id; pgbackrest info:remote",
+        "id :remote",
+        "/tmp/pgbackrest info:remote",
+        "pgbackrest; id",
+        "pgbackrest;id info:remote",
+        "env pgbackrest info:remote",
+        "psql postgres",
+        "/usr/lib/openssh/sftp-server",
+        "scp -t /tmp",
+        "-pgbackrest info:remote",
+        ":remote",
+    ],
+)
+def test_all_else_is_refused(asked, line):
+    assert asked(line) == 126
+
+
+# scheduled: how a job ended ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Run a job as cron does; its exit code and the result that is kept."""
+    folder = tmp_path / "deep" / "results"
+
+    def job(script, name="full"):
+        answer = run("sh", BASE / "scheduled", folder, name, "sh", "-c", script)
+        kept = folder / f"{name}.json"
+        return answer, json.loads(kept.read_text()) if kept.exists() else None
+
+    return job
+
+
+@pytest.mark.parametrize("code", [0, 1, 55, 126])
+def test_a_job_s_exit_code_is_kept(job, code):
+    answer, kept = job(f"echo said; echo failed >&2; exit {code}")
+    assert answer.returncode == kept["exit_code"] == code
+    assert answer.stdout == "said\nfailed\n"
+    assert kept["job"] == "full"
+    assert 0 <= kept["ended"] - kept["started"] <= 2
+
+
+def test_a_job_that_is_not_there_failed(tmp_path):
+    answer = run("sh", BASE / "scheduled", tmp_path / "results", "full", "nosuch-program")
+    assert answer.returncode == 127
+    assert json.loads((tmp_path / "results" / "full.json").read_text())["exit_code"] == 127
+
+
+def test_a_job_whose_turn_it_was_not_leaves_the_last_result(job):
+    answer, kept = job("exit 75")
+    assert (answer.returncode, kept) == (0, None)
+    _, failed = job("exit 3")
+    answer, kept = job("exit 75")
+    assert (answer.returncode, kept) == (0, failed)
+
+
+def test_each_job_has_its_own_result(job, tmp_path):
+    job("exit 1", "diff")
+    job("exit 0", "full")
+    assert job("exit 75", "diff")[1]["exit_code"] == 1
+    assert not list(tmp_path.rglob("*.new"))
+
+
+def test_arguments_with_blanks_stay_whole(tmp_path):
+    answer = run("sh", BASE / "scheduled", tmp_path, "full", "printf", "[%s]", "a b", "*", "")
+    assert answer.stdout == "[a b][*][]"
+
+
+# verify-repository ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "exit_code"),
+    [
+        ("stanza: pg_ha_db\\nstatus: ok", 0, 0),
+        ("stanza: pg_ha_db\\nstatus: error", 0, 1),
+        ("status: ok\\nstatus: error", 0, 1),
+        ("nothing to say", 0, 1),
+        ("", 0, 1),
+        ("status: ok", 29, 29),
+        ("ERROR: [103]: unable to find a valid repository", 103, 1),
+    ],
+)
+def test_a_repository_is_good_when_pgbackrest_says_so(fake, said, code, exit_code):
+    fake("pgbackrest", f"printf '{said}\\n' >&2; exit {code}")
+    answer = run("sh", BASE / "verify-repository")
+    assert answer.returncode == exit_code
+    assert answer.stdout == said.replace("\\n", "\n") + "\n"
+
+
+HELP = "  --repo              set repository [1]\\n  --set               backup set to verify"
+
+
+@pytest.mark.parametrize(
+    ("known", "labels", "arguments"),
+    [
+        (HELP, [], "--stanza=pg_ha_db --output=text --verbose verify"),
+        (HELP, ["20261123-053604F"], "--stanza=pg_ha_db --set=20261123-053604F --output=text --verbose verify"),
+        # An older pgBackRest reads all or nothing.
+        (HELP.split("\\n")[0], ["20261123-053604F"], "--stanza=pg_ha_db --output=text --verbose verify"),
+    ],
+    ids=["all", "one", "old"],
+)
+def test_one_backup_or_all_of_them_are_read(fake, known, labels, arguments):
+    fake("pgbackrest", f"""[ "$1" = help ] && printf '{known}\\n' && exit; echo "$*"; echo status: ok""")
+    assert run("sh", BASE / "verify-repository", *labels).stdout == f"{arguments}\nstatus: ok\n"
+
+
+def test_reading_the_repository_leaves_nothing_behind(fake, tmp_path):
+    fake("pgbackrest", "echo status: ok")
+    (tmp_path / "scratch").mkdir()
+    run("sh", BASE / "verify-repository", TMPDIR=str(tmp_path / "scratch"))
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+# find-wal ---------------------------------------------------------------------------------------------------
+
+SEGMENTS = [f"0000000100000000000000{number:02X}" for number in range(1, 4)]
+
+
+def line(position, desc, rmgr="XLOG", xid=0):
+    return (
+        f"rmgr: {rmgr:<11} len (rec/tot):     98/    98, tx: {xid:10}, lsn: 0/{position:08X},"
+        f" prev 0/00000000, desc: {desc}"
+    )
+
+
+def commit(position, xid, when="2026-11-23 08:36:27.253816", word="COMMIT"):
+    return line(position, f"{word} {when} UTC", "Transaction", xid)
+
+
+@pytest.fixture
+def find_wal(fake, tmp_path):
+    """Look into an archive whose segments are texts, as pg_waldump would show them; newest first."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    fake("pgbackrest", f'for last; do before=$name name=$last; done; cp "{archive}/$before" "$last" || exit 1')
+    # Like pg_waldump it shows a segment, or two that follow each other.
+    fake("pg_waldump", 'cat "$@"; echo "pg_waldump: error in WAL record" >&2; exit 1')
+
+    def find_wal(what, value, *segments):
+        for name, records in zip(SEGMENTS, segments, strict=False):
+            (archive / name).write_text("".join(f"{record}\n" for record in records))
+        names = SEGMENTS[: len(segments)][::-1]
+        argv = pgbackrest.find_wal(what, value, names).argv
+        answer = run("sh", PATRONI / argv[0], *argv[1:])
+        found = [(r.segment, r.lsn, r.committed is not None) for r in pgbackrest.parse_wal_records(answer.stdout)]
+        assert answer.returncode == (0 if found else 1)
+        assert answer.stderr == ""
+        return found
+
+    return find_wal
+
+
+def test_a_transaction_is_found_by_its_end(find_wal):
+    first = [line(0x1000010, "INSERT+INIT off: 1", "Heap", 760), commit(0x1000020, 760), commit(0x1000030, 761)]
+    second = [commit(0x2000010, 7600), commit(0x2000020, 762, word="ABORT"), line(0x2000030, "INSERT", "Heap", 763)]
+    assert find_wal("xid", "760", first, second) == [(SEGMENTS[0], 0x1000020, True)]
+    assert find_wal("xid", "762", first, second) == [(SEGMENTS[1], 0x2000020, True)]
+    assert find_wal("xid", "763", first, second) == []
+    assert find_wal("xid", "76", first, second) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["alpha", "alpha beta", "it's", 'say "it"', "a.*b", "a\\nb", "a\\b", "%s", "$HOME", "desc: RESTORE_POINT x"]
+)
+def test_a_restore_point_is_found_by_its_whole_name(find_wal, name):
+    others = [line(0x1000010, f"RESTORE_POINT {name}x"), line(0x1000020, f"RESTORE_POINT x{name}")]
+    assert find_wal("name", name, others) == []
+    assert find_wal("name", name, [*others, line(0x1000030, f"RESTORE_POINT {name}")]) == [
+        (SEGMENTS[0], 0x1000030, False)
+    ]
+
+
+def test_the_newest_of_restore_points_with_one_name_is_found(find_wal):
+    twice = [line(0x1000010, "RESTORE_POINT it"), line(0x1000020, "RESTORE_POINT it")]
+    assert find_wal("name", "it", twice) == [(SEGMENTS[0], 0x1000020, False)]
+    assert find_wal("name", "it", twice, [line(0x2000010, "RESTORE_POINT it")]) == [(SEGMENTS[1], 0x2000010, False)]
+
+
+def test_the_last_record_comes_with_the_last_end_of_a_transaction(find_wal):
+    records = [commit(0x1000010, 760), commit(0x1000020, 761, word="ABORT"), line(0x1000030, "SWITCH")]
+    assert find_wal("last", "", records) == [(SEGMENTS[0], 0x1000030, False), (SEGMENTS[0], 0x1000020, True)]
+    assert find_wal("last", "", [commit(0x1000010, 760)]) == [(SEGMENTS[0], 0x1000010, True)] * 2
+
+
+def test_a_segment_without_a_record_is_passed_over(find_wal):
+    assert find_wal("last", "", [line(0x1000030, "SWITCH")], []) == [(SEGMENTS[0], 0x1000030, False)]
+    assert find_wal("last", "", [], []) == []
+
+
+def test_the_last_end_of_a_transaction_may_be_in_an_older_segment(find_wal):
+    """Else a time before it would be taken for the end of the archive."""
+    idle = [line(0x2000010, "RUNNING_XACTS nextXid 761", "Standby"), line(0x2000020, "SWITCH")]
+    found = find_wal("last", "", [commit(0x1000010, 760)], idle)
+    assert found == [(SEGMENTS[1], 0x2000020, False), (SEGMENTS[0], 0x1000010, True)]
+
+
+# read_archived ----------------------------------------------------------------------------------------------
+
+
+def test_small_files_of_the_archive_are_read(fake, tmp_path):
+    fake(
+        "pgbackrest",
+        "for last; do before=$name name=$last; done; [ $before = 00000002.history ] || exit 1\n"
+        "printf '1\\t0/8000000\\tit\\n' > \"$last\"",
+    )
+    command = pgbackrest.read_archived(["00000002.history", "00000003.history"])
+    answer = run(*command.argv, TMPDIR=str(tmp_path))
+    found = pgbackrest.parse_archived(answer.stdout)
+    assert {name: text.split() for name, text in found.items()} == {"00000002.history": ["1", "0/8000000", "it"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["programs"]
+
+
+# clone-from-repository: which backup a replica is made of ---------------------------------------------------
+
+
+@pytest.fixture
+def newest_on(fake, tmp_path, monkeypatch):
+    """The backup a replica of this timeline is made of; backups are (label, timeline, end, error)."""
+    script = str(PATRONI / "clone-from-repository")
+    loader = SourceFileLoader("clone_from_repository", script)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    module = module_from_spec(spec_from_file_location("clone_from_repository", script, loader=loader))
+    loader.exec_module(module)
+    fake("pgbackrest", f'for last; do before=$name name=$last; done; case $last in info) cat {tmp_path}/info;;'
+                       f' *) cp "{tmp_path}/$before" "$last";; esac')  # fmt: skip
+
+    def newest_on(timeline, history, *backups):
+        (tmp_path / f"{timeline:08X}.history").write_text(history)
+        told = [
+            {
+                "label": label,
+                "archive": {"start": f"{on:08X}0000000000000002"},
+                "lsn": {"start": "0/2000028", "stop": stop},
+                "error": error,
+            }
+            for label, on, stop, error in backups
+        ]
+        (tmp_path / "info").write_text(json.dumps([{"backup": told}]))
+        return module.newest_on(timeline)
+
+    return newest_on
+
+
+BEFORE, ABANDONED = ("before", 1, "0/4000000", False), ("abandoned", 1, "0/6000000", False)
+LEFT = "1\t0/5000000\tbefore 2026-11-23 08:30:00+00\n"
+
+
+@pytest.mark.parametrize(
+    ("timeline", "history", "backups", "label"),
+    [
+        (1, "", [BEFORE, ABANDONED], "abandoned"),
+        (2, LEFT, [BEFORE, ABANDONED], "before"),
+        (2, LEFT, [("at", 1, "0/5000000", False), ABANDONED], "at"),
+        (2, LEFT, [BEFORE, ABANDONED, ("after", 2, "0/7000000", False)], "after"),
+        (2, LEFT, [BEFORE, ("bad", 2, "0/7000000", True)], "before"),
+        (2, LEFT, [ABANDONED], None),
+        (3, f"\n# comment\n{LEFT}\n2\t1/0\tit\n", [BEFORE, ("late", 2, "1/1", False)], "before"),
+        (3, f"{LEFT}2\t1/0\tit\n", [BEFORE, ("high", 2, "0/F0000000", False)], "high"),
+        (1, "", [], None),
+    ],
+)
+def test_a_replica_is_made_of_the_newest_backup_on_the_leader_s_history(newest_on, timeline, history, backups, label):
+    assert newest_on(timeline, history, *backups) == label
+
+
+# Data directories -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data directory, and its content in one word."""
+    path = tmp_path / "17"
+
+    class Data:
+        def put(self, text):
+            path.mkdir(exist_ok=True)
+            (path / "PG_VERSION").write_text(text)
+
+        def do(self, command):
+            assert run(*command(str(path)).argv).returncode == 0
+
+        def __str__(self):
+            kept = path.with_name("17.kept")
+            return " ".join(
+                f"{folder.name}={(folder / 'PG_VERSION').read_text()}" for folder in (path, kept) if folder.exists()
+            )
+
+    return Data()
+
+
+def test_the_only_good_data_is_set_aside_once(data):
+    data.put("old")
+    data.do(postgres.set_aside)
+    assert str(data) == "17.kept=old"
+    data.do(postgres.set_aside)
+    data.put("restored")
+    data.do(postgres.set_aside)
+    assert str(data) == "17=restored 17.kept=old"
+
+
+def test_what_was_set_aside_is_taken_back(data):
+    data.put("old")
+    data.do(postgres.set_aside)
+    data.put("restored")
+    data.do(postgres.take_back)
+    assert str(data) == "17=old"
+    data.do(postgres.take_back)
+    assert str(data) == "17=old"
+
+
+def test_data_that_was_not_restored_yet_is_taken_back(data):
+    data.put("old")
+    data.do(postgres.set_aside)
+    data.do(postgres.take_back)
+    assert str(data) == "17=old"
+
+
+def test_where_there_is_no_data_nothing_is_set_aside(data):
+    data.do(postgres.set_aside)
+    data.do(postgres.take_back)
+    assert str(data) == ""
+
+
+def test_kept_data_goes_when_all_is_well(data):
+    data.put("old")
+    data.do(postgres.set_aside)
+    data.put("restored")
+    data.do(postgres.remove_kept)
+    assert str(data) == "17=restored"
+    data.do(postgres.remove_data)
+    assert str(data) == ""
+
+
+def test_room_is_told_for_data_that_is_there_or_not(tmp_path):
+    (tmp_path / "17").mkdir()
+    (tmp_path / "17" / "file").write_bytes(b"x" * 100_000)
+    free, used = postgres.parse_room(run(*postgres.room(str(tmp_path / "17")).argv).stdout)
+    assert 0 < free <= shutil.disk_usage(tmp_path).total
+    assert 100_000 <= used < 200_000
+    assert postgres.parse_room(run(*postgres.room(str(tmp_path / "18")).argv).stdout)[1] == 0
+
+
+def test_room_is_told_although_files_go_while_they_are_counted(fake, tmp_path):
+    fake("du", "printf '500\\t/pgdata/17\\n'; echo 'cannot access: No such file or directory' >&2; exit 1")
+    assert postgres.parse_room(run(*postgres.room(str(tmp_path / "17")).argv).stdout)[1] == 500
+
+
+@pytest.mark.parametrize(("state", "code"), [("running", 0), ("gone", 3)])
+def test_a_server_that_does_not_run_shows_its_log(fake, tmp_path, state, code):
+    fake("pg_ctl", "exit 0" if state == "running" else "exit 3")
+    fake("psql", "echo '{}'")
+    (tmp_path / "17.log").write_text("".join(f"line {n}\n" for n in range(30)))
+    answer = run(*postgres.recovery_state(str(tmp_path / "17")).argv)
+    assert answer.returncode == code
+    assert answer.stdout == ("{}\n" if code == 0 else "")
+    assert answer.stderr.splitlines() == ([] if code == 0 else [f"line {n}" for n in range(15, 30)])
