@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgha import cluster, connections, engine, shell
+from pgha import broken, cluster, connections, engine, shell
 from pgha.console import Progress
 from pgha.errors import Missing
 from pgha.images import require_images
@@ -197,6 +197,7 @@ def down(project: Project, progress: Progress) -> None:
     """Remove containers and networks; every volume stays."""
     _compose(project, progress, "remove containers and networks", "Compose could not take the stack down", "down",
              "--remove-orphans")  # fmt: skip
+    broken.clear(project)
 
 
 def destroy(project: Project, progress: Progress) -> list[str]:
