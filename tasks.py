@@ -3,7 +3,7 @@
 import os
 import sys
 
-from invoke import task
+from invoke import Collection, task
 
 from pgha import ROOT, backups, cli, clients, cluster, console, host, images, keys, shell, stack, survey
 from pgha import plan as plans
@@ -12,6 +12,7 @@ from pgha.console import Progress
 from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.tools.command import Command
 from pgha.topology import build_topology
+from pgha.verbs import chaos
 
 # The host and the images ------------------------------------------------------------------------------------
 
@@ -354,3 +355,7 @@ def test(c, unit=False, k=""):
     arguments += ["-k", k] if k else []
     os.chdir(ROOT)
     cli.exit_with(shell.attach(Command(tuple(arguments))))
+
+
+namespace = Collection.from_module(sys.modules[__name__])
+namespace.add_collection(Collection.from_module(chaos))
