@@ -12,7 +12,7 @@ from pgha.console import Progress
 from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.tools.command import Command
 from pgha.topology import build_topology
-from pgha.verbs import chaos
+from pgha.verbs import chaos, drill
 
 # The host and the images ------------------------------------------------------------------------------------
 
@@ -359,3 +359,4 @@ def test(c, unit=False, k=""):
 
 namespace = Collection.from_module(sys.modules[__name__])
 namespace.add_collection(Collection.from_module(chaos))
+namespace.add_collection(Collection.from_module(drill))

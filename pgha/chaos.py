@@ -109,9 +109,8 @@ def _require_process(project: Project, hosts: Sequence[Host], process: str) -> N
 
 def _mends_itself(entry: Broken) -> bool:
     """Whether a supervisor undoes it: s6 after a kill, Patroni after any end of Postgres."""
-    return bool(entry.process) and (
-        entry.mechanism == "kill" or (entry.process, entry.mechanism) == ("postgres", "stop")
-    )
+    postgres_ends = (entry.process, entry.mechanism) == ("postgres", "stop")
+    return bool(entry.process) and (entry.mechanism == "kill" or postgres_ends)
 
 
 def _signal(project: Project, entry: Broken) -> Command:

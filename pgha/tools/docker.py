@@ -78,6 +78,11 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
     return docker(*argv, container, timeout=0)
 
 
+def logs_since(container: str, since: int) -> Command:
+    """A container's log from a moment on (seconds since 1970), each line with the engine's time."""
+    return docker("logs", "--timestamps", "--since", str(since), container)
+
+
 @dataclass(frozen=True)
 class Compose:
     """How Compose is called on this host: the plugin (v2) or the old program (v1)."""
