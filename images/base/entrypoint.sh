@@ -19,4 +19,8 @@ place pgbackrest.conf postgres 0640 /pgha/config/pgbackrest.conf
 place patroni.conf    postgres 0600 /pgha/config/patroni.conf
 place pgpass          postgres 0600 /pgha/config/pgpass
 
+# A killed container keeps its /run: the lock file of Postgres' socket then names a process number that may belong to
+# another process now, and Postgres would not start.
+rm -f /run/postgresql/.s.PGSQL.*
+
 exec s6-svscan /service
