@@ -37,7 +37,9 @@ set -eu
 mkdir -p {ASIDE}
 if [ "$(stat -f -c %T {VOLUME})" = tmpfs ]; then
     mountpoint -q {ASIDE} || mount --bind {VOLUME} {ASIDE}
-    umount {VOLUME}
+    # Postgres may still archive a segment when Patroni has ended.
+    deadline=$(($(date +%s) + 30))
+    until umount {VOLUME}; do [ "$(date +%s)" -lt "$deadline" ] || exit 1; sleep 0.5; done
 fi
 if ! mountpoint -q {ASIDE}; then echo gone; exit 0; fi
 rm -f {ASIDE}/ballast

@@ -57,6 +57,12 @@ CASES = [
         "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379 --command-timeout=2s"
         " --dial-timeout=1s --write-out=json endpoint health",
     ),
+    (
+        etcd.status(TOPOLOGY),
+        "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379 --command-timeout=2s"
+        " --dial-timeout=1s --write-out=json endpoint status",
+    ),
+    (etcd.version(), "etcdctl version"),
     # Postgres
     (postgres.query("select 'a b'"), "psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''"),
     # The engine
@@ -83,6 +89,7 @@ CASES = [
     (docker.signal("kill", ["p-etcd1", "p-pg1-node1"]), "docker kill p-etcd1 p-pg1-node1"),
     (docker.logs("p-pg1-node1", follow=True, tail=5), "docker logs --tail 5 --follow p-pg1-node1"),
     (docker.logs("p-pg1-node1", follow=False, tail=100), "docker logs --tail 100 p-pg1-node1"),
+    (docker.logs_since("p-etcd1", 1700000000), "docker logs --timestamps --since 1700000000 p-etcd1"),
     (
         docker.PLUGIN.command(Path("build/p/compose.yaml"), "p", "up", "--detach"),
         "docker compose --project-name p --file build/p/compose.yaml up --detach",
