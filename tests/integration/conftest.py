@@ -12,7 +12,19 @@ SIX_NODES = [f"pg{dc}-node{n}" for dc in (1, 2, 3) for n in (1, 2)]
 TWO_NODES = ["pg1-node1", "pg1-node2"]
 
 # Modules that share a stack stand together; the shapes come when the big stack is gone.
-ORDER = ["main_job", "seed_commands", "handover", "processes", "closed", "second_project", "small_stack", "shapes"]
+ORDER = [
+    "main_job",
+    "seed_commands",
+    "handover",
+    "processes",
+    "chaos",
+    "drills",
+    "closed",
+    "second_project",
+    "small_stack",
+    "shapes",
+    "plan_reality",
+]
 
 
 def pytest_collection_modifyitems(items):
