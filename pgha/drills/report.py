@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -72,7 +73,7 @@ def as_document(
 
 
 def versions(project: Project) -> dict[str, str]:
-    """What runs in the nodes, in its own words."""
+    """What runs in the nodes, as each tool tells it."""
     asked = {
         "PostgreSQL": postgres.query("show server_version"),
         "Patroni": Command(("patroni", "--version")),
@@ -83,7 +84,8 @@ def versions(project: Project) -> dict[str, str]:
     for name, command in asked.items():
         try:
             answer = connect(project).first(cluster.node_names(project), command, str)[1]
-            found[name] = answer.strip().splitlines()[0]
+            number = re.search(r"\d[\w.]*", answer)
+            found[name] = number[0] if number else answer.strip()
         except PghaError as error:
             found[name] = f"unknown ({error.message.splitlines()[0]})"
     return found

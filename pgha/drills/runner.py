@@ -25,6 +25,9 @@ TOLERATED = ("archiving fails", "broken by chaos")
 """Problems that do not make a cluster less than whole: a segment is archived again when the archiver tries, up to a
 minute later; and a node that was given a small disk works on it."""
 
+WHOLE_TIMEOUT = 120.0
+"""Seconds a cluster may take to be whole again: rewound or cloned, every standby synchronous."""
+
 LEAD_IN = 2.0
 """Seconds the clients work before anything breaks, and after everything is whole again."""
 
@@ -117,8 +120,8 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
         progress.detail("; ".join(found))
         return [problem for problem in found if not problem.startswith(TOLERATED)]
 
-    wait_until(problems, lambda found: not found, "The cluster is whole", timeout=project.settings.up_timeout,
-               explain="; ".join, hint="inv status, inv chaos.heal")  # fmt: skip
+    wait_until(problems, lambda found: not found, "The cluster is whole", timeout=WHOLE_TIMEOUT, explain="; ".join,
+               hint="inv status, inv chaos.heal")  # fmt: skip
 
 
 # One run ----------------------------------------------------------------------------------------------------
@@ -225,12 +228,25 @@ def _mend(
         with progress.stage(f"{scenario.name}: wait until the cluster is whole"):
             wait_until_whole(project, progress)
         marks.redundant = traffic.clock()
+    except TimedOut as error:
+        problems.append(error.message)
+        _clone_what_is_stuck(project, progress)
+    finally:
+        close_all()
+    try:
         served = traffic.wait_for_service(marks.healed, "", 4 * project.settings.ttl)
         marks.served = served if scenario.heals_service else marks.served
     except TimedOut as error:
         problems.append(error.message)
-    finally:
-        close_all()
+
+
+def _clone_what_is_stuck(project: Project, progress: Progress) -> None:
+    """A member that does not come back by itself is a broken promise; it is cloned anew, so that the drill leaves a
+    healthy cluster all the same."""
+    for name in cluster.read_view(project).not_streaming(cluster.node_names(project)):
+        progress.note(f"{name} does not stream: it is cloned anew")
+        chaos.wipe(project, name)
+    wait_until_whole(project, progress)
 
 
 # After ------------------------------------------------------------------------------------------------------

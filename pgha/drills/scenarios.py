@@ -81,7 +81,9 @@ def _fill_disk(scene: Scene) -> None:
 
 
 def _hand_over_from_full_disk(scene: Scene) -> None:
-    cluster.hand_over(scene.project, "", scene.progress, only_switchover=True)
+    """What `inv switchover` begins with; the node with the full disk will not stream, so that is not waited for."""
+    command = patroni.switchover(scene.leader.name, scene.standbys[0].name)
+    connect(scene.project).must(scene.standbys[0].name, command, "patronictl switchover failed")
 
 
 def _kill_leader_and_sync(scene: Scene) -> None:

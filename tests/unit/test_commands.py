@@ -240,7 +240,7 @@ def test_a_base_is_bootstrapped_with_its_signatures_checked(suite):
 
 def test_archiving_is_switched_on_as_pgbackrest_asks():
     assert patroni.flatten(pgbackrest.archiving()) == {
-        "postgresql.parameters.archive_command": "pgbackrest --stanza=pg_ha_db archive-push %p",
-        "postgresql.recovery_conf.restore_command": 'pgbackrest --stanza=pg_ha_db archive-get %f "%p"',
+        "postgresql.parameters.archive_command": "pgbackrest-archive-push %p",
+        "postgresql.recovery_conf.restore_command": 'pgbackrest-archive-get %f "%p"',
         "postgresql.recovery_conf.recovery_target_timeline": "latest",
     }
