@@ -16,6 +16,7 @@ from pgha.errors import BadValue
 
 @task(
     default=True,
+    name="run",
     help={
         "name": "a scenario of inv drill.list",
         "all": "every scenario this topology can play",
@@ -23,7 +24,7 @@ from pgha.errors import BadValue
         "json": "one JSON document",
     },
 )
-def drill(c, name="", all=False, runs="1", json=False):
+def run(c, name="", all=False, runs="1", json=False):
     """Break something under load, measure what clients see, heal, and check every write.
 
     Example: inv drill --name leader-killed --runs 3
