@@ -3,7 +3,7 @@
 import os
 import sys
 
-from invoke import task
+from invoke import Collection, task
 
 from pgha import (
     ROOT,
@@ -32,6 +32,7 @@ from pgha.targets import Request
 from pgha.tools import pgbackrest
 from pgha.tools.command import Command
 from pgha.topology import build_topology
+from pgha.verbs import chaos, drill
 
 # The host and the images ------------------------------------------------------------------------------------
 
@@ -477,3 +478,8 @@ def test(c, unit=False, k=""):
     arguments += ["-k", k] if k else []
     os.chdir(ROOT)
     cli.exit_with(shell.attach(Command(tuple(arguments))))
+
+
+namespace = Collection.from_module(sys.modules[__name__])
+namespace.add_collection(Collection.from_module(chaos))
+namespace.add_collection(Collection.from_module(drill))

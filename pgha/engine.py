@@ -118,7 +118,7 @@ def _volume(entry: dict[str, Any]) -> Volume:
 
 def log_since(container: str, since: float) -> str:
     """What a container wrote since then (seconds since the epoch)."""
-    answer = must(docker.log_since(container, since))
+    answer = must(docker.logs_since(container, int(since)))
     return answer.stdout + answer.stderr
 
 

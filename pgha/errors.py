@@ -62,3 +62,9 @@ class TimedOut(PghaError):
     """What was waited for did not come in time."""
 
     exit_code = 6
+
+
+class Missed(PghaError):
+    """A drill measured something worse than was promised."""
+
+    exit_code = 7

@@ -52,6 +52,13 @@ class Settings:
     schedule_incr: str = _setting("", "the same for an incremental backup")
     schedule_verify: str = _setting("0 3 * * *", "the same for the verification of the newest backup")
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
+    drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
+    drill_gap_stopped: float = _setting(5.0, "drills: when the leader is stopped")
+    drill_gap_process: float = _setting(6.0, "drills: when a process of the leader is killed")
+    drill_gap_lost: float = _setting(27.0, "drills: when the leader is lost, frozen or cut off")
+    drill_gap_bystander: float = _setting(3.0, "drills: when something else than the leader is lost")
+    drill_gap_operator: float = _setting(30.0, "drills: when an operator has to act: disk full, etcd gone, cold start")
+    drill_lost_writes: int = _setting(0, "drills: acknowledged writes that may be lost with quorum commit")
     superuser_password: str = _setting("", "password of postgres; generated when empty")
     replication_password: str = _setting("", "password of replicator; generated when empty")
     rewind_password: str = _setting("", "password of rewind_user; generated when empty")
@@ -159,7 +166,13 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-_CASTS: dict[str, Callable[[Any], Any]] = {"int": _integer, "bool": _switch, "str": _text}
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip()):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)
+
+
+_CASTS: dict[str, Callable[[Any], Any]] = {"int": _integer, "float": _number, "bool": _switch, "str": _text}
 
 
 def _problems(s: Settings) -> list[str]:
@@ -224,6 +237,8 @@ def _problems(s: Settings) -> list[str]:
         problem = _crontab_problem(getattr(s, key))
         check(not problem, key, problem)
     check(s.up_timeout >= 10, "up_timeout", f"{s.up_timeout} is less than 10 seconds")
+    for key in (key for key in FIELDS if key.startswith("drill_")):
+        check(getattr(s, key) >= 0, key, f"{getattr(s, key)} is less than 0")
     for key in (
         "superuser_password",
         "replication_password",

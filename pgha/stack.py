@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pgha import clones, cluster, connections, engine, scheduling, shell
+from pgha import broken, clones, cluster, connections, engine, scheduling, shell
 from pgha.console import Progress
 from pgha.errors import Missing
 from pgha.images import require_images
@@ -203,6 +203,7 @@ def down(project: Project, progress: Progress) -> None:
     clones.remove(project)
     _compose(project, progress, "remove containers and networks", "Compose could not take the stack down", "down",
              "--remove-orphans")  # fmt: skip
+    broken.clear(project)
 
 
 def destroy(project: Project, progress: Progress, *, keep_repository: bool = False) -> list[str]:

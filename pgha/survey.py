@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from pgha import backups, cluster, engine, restores, scheduling, stack, verification
+from pgha import backups, broken, cluster, engine, restores, scheduling, stack, verification
 from pgha.connections import connect
 from pgha.errors import Missing, PghaError, Unreachable
 from pgha.project import Project
@@ -206,7 +206,15 @@ def _problems(
         found.append(f"the repository cannot be read: {stanza.message.splitlines()[0]}")
     if isinstance(archiver, postgres.Archiver) and archiver.failing:
         found.append(f"archiving fails at {archiver.last_failed}")
-    return found
+    return found + _broken(project)
+
+
+def _broken(project: Project) -> list[str]:
+    """What chaos broke and nobody healed yet."""
+    entries = _or_error(lambda: broken.read(project))
+    if isinstance(entries, PghaError):
+        return [entries.message]
+    return [f"broken by chaos: {entry}" for entry in entries]
 
 
 def _verification_problems(
@@ -231,6 +239,8 @@ def _verification_problems(
 
 def _hint(project: Project, members: tuple[MemberState, ...], containers: dict[str, str]) -> str:
     """The next command when something is wrong."""
+    if _broken(project):
+        return "inv chaos.heal"
     if any(containers.get(host.name) != "running" for host in project.topology.hosts):
         return "inv up brings back what does not run"
     unwell = [m for m in members if m.role != "leader" and m.state != "streaming"]

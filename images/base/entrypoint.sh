@@ -20,6 +20,10 @@ place patroni.conf    postgres 0600 /pgha/config/patroni.conf
 place pgpass          postgres 0600 /pgha/config/pgpass
 if [ -e /run/secrets/crontab ]; then crontab -u postgres /run/secrets/crontab; fi
 
+# A killed container keeps its /run: the lock file of Postgres' socket then names a process number that may belong to
+# another process now, and Postgres would not start.
+rm -f /run/postgresql/.s.PGSQL.*
+
 # With arguments: these instead of the services.
 [ $# -gt 0 ] || set -- s6-svscan /service
 exec "$@"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,12 @@ def remove_volumes(names: Sequence[str]) -> Command:
     return docker("volume", "rm", *names, timeout=120)
 
 
+def signal(verb: str, names: Sequence[str]) -> Command:
+    """stop (SIGTERM, and SIGKILL after 2 minutes), kill (SIGKILL), pause (freeze), unpause or start containers."""
+    patience = ["-t", "120"] if verb == "stop" else []
+    return docker(verb, *patience, *names, timeout=180)
+
+
 def logs(container: str, *, follow: bool, tail: int) -> Command:
     argv = ["logs", "--tail", str(tail)]
     if follow:
@@ -98,8 +104,9 @@ def exists(container: str) -> Command:
     return docker("ps", "--all", "--quiet", "--filter", f"name=^{container}$")
 
 
-def log_since(container: str, since: float) -> Command:
-    return docker("logs", "--since", f"{since:.0f}", container)
+def logs_since(container: str, since: int) -> Command:
+    """A container's log from a moment on (seconds since 1970), each line with the engine's time."""
+    return docker("logs", "--timestamps", "--since", str(since), container)
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,8 @@ class Container:
     config: str
     """The digest of the settings it was made with."""
     published: tuple[int, ...]
+    addresses: dict[str, str] = field(default_factory=dict)
+    """network -> the container's address in it, while it runs"""
 
 
 def parse_inspect(text: str) -> list[dict[str, Any]]:
@@ -162,4 +171,9 @@ def _container(entry: dict[str, Any]) -> Container:
         health=(entry["State"].get("Health") or {}).get("Status", ""),
         config=labels.get("pgha.config", ""),
         published=tuple(int(b["HostPort"]) for entries in bindings.values() for b in entries if b["HostPort"]),
+        addresses={
+            name: network["IPAddress"]
+            for name, network in (entry.get("NetworkSettings", {}).get("Networks") or {}).items()
+            if network["IPAddress"]
+        },
     )

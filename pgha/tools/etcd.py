@@ -81,3 +81,29 @@ def parse_health(text: str, topology: Topology) -> EtcdView:
     names = [member.name for member in topology.etcd]
     healthy = tuple(name for name in names if entries.get(endpoint(name)))
     return EtcdView(healthy, tuple(name for name in names if name not in healthy))
+
+
+def version() -> Command:
+    return Command(("etcdctl", "version"))
+
+
+def status(topology: Topology, timeout: float = 2) -> Command:
+    """Ask every member for its raft state; exits 1 when one does not answer, and still prints the others."""
+    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
+    return Command(
+        ("etcdctl", f"--endpoints={endpoints}", f"--command-timeout={timeout:g}s", "--dial-timeout=1s",
+         "--write-out=json", "endpoint", "status"),
+        timeout=timeout + 5,
+    )  # fmt: skip
+
+
+def parse_leader(text: str, topology: Topology) -> str:
+    """The etcd member that leads, from `etcdctl endpoint status`. Raises ToolFailed when none does."""
+    line = next((line for line in text.splitlines() if line.startswith("[")), "")
+    try:
+        for entry in json.loads(line):
+            if entry["Status"]["leader"] == entry["Status"]["header"]["member_id"]:
+                return next(m.name for m in topology.etcd if endpoint(m.name) == entry["Endpoint"])
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        raise ToolFailed("etcdctl endpoint status did not print its JSON", text) from error
+    raise ToolFailed("No etcd member leads", text, "inv status")

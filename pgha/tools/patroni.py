@@ -122,6 +122,11 @@ def dynamic_configuration(settings: Settings, topology: Topology) -> dict[str, A
                 "max_wal_senders": 12,
                 "max_wal_size": "1GB",
                 "wal_level": "logical",
+                # A cut line tells nobody. Until a walsender gives up, the leader goes on counting its standby among
+                # those a commit waits for; until a walreceiver does, it does not connect anew. Postgres' own 60 s
+                # would stop writes for that long when two data centers lose sight of each other.
+                "wal_receiver_timeout": "10s",
+                "wal_sender_timeout": "10s",
             },
         },
     }

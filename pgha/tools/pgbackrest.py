@@ -18,12 +18,18 @@ TYPES = ("full", "diff", "incr")
 
 
 def archive_command() -> str:
-    """With a relative %p, as pgBackRest asks, so that it also works on a standby and after a move."""
-    return f"pgbackrest --stanza={STANZA} archive-push %p"
+    """pgBackRest's archive-push, in images/patroni/archive: a segment of a timeline that was left does not stop it.
+
+    Its name has to contain pgbackrest: `pgbackrest check` looks for that.
+
+    With a relative %p, as pgBackRest asks, so that it also works on a standby and after a move.
+    """
+    return "pgbackrest-archive-push %p"
 
 
 def restore_command() -> str:
-    return f'pgbackrest --stanza={STANZA} archive-get %f "%p"'
+    """pgBackRest's archive-get, in images/patroni/archive: no WAL of a timeline beyond the point where it was left."""
+    return 'pgbackrest-archive-get %f "%p"'
 
 
 def archiving() -> dict[str, Any]:

@@ -17,12 +17,15 @@ ORDER = [
     "seed_commands",
     "handover",
     "processes",
+    "chaos",
+    "drills",
     "closed",
     "restore",
     "second_project",
     "small_stack",
     "restore_stages",
     "shapes",
+    "plan_reality",
 ]
 
 

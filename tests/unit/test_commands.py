@@ -5,13 +5,14 @@ import inspect
 import pkgutil
 import shlex
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 import pgha.tools
 from pgha.releases import SUITES
 from pgha.settings import read_settings
-from pgha.tools import cron, debian, docker, etcd, patroni, pgbackrest, postgres
+from pgha.tools import cron, debian, disk, docker, etcd, network, patroni, pgbackrest, postgres, processes
 from pgha.tools.command import Command
 from pgha.topology import build_topology
 
@@ -19,6 +20,7 @@ TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
 FOLDER = Path("images/patroni")
 DATA = "/pgdata/17"
 ETCD = "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
+RIGHTS = "--cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 
 CASES = [
     # Patroni
@@ -90,6 +92,12 @@ CASES = [
         etcd.forget_cluster(TOPOLOGY),
         f"{ETCD} --command-timeout=10s del /service/pgha_cluster/config0 /service/pgha_cluster0",
     ),
+    (
+        etcd.status(TOPOLOGY),
+        "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379 --command-timeout=2s"
+        " --dial-timeout=1s --write-out=json endpoint status",
+    ),
+    (etcd.version(), "etcdctl version"),
     # Postgres
     (postgres.query("select 'a b'"), "psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''"),
     (postgres.start_aside(DATA), "start-aside /pgdata/17 /pgdata/17.log"),
@@ -158,8 +166,11 @@ CASES = [
     (docker.volumes("p"), "docker volume ls --filter label=com.docker.compose.project=p --format '{{.Name}}'"),
     (docker.inspect("volume", ["a", "b"]), "docker volume inspect a b"),
     (docker.remove_volumes(["a", "b"]), "docker volume rm a b"),
+    (docker.signal("stop", ["p-etcd1", "p-pg1-node1"]), "docker stop -t 120 p-etcd1 p-pg1-node1"),
+    (docker.signal("kill", ["p-etcd1", "p-pg1-node1"]), "docker kill p-etcd1 p-pg1-node1"),
     (docker.logs("p-pg1-node1", follow=True, tail=5), "docker logs --tail 5 --follow p-pg1-node1"),
     (docker.logs("p-pg1-node1", follow=False, tail=100), "docker logs --tail 100 p-pg1-node1"),
+    (docker.logs_since("p-etcd1", 1700000000), "docker logs --timestamps --since 1700000000 p-etcd1"),
     (
         docker.run_aside(
             "p-clone",
@@ -182,7 +193,6 @@ CASES = [
     ),
     (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
     (docker.exists("p-clone"), "docker ps --all --quiet --filter 'name=^p-clone$'"),
-    (docker.log_since("p-pg1-node1", 1795412164.25), "docker logs --since 1795412164 p-pg1-node1"),
     (
         docker.PLUGIN.command(Path("build/p/compose.yaml"), "p", "up", "--detach"),
         "docker compose --project-name p --file build/p/compose.yaml up --detach",
@@ -190,6 +200,77 @@ CASES = [
     (
         docker.PROGRAM.command(Path("build/p/compose.yaml"), "p", "stop"),
         "docker-compose --project-name p --file build/p/compose.yaml stop",
+    ),
+    # Chaos: the network
+    (
+        network.cut("p-pg1-node1", "image:1", ["10.0.0.9", "10.0.0.10"]),
+        "docker run --rm --network container:p-pg1-node1 --cap-add NET_ADMIN --user root image:1 nft "
+        "'add table inet pgha_chaos; delete table inet pgha_chaos; add table inet pgha_chaos; "
+        "add chain inet pgha_chaos incoming { type filter hook input priority -10; }; "
+        "add chain inet pgha_chaos outgoing { type filter hook output priority -10; }; "
+        "add rule inet pgha_chaos incoming ip saddr { 10.0.0.10, 10.0.0.9 } drop; "
+        "add rule inet pgha_chaos outgoing ip daddr { 10.0.0.10, 10.0.0.9 } drop'",
+    ),
+    (
+        network.mend("p-etcd1", "image:1"),
+        "docker run --rm --network container:p-etcd1 --cap-add NET_ADMIN --user root image:1 nft "
+        "'add table inet pgha_chaos; delete table inet pgha_chaos'",
+    ),
+    (
+        network.can_delay("image:1"),
+        "docker run --rm --network none --cap-add NET_ADMIN --user root image:1 "
+        "tc qdisc add dev lo root netem delay 1ms",
+    ),
+    (
+        network.delay("p-etcd1", "image:1", "10.0.0.9", 40),
+        "docker run --rm --network container:p-etcd1 --cap-add NET_ADMIN --user root image:1 "
+        f"sh -c {quote(network.DELAY)} delay 10.0.0.9 40ms",
+    ),
+    (
+        network.no_delay("p-etcd1", "image:1", "10.0.0.9"),
+        "docker run --rm --network container:p-etcd1 --cap-add NET_ADMIN --user root image:1 "
+        f"sh -c {quote(network.NO_DELAY)} no-delay 10.0.0.9",
+    ),
+    # Chaos: disks
+    (
+        disk.shrink("p-pg1-node1", "image:1", 96),
+        f"docker run --rm --pid container:p-pg1-node1 {RIGHTS} --user root image:1 "
+        f"nsenter --target 1 --mount -- sh -c {quote(disk.SHRINK)} disk 96",
+    ),
+    (
+        disk.grow("p-pg1-node1", "image:1"),
+        f"docker run --rm --pid container:p-pg1-node1 {RIGHTS} --user root image:1 "
+        f"nsenter --target 1 --mount -- sh -c {quote(disk.GROW)} disk",
+    ),
+    (
+        disk.fill("p-pg1-node1"),
+        "docker exec --user root p-pg1-node1 sh -c "
+        "'dd if=/dev/zero of=/pgdata/ballast bs=64k 2>/dev/null; df --output=avail /pgdata | tail -n 1'",
+    ),
+    (disk.empty("p-pg1-node1"), "docker exec --user root p-pg1-node1 rm -f /pgdata/ballast"),
+    (
+        disk.wipe("p-pg1-node1", "/pgdata/17"),
+        "docker exec --user root p-pg1-node1 sh -c "
+        "'lost=$(mktemp -d /pgdata/lost.XXXXXX) && pid=$(head -n 1 /pgdata/17/postmaster.pid 2>/dev/null)\n"
+        """mv /pgdata/17 "$lost/" && { [ -z "$pid" ] || kill -s KILL "$pid"; }; rm -rf "$lost"; test ! -e "$lost"'""",
+    ),
+    # Chaos: processes
+    (processes.inside("p-etcd1", "date"), "docker exec --user root p-etcd1 date"),
+    (processes.signal_service("p-n", "sshd", "stop"), "docker exec --user root p-n s6-svc -d /service/sshd"),
+    (processes.signal_service("p-n", "patroni", "kill"), "docker exec --user root p-n s6-svc -k /service/patroni"),
+    (processes.signal_service("p-n", "patroni", "pause"), "docker exec --user root p-n s6-svc -p /service/patroni"),
+    (
+        processes.take_down("p-n", "patroni"),
+        "docker exec --user root p-n s6-svc -wD -T 100000 -d /service/patroni",
+    ),
+    (processes.resume_service("p-n", "sshd"), "docker exec --user root p-n s6-svc -uc /service/sshd"),
+    (
+        processes.signal_postgres("p-n", "/pgdata/17", "pause"),
+        f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 STOP",
+    ),
+    (
+        processes.resume_postgres("p-n", "/pgdata/17"),
+        f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 CONT",
     ),
     # Debian
     (debian.apt_update(), "apt-get update -qq"),
@@ -308,8 +389,8 @@ def test_a_base_is_bootstrapped_with_its_signatures_checked(suite):
 
 def test_archiving_is_switched_on_as_pgbackrest_asks():
     assert patroni.flatten(pgbackrest.archiving()) == {
-        "postgresql.parameters.archive_command": "pgbackrest --stanza=pg_ha_db archive-push %p",
-        "postgresql.recovery_conf.restore_command": 'pgbackrest --stanza=pg_ha_db archive-get %f "%p"',
+        "postgresql.parameters.archive_command": "pgbackrest-archive-push %p",
+        "postgresql.recovery_conf.restore_command": 'pgbackrest-archive-get %f "%p"',
         "postgresql.recovery_conf.recovery_target_timeline": "latest",
         "postgresql.create_replica_methods": ["pgbackrest", "basebackup"],
         "postgresql.pgbackrest.command": "clone-from-repository",

@@ -395,9 +395,10 @@ def test_the_test_task_passes_on_how_the_tests_ended(checkout, inv):
 
 
 @pytest.fixture
-def tasks():
+def tasks(monkeypatch):
     spec = importlib.util.spec_from_file_location("tasks_of_the_checkout", ROOT / "tasks.py")
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return Collection.from_module(module)
 

@@ -1,0 +1,311 @@
+"""Play a scenario: a healthy cluster, clients, the fault, service again, healing, full redundancy, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pgha import broken, chaos, cluster, engine, shell, stack, survey
+from pgha.clients import connection_string
+from pgha.connections import close_all, connect
+from pgha.console import Progress
+from pgha.drills import ledger
+from pgha.drills.ledger import Gap, Read, Verdict, Write
+from pgha.drills.scenarios import Scenario, Scene
+from pgha.drills.traffic import Traffic, require_client
+from pgha.errors import Missing, PghaError, TimedOut
+from pgha.project import Project, write_file
+from pgha.settings import Settings
+from pgha.tools import docker, postgres
+from pgha.waiting import wait_until
+
+TOLERATED = "broken by chaos"
+"""A problem that does not make a cluster less than whole: a node that was given a small disk works on it."""
+
+WHOLE_TIMEOUT = 120.0
+"""Seconds a cluster may take to be whole again: rewound or cloned, every standby synchronous."""
+
+LEAD_IN = 2.0
+"""Seconds the clients work before anything breaks, and after everything is whole again."""
+
+
+@dataclass
+class Marks:
+    """When each part of a drill happened, in seconds since its clients started; None when it did not come."""
+
+    injected: float | None = None
+    """The fault began."""
+    broken: float | None = None
+    """It was complete."""
+    served: float | None = None
+    """Writes were acknowledged again, by whom they should be."""
+    healing: float | None = None
+    healed: float | None = None
+    redundant: float | None = None
+    """Every member streams again, every etcd member is healthy."""
+    ended: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one scenario."""
+
+    scenario: str
+    run: int
+    leader: str
+    began_at: float
+    """Seconds since 1970."""
+    marks: Marks
+    verdict: Verdict
+    write_gap: Gap
+    read_gap: Gap | None
+    stale: float
+    """Seconds the oldest write a standby did not show had been acknowledged."""
+    new_leader: float | None
+    """Seconds from the fault until a newer timeline acknowledged a write."""
+    missed: tuple[str, ...]
+    """Promises that were not kept."""
+    writes: tuple[Write, ...] = field(repr=False)
+    reads: tuple[Read, ...] = field(repr=False)
+    roles: Mapping[str, list[tuple[float, str]]] = field(repr=False)
+
+    @property
+    def redundant_after(self) -> float | None:
+        """Seconds from the beginning of healing until full redundancy."""
+        if self.marks.redundant is None or self.marks.healing is None:
+            return None
+        return self.marks.redundant - self.marks.healing
+
+
+# Before -----------------------------------------------------------------------------------------------------
+
+
+def require_healthy(project: Project) -> None:
+    """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
+    engine.require_engine()
+    require_client()
+    if broken.read(project):
+        raise Missing("The cluster is still broken by chaos", "inv chaos.heal")
+    seen = survey.take(project)
+    if not seen.healthy:
+        raise Missing(f"The cluster is not healthy: {'; '.join(seen.problems)}", "inv status")
+    running = "quorum" if cluster.read_config(project).get("synchronous_mode") else "async"
+    wanted = "async" if project.topology.synchronous_node_count == 0 else project.settings.durability
+    if running != wanted:
+        raise Missing(
+            f"The cluster runs with durability {running}, the settings say {wanted}",
+            "inv up applies the settings, then inv drill",
+        )
+
+
+def wait_until_whole(project: Project, progress: Progress) -> None:
+    """Wait for full redundancy: every member streams, etcd is whole, commits wait for as many standbys as they should.
+
+    Raises TimedOut and names what lacks.
+    """
+    synchronous = project.settings.durability == "quorum"
+    wanted = project.topology.synchronous_node_count
+
+    nudged = False
+
+    def problems() -> list[str]:
+        nonlocal nudged
+        seen = survey.take(project)
+        found = [problem for problem in seen.problems if not problem.startswith(TOLERATED)]
+        if not found and synchronous and wanted:
+            found = _too_few_synchronous(project, wanted)
+        if not nudged and seen.leader and any(problem.startswith("archiving fails") for problem in found):
+            # The archiver tries a segment that failed once a minute, or when there is another one.
+            connect(project).run(seen.leader, postgres.query("select pg_switch_wal()"))
+            nudged = True
+        progress.detail("; ".join(found))
+        return found
+
+    wait_until(problems, lambda found: not found, "The cluster is whole", timeout=WHOLE_TIMEOUT, explain="; ".join,
+               hint="inv status, inv chaos.heal")  # fmt: skip
+
+
+def _too_few_synchronous(project: Project, wanted: int) -> list[str]:
+    """With quorum commit every standby that streams becomes synchronous; Patroni before 4.0 takes the wanted number."""
+    view = cluster.read_view(project)
+    count = sum(member.is_sync for member in view.members)
+    needed = len(view.members) - 1 if project.settings.release.quorum_commit else wanted
+    return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
+
+
+# One run ----------------------------------------------------------------------------------------------------
+
+
+def play(project: Project, scenario: Scenario, run: int, folder: Path, progress: Progress) -> Result:
+    """One run of a scenario; the caller holds the lock. The cluster is healthy before and, whatever happens, healed
+    after; a failed run leaves every container's log in `folder`.
+
+    Raises Missing when the cluster is not healthy, TimedOut when it does not become so again.
+    """
+    reason = scenario.needs(project.topology)
+    if reason:
+        raise Missing(f"{scenario.name} {reason}", "inv drill.list")
+    scene = _scene(project, progress)
+    with _healed_at_last(project, progress):
+        if scenario.prepare:
+            scenario.prepare(scene)
+            scene = _scene(project, progress)
+        traffic, marks = _traffic(project), Marks()
+        problems: list[str] = []
+        with traffic:
+            traffic.go_on(LEAD_IN)
+            _break(scenario, scene, traffic, marks, problems)
+            _mend(project, scenario, traffic, marks, problems, progress)
+            traffic.go_on(LEAD_IN)
+            marks.ended = traffic.clock()
+        result = _judge(project, scenario, run, scene, traffic, marks, problems)
+        traffic.clean()
+        if result.missed:
+            _keep_logs(project, traffic, folder / f"{scenario.name}-{run}")
+    return result
+
+
+def _scene(project: Project, progress: Progress) -> Scene:
+    """The healthy cluster now; what the last scenario left is waited for."""
+    with progress.stage("wait until the cluster is whole"):
+        wait_until_whole(project, progress)
+    return Scene(project, progress, cluster.read_view(project))
+
+
+@contextmanager
+def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
+    """Whatever ends the drill, Ctrl-C too, leaves the cluster healed."""
+    try:
+        yield
+    finally:
+        if broken.read(project) or any(c.state != "running" for c in engine.containers(project)):
+            chaos.heal(project, progress)
+
+
+def _traffic(project: Project) -> Traffic:
+    ports = project.record().ports["postgres"]
+    address = project.settings.client_address
+    members = {
+        name: postgres.conninfo(host=address, port=port, user="postgres", dbname="postgres",
+                                passfile=str(project.pgpass), connect_timeout=2)
+        for name, port in ports.items()
+    }  # fmt: skip
+    return Traffic(
+        connection_string(project, standby=False, inside=False),
+        connection_string(project, standby=True, inside=False),
+        members,
+        {port: name for name, port in ports.items()},
+    )
+
+
+def _break(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]) -> None:
+    """Inject, wait for service, look on."""
+    with scene.progress.stage(f"{scenario.name}: break"):
+        marks.injected = traffic.clock()
+        scenario.inject(scene)
+        marks.broken = traffic.clock()
+    if scenario.heals_service:
+        traffic.go_on(scenario.hold)
+        return
+    if scenario.react:
+        traffic.go_on(scenario.hold)
+        scenario.react(scene)
+    with scene.progress.stage(f"{scenario.name}: wait for service"):
+        _wait_for_service(scenario, scene, traffic, marks, problems)
+    traffic.go_on(scenario.hold)
+
+
+def _wait_for_service(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]) -> None:
+    assert marks.injected is not None
+    since = marks.injected if scenario.new_leader else marks.broken or marks.injected
+    other_than = scene.leader.name if scenario.new_leader else ""
+    try:
+        marks.served = traffic.wait_for_service(since, other_than, 4 * scene.project.settings.ttl)
+    except TimedOut as error:
+        problems.append(error.message)
+
+
+def _mend(
+    project: Project, scenario: Scenario, traffic: Traffic, marks: Marks, problems: list[str], progress: Progress
+) -> None:
+    """Heal, and wait for full redundancy and, where healing brings it back, for service."""
+    marks.healing = traffic.clock()
+    with progress.stage(f"{scenario.name}: heal"):
+        chaos.heal(project, progress, wait=False)
+        marks.healed = traffic.clock()
+    try:
+        with progress.stage(f"{scenario.name}: wait until the cluster is whole"):
+            wait_until_whole(project, progress)
+        marks.redundant = traffic.clock()
+    except TimedOut as error:
+        problems.append(error.message)
+        _clone_what_is_stuck(project, progress)
+    finally:
+        close_all()
+    try:
+        served = traffic.wait_for_service(marks.healed, "", 4 * project.settings.ttl)
+        marks.served = served if scenario.heals_service else marks.served
+    except TimedOut as error:
+        problems.append(error.message)
+
+
+def _clone_what_is_stuck(project: Project, progress: Progress) -> None:
+    """A member that does not come back by itself is a broken promise; it is cloned anew, so that the drill leaves a
+    healthy cluster all the same."""
+    for name in cluster.read_view(project).not_streaming(cluster.node_names(project)):
+        progress.note(f"{name} does not stream: it is cloned anew")
+        chaos.wipe(project, name)
+    wait_until_whole(project, progress)
+
+
+# After ------------------------------------------------------------------------------------------------------
+
+
+def _judge(
+    project: Project, scenario: Scenario, run: int, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]
+) -> Result:
+    writes, reads = tuple(traffic.writes), tuple(traffic.reads)
+    verdict = ledger.check(writes, traffic.rows())
+    gap = ledger.longest_gap(ledger.acknowledged_at(writes), LEAD_IN / 2, marks.ended)
+    return Result(
+        scenario=scenario.name,
+        run=run,
+        leader=scene.leader.name,
+        began_at=traffic.began_at,
+        marks=marks,
+        verdict=verdict,
+        write_gap=gap,
+        read_gap=ledger.longest_gap([r.ended for r in reads], LEAD_IN / 2, marks.ended) if reads else None,
+        stale=ledger.staleness(reads, writes),
+        new_leader=ledger.new_leader_after(writes, marks.injected or 0.0),
+        missed=(*problems, *broken_promises(project.settings, verdict)),
+        writes=writes,
+        reads=reads,
+        roles=traffic.roles,
+    )
+
+
+def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
+    """What the ledger shows that was promised not to happen; in async acknowledged writes may be lost."""
+    found = []
+    if settings.durability == "quorum" and len(verdict.lost) > settings.drill_lost_writes:
+        found.append(f"{len(verdict.lost)} acknowledged writes are lost, at most {settings.drill_lost_writes} may be")
+    if settings.durability == "quorum" and verdict.two_leaders:
+        found.append(f"two members accepted writes at once ({len(verdict.two_leaders)} writes)")
+    if verdict.phantom:
+        found.append(f"{len(verdict.phantom)} writes are there that were refused or never made")
+    if verdict.duplicates:
+        found.append(f"{len(verdict.duplicates)} writes are there twice")
+    return found
+
+
+def _keep_logs(project: Project, traffic: Traffic, folder: Path) -> None:
+    """Every container's log of the time of the drill."""
+    for name, container in stack.container_names(project).items():
+        try:
+            answer = shell.run(docker.logs_since(container.name, int(traffic.began_at) - 30))
+            write_file(folder / f"{name}.log", answer.stdout + answer.stderr)
+        except PghaError as error:
+            write_file(folder / f"{name}.log", f"{error.message}\n")

@@ -1,0 +1,231 @@
+"""The scenarios: what each breaks, what it promises, and how it is done with the tasks an operator has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pgha import chaos, cluster
+from pgha.connections import connect
+from pgha.console import Progress
+from pgha.errors import Missing
+from pgha.project import Project
+from pgha.tools import etcd, patroni, postgres
+from pgha.topology import Host, Topology
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The healthy cluster a scenario begins with."""
+
+    project: Project
+    progress: Progress
+    view: patroni.ClusterView
+
+    @property
+    def topology(self) -> Topology:
+        return self.project.topology
+
+    @property
+    def leader(self) -> Host:
+        """Raises Missing when nobody leads."""
+        host = self.topology.host(self.view.leader.name) if self.view.leader else None
+        if host is None:
+            raise Missing("There is no leader", "inv status")
+        return host
+
+    @property
+    def standbys(self) -> list[Host]:
+        """The other members, those a commit may wait for first, those of other sites before the leader's own."""
+        sync = {member.name for member in self.view.members if member.is_sync}
+        others = [node for node in self.topology.nodes if node != self.leader]
+        return sorted(others, key=lambda node: (node.name not in sync, node.site == self.leader.site))
+
+
+def _switch_over(scene: Scene) -> None:
+    cluster.hand_over(scene.project, scene.standbys[0].name, scene.progress, only_switchover=True)
+
+
+def _leader(mechanism: str, process: str = "") -> Callable[[Scene], None]:
+    return lambda scene: _signal(scene, mechanism, [scene.leader], process)
+
+
+def _signal(scene: Scene, mechanism: str, hosts: list[Host], process: str = "") -> None:
+    chaos.signal_hosts(scene.project, mechanism, hosts, process)
+
+
+def _kill_site(scene: Scene) -> None:
+    _signal(scene, "kill", list(scene.topology.at(scene.leader.site)))
+
+
+def _cut_site(scene: Scene) -> None:
+    chaos.partition(scene.project, scene.leader.site.name)
+
+
+def _cut_link(scene: Scene) -> None:
+    site = scene.leader.site
+    other = next(center for center in scene.topology.data_centers if center != site)
+    chaos.partition(scene.project, site.name, other.name)
+
+
+def _wipe_standby(scene: Scene) -> None:
+    chaos.wipe(scene.project, scene.standbys[0].name)
+
+
+def _limit_disk(scene: Scene) -> None:
+    chaos.limit_disk(scene.project, scene.leader.name, scene.progress)
+
+
+def _fill_disk(scene: Scene) -> None:
+    chaos.fill(scene.project, scene.leader.name, scene.progress)
+
+
+def _hand_over_from_full_disk(scene: Scene) -> None:
+    """What `inv switchover` begins with; the node with the full disk will not stream, so that is not waited for."""
+    command = patroni.switchover(scene.leader.name, scene.standbys[0].name)
+    connect(scene.project).must(scene.standbys[0].name, command, "patronictl switchover failed")
+
+
+def _kill_leader_and_sync(scene: Scene) -> None:
+    _signal(scene, "kill", [scene.leader, scene.standbys[0]])
+
+
+def _kill_etcd_leader(scene: Scene) -> None:
+    names = cluster.node_names(scene.project)
+    name = connect(scene.project).first(
+        names, etcd.status(scene.topology), lambda text: etcd.parse_leader(text, scene.topology)
+    )[1]
+    _signal(scene, "kill", [host for host in scene.topology.etcd if host.name == name])
+
+
+def _kill_etcd_minority(scene: Scene) -> None:
+    _signal(scene, "kill", list(scene.topology.etcd[: len(scene.topology.etcd) - scene.topology.etcd_quorum]))
+
+
+def _kill_etcd_quorum(scene: Scene) -> None:
+    _signal(scene, "kill", list(scene.topology.etcd[: scene.topology.etcd_quorum]))
+
+
+def _kill_witness(scene: Scene) -> None:
+    _signal(scene, "kill", _witness(scene.topology))
+
+
+def _witness(topology: Topology) -> list[Host]:
+    return [host for host in topology.hosts if host.site.kind == "witness"]
+
+
+def _kill_repository(scene: Scene) -> None:
+    assert scene.topology.repository is not None
+    _signal(scene, "kill", [scene.topology.repository])
+    # A segment that cannot be archived: Postgres keeps it and tries again.
+    connect(scene.project).must(scene.leader.name, postgres.query("select pg_switch_wal()"), "psql failed")
+
+
+def _kill_everything(scene: Scene) -> None:
+    _signal(scene, "kill", list(scene.topology.hosts))
+
+
+# What a topology must have for a scenario: nothing, or the reason why it cannot be played ---------------------
+
+
+def _always(_: Topology) -> str:
+    return ""
+
+
+def _nodes(count: int) -> Callable[[Topology], str]:
+    return lambda topology: "" if len(topology.nodes) >= count else f"takes {count} Postgres nodes"
+
+
+def _centers(count: int) -> Callable[[Topology], str]:
+    return lambda topology: "" if len(topology.data_centers) >= count else f"takes {count} data centers"
+
+
+def _survivors_elsewhere(topology: Topology) -> str:
+    """A lost data center must leave enough standbys for a promotion: fewer lost than acknowledge a commit."""
+    return _centers(2)(topology)
+
+
+def _spare_standbys(topology: Topology) -> str:
+    """With a leader and a standby lost Patroni promotes only if fewer standbys are lost than acknowledge a commit."""
+    return "" if topology.synchronous_node_count >= 2 else "takes 2 standbys that acknowledge a commit"
+
+
+def _has_witness(topology: Topology) -> str:
+    return "" if _witness(topology) else "takes a witness site (two data centers)"
+
+
+def _has_repository(topology: Topology) -> str:
+    return "" if topology.repository else "takes a repository (pgbackrest: on)"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One drill. The objective is the setting that bounds its write gap, in seconds."""
+
+    name: str
+    breaks: str
+    promise: str
+    objective: str
+    inject: Callable[[Scene], None]
+    new_leader: bool = False
+    """Service is back only when another member acknowledges."""
+    hold: float = 3.0
+    """Seconds to look on after service is back and before anything is healed."""
+    prepare: Callable[[Scene], None] | None = None
+    """What has to be there before the clients start."""
+    react: Callable[[Scene], None] | None = None
+    """What an operator does: without it service does not come back."""
+    heals_service: bool = False
+    """Service comes back only by healing."""
+    needs: Callable[[Topology], str] = _always
+
+
+BY_ITSELF = "another member takes over by itself"
+GOES_ON = "writes go on"
+
+SCENARIOS = (
+    Scenario("switchover", "nothing: a planned switchover under load", "the lead changes hands", "drill_gap_planned",
+             _switch_over, new_leader=True, needs=_nodes(2)),
+    Scenario("leader-stopped", "the leader's container is stopped (SIGTERM)", BY_ITSELF, "drill_gap_stopped",
+             _leader("stop"), new_leader=True, needs=_nodes(2)),
+    Scenario("postgres-killed", "the leader's Postgres is killed", "it or another member leads again",
+             "drill_gap_process", _leader("kill", "postgres")),
+    Scenario("patroni-killed", "the leader's Patroni is killed", GOES_ON, "drill_gap_process",
+             _leader("kill", "patroni")),
+    Scenario("patroni-hung", "the leader's Patroni hangs (SIGSTOP), its Postgres does not",
+             f"{GOES_ON}, Patroni is killed before its lock expires", "drill_gap_process", _leader("pause", "patroni"),
+             hold=30.0),
+    Scenario("leader-killed", "the leader's container is killed (SIGKILL)", BY_ITSELF, "drill_gap_lost",
+             _leader("kill"), new_leader=True, needs=_nodes(2)),
+    Scenario("leader-paused", "the leader's container is frozen (SIGSTOP)", BY_ITSELF, "drill_gap_lost",
+             _leader("pause"), new_leader=True, needs=_nodes(2)),
+    Scenario("site-killed", "every container of the leader's data center is killed", BY_ITSELF, "drill_gap_lost",
+             _kill_site, new_leader=True, needs=_survivors_elsewhere),
+    Scenario("site-cut", "the leader's data center is cut off from all others", BY_ITSELF, "drill_gap_lost",
+             _cut_site, new_leader=True, needs=_survivors_elsewhere),
+    Scenario("link-cut", "the link between the leader's data center and another one; the rest sees both", GOES_ON,
+             "drill_gap_lost", _cut_link, hold=30.0, needs=_centers(2)),
+    Scenario("replica-wiped", "the data directory of a standby is gone", f"{GOES_ON}, the standby is cloned anew",
+             "drill_gap_bystander", _wipe_standby, needs=_nodes(2)),
+    Scenario("disk-full", "the leader's disk is full", "nothing acknowledged is lost; a switchover brings writes back",
+             "drill_gap_operator", _fill_disk, new_leader=True, prepare=_limit_disk, react=_hand_over_from_full_disk,
+             needs=_nodes(2)),
+    Scenario("leader-and-standby-killed", "the leader and one synchronous standby are killed together", BY_ITSELF,
+             "drill_gap_lost", _kill_leader_and_sync, new_leader=True, needs=_spare_standbys),
+    Scenario("etcd-leader-killed", "the etcd member that leads is killed", GOES_ON, "drill_gap_bystander",
+             _kill_etcd_leader, hold=10.0),
+    Scenario("etcd-minority-killed", "as many etcd members as may fail are killed", GOES_ON, "drill_gap_bystander",
+             _kill_etcd_minority, hold=10.0),
+    Scenario("etcd-quorum-killed", "etcd loses its quorum and gets it back", f"{GOES_ON} (failsafe_mode)",
+             "drill_gap_bystander", _kill_etcd_quorum, hold=25.0),
+    Scenario("witness-killed", "the witness site is killed", GOES_ON, "drill_gap_bystander", _kill_witness,
+             hold=10.0, needs=_has_witness),
+    Scenario("repository-killed", "the repository is killed while WAL is archived", GOES_ON, "drill_gap_bystander",
+             _kill_repository, hold=5.0, needs=_has_repository),
+    Scenario("sshd-stopped", "sshd on the leader does not answer", GOES_ON, "drill_gap_bystander",
+             _leader("stop", "sshd"), hold=5.0),
+    Scenario("cold-start", "every container is killed at once and started again", "everything comes back",
+             "drill_gap_operator", _kill_everything, heals_service=True),
+)  # fmt: skip
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

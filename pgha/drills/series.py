@@ -1,0 +1,77 @@
+"""A series of drills: which scenarios, how often, and the report of what was seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgha.console import Progress
+from pgha.drills import report, runner
+from pgha.drills.runner import Result
+from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scenario
+from pgha.drills.summary import Summary, summarize
+from pgha.errors import BadValue, Missed
+from pgha.project import Project
+
+MAX_RUNS = 100
+
+
+@dataclass(frozen=True)
+class Series:
+    """What was played, what could not be played here and why, and where the report lies."""
+
+    summaries: tuple[Summary, ...]
+    skipped: dict[str, str]
+    folder: Path
+
+
+def choose(project: Project, name: str, all_: bool) -> tuple[list[Scenario], dict[str, str]]:
+    """The scenarios to play, and for `all` those this topology cannot play, each with its reason.
+
+    Raises BadValue unless one known scenario is named, or all are asked for.
+    """
+    if bool(name) == all_:
+        raise BadValue(
+            "Name a scenario, or ask for all", "inv drill.list; inv drill --name leader-killed; inv drill --all"
+        )
+    if name:
+        if name not in BY_NAME:
+            raise BadValue(f"{name} is not a scenario", f"one of {', '.join(BY_NAME)}")
+        return [BY_NAME[name]], {}
+    reasons = {scenario.name: scenario.needs(project.topology) for scenario in SCENARIOS}
+    skipped = {name: reason for name, reason in reasons.items() if reason}
+    return [scenario for scenario in SCENARIOS if scenario.name not in skipped], skipped
+
+
+def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress) -> Series:
+    """Play scenarios one after another and write the report, also of a series that ends early.
+
+    The caller holds the lock. Raises BadValue, Missing for a cluster that is not healthy, TimedOut when it does not
+    become so again.
+    """
+    if not 1 <= runs <= MAX_RUNS:
+        raise BadValue(f"{runs} runs are not between 1 and {MAX_RUNS}", "inv drill --all --runs 5")
+    scenarios, skipped = choose(project, name, all_)
+    runner.require_healthy(project)
+    report.require_plots()
+    folder = project.folder / "drills" / time.strftime("%Y%m%d-%H%M%S")
+    results: list[Result] = []
+    try:
+        for scenario in scenarios:
+            for run in range(1, runs + 1):
+                results.append(runner.play(project, scenario, run, folder, progress))
+    finally:
+        summaries = tuple(summarize(project.settings, results))
+        if results:
+            report.write(project, summaries, results, skipped, folder)
+    return Series(summaries, skipped, folder)
+
+
+def require_kept(summaries: Sequence[Summary], folder: Path) -> None:
+    """Raises Missed and names every promise that was not kept."""
+    missed = [f"{summary.scenario.name}: {sentence}" for summary in summaries for sentence in summary.missed]
+    if missed:
+        count = "1 promise was" if len(missed) == 1 else f"{len(missed)} promises were"
+        raise Missed("\n  ".join([f"{count} not kept:", *missed]), f"see {folder}/report.html and the logs beside it")

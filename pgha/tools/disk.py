@@ -1,0 +1,89 @@
+"""A small disk for one Postgres container, so that it can be full without filling this host's."""
+
+from __future__ import annotations
+
+from pgha.tools.command import Command
+
+VOLUME = "/pgdata"
+ASIDE = "/mnt/pgha"
+BALLAST = f"{VOLUME}/ballast"
+
+RIGHTS = (
+    "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE",
+    "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
+)  # fmt: skip
+"""What entering another container's mount namespace and mounting there takes; less than `--privileged`."""
+
+SHRINK = f"""
+set -eu
+mkdir -p {ASIDE}
+if [ "$(stat -f -c %T {VOLUME})" = tmpfs ]; then echo shrunk; exit 0; fi
+used=$(du -sk {VOLUME} | cut -f1)
+size=$((used + $1 * 1024))
+free=$(awk '/^MemAvailable/ {{ print $2 }}' /proc/meminfo)
+if [ $((size * 2)) -gt "$free" ]; then
+    echo "the data ($((used / 1024)) MB) is too big for a disk in memory ($((free / 1024)) MB free)" >&2; exit 1
+fi
+if mountpoint -q {ASIDE}; then umount {ASIDE}; fi
+mount -t tmpfs -o "size=${{size}}k,mode=0755" tmpfs {ASIDE}
+cp -a {VOLUME}/. {ASIDE}/
+mount --bind {ASIDE} {VOLUME}
+umount {ASIDE}
+echo shrunk
+"""
+
+GROW = f"""
+set -eu
+mkdir -p {ASIDE}
+if [ "$(stat -f -c %T {VOLUME})" = tmpfs ]; then
+    mountpoint -q {ASIDE} || mount --bind {VOLUME} {ASIDE}
+    # Postgres may still archive a segment when Patroni has ended.
+    deadline=$(($(date +%s) + 30))
+    until umount {VOLUME}; do [ "$(date +%s)" -lt "$deadline" ] || exit 1; sleep 0.5; done
+fi
+if ! mountpoint -q {ASIDE}; then echo gone; exit 0; fi
+rm -f {ASIDE}/ballast
+find {VOLUME} -mindepth 1 -delete
+cp -a {ASIDE}/. {VOLUME}/
+umount {ASIDE}
+echo grown
+"""
+
+
+def _helper(container: str, image: str, script: str, *arguments: str) -> Command:
+    """A script in the container's mount namespace, with the rights to mount there."""
+    return Command(
+        ("docker", "run", "--rm", "--pid", f"container:{container}", *RIGHTS, "--user", "root", image,
+         "nsenter", "--target", "1", "--mount", "--", "sh", "-c", script, "disk", *arguments),
+        timeout=300,
+    )  # fmt: skip
+
+
+def shrink(container: str, image: str, room: int) -> Command:
+    """Move the data to a file system in memory with `room` MB to spare, mounted over the volume. Nothing runs on it."""
+    return _helper(container, image, SHRINK, str(room))
+
+
+def grow(container: str, image: str) -> Command:
+    """Move the data back to the volume. Prints `grown`, or `gone` when the small disk ended with its container."""
+    return _helper(container, image, GROW)
+
+
+def fill(container: str) -> Command:
+    """Write until there is no space left. dd ends with an error then; the file it leaves is the aim."""
+    script = f"dd if=/dev/zero of={BALLAST} bs=64k 2>/dev/null; df --output=avail {VOLUME} | tail -n 1"
+    return Command(("docker", "exec", "--user", "root", container, "sh", "-c", script))
+
+
+def empty(container: str) -> Command:
+    """Free what `fill` took."""
+    return Command(("docker", "exec", "--user", "root", container, "rm", "-f", BALLAST))
+
+
+def wipe(container: str, data_dir: str) -> Command:
+    """The data directory vanishes at once, and Postgres with it, as when a disk is lost."""
+    script = (
+        f"lost=$(mktemp -d {VOLUME}/lost.XXXXXX) && pid=$(head -n 1 {data_dir}/postmaster.pid 2>/dev/null)\n"
+        f'mv {data_dir} "$lost/" && {{ [ -z "$pid" ] || kill -s KILL "$pid"; }}; rm -rf "$lost"; test ! -e "$lost"'
+    )
+    return Command(("docker", "exec", "--user", "root", container, "sh", "-c", script))

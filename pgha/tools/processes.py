@@ -1,0 +1,47 @@
+"""Processes inside a container: signals through their supervisor (s6) or their pid file."""
+
+from __future__ import annotations
+
+from pgha.tools.command import Command
+
+SERVICES = ("patroni", "sshd")
+
+_S6 = {"stop": "-d", "kill": "-k", "pause": "-p"}
+_SIGNALS = {"stop": "TERM", "kill": "KILL", "pause": "STOP"}
+
+
+def inside(container: str, *argv: str, timeout: float = 60) -> Command:
+    """A command in a container, as root, whether or not its sshd answers."""
+    return Command(("docker", "exec", "--user", "root", container, *argv), timeout=timeout)
+
+
+def signal_service(container: str, service: str, mechanism: str) -> Command:
+    """stop: SIGTERM, and it stays down. kill: SIGKILL, and s6 starts it again. pause: SIGSTOP."""
+    return inside(container, "s6-svc", _S6[mechanism], f"/service/{service}")
+
+
+def take_down(container: str, service: str) -> Command:
+    """Stop a service and wait until it is down."""
+    return inside(container, "s6-svc", "-wD", "-T", "100000", "-d", f"/service/{service}", timeout=120)
+
+
+def resume_service(container: str, service: str) -> Command:
+    """Wanted up, and continued if it was paused."""
+    return inside(container, "s6-svc", "-uc", f"/service/{service}")
+
+
+POSTGRES = """
+pid=$(head -n 1 "$1/postmaster.pid") || exit 1
+[ "$2" = STOP ] || [ "$2" = CONT ] || exec kill -s "$2" "$pid"
+# A stopped postmaster alone would leave its backends writing.
+exec kill -s "$2" "$pid" $(pgrep -P "$pid")
+"""
+
+
+def signal_postgres(container: str, data_dir: str, mechanism: str) -> Command:
+    """stop: SIGTERM to the postmaster. kill: SIGKILL to it. pause: SIGSTOP to it and all its children."""
+    return inside(container, "sh", "-c", POSTGRES, "signal", data_dir, _SIGNALS[mechanism])
+
+
+def resume_postgres(container: str, data_dir: str) -> Command:
+    return inside(container, "sh", "-c", POSTGRES, "signal", data_dir, "CONT")

@@ -1,0 +1,1 @@
+"""Task modules with a name of their own (`inv chaos.stop`); `tasks.py` joins them."""

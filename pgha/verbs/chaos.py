@@ -1,0 +1,127 @@
+"""`inv chaos.*`: break things on purpose, by their mechanism, and bring everything back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke import Context, task
+
+from pgha import chaos, cli, console
+from pgha.broken import Broken
+from pgha.console import Progress
+from pgha.errors import BadValue
+
+HELP = {
+    "node": "a host, such as pg1-node1, etcd2 or pgbackrest",
+    "dc": "every host of a site, such as dc2 or witness",
+    "process": "postgres, patroni or sshd inside the container instead of the container",
+}
+
+
+def _break(c: Context, mechanism: str, node: str, dc: str, process: str) -> None:
+    project = cli.project_of(c)
+    with project.lock(f"chaos.{mechanism}"):
+        entries = chaos.signal_hosts(project, mechanism, chaos.targets(project, node, dc), process)
+    _tell(entries)
+
+
+def _tell(entries: Sequence[Broken]) -> None:
+    console.show(*(str(entry) for entry in entries))
+    console.hint("inv status shows what is left; inv chaos.heal brings everything back")
+
+
+@task(help=HELP)
+def stop(c, node="", dc="", process=""):
+    """SIGTERM: stop containers, or a process inside; it stays stopped.
+
+    Example: inv chaos.stop --node pg1-node1
+    """
+    _break(c, "stop", node, dc, process)
+
+
+@task(help=HELP)
+def kill(c, node="", dc="", process=""):
+    """SIGKILL: kill containers, or a process inside; the process is started again.
+
+    Example: inv chaos.kill --node pg1-node1 --process postgres
+    """
+    _break(c, "kill", node, dc, process)
+
+
+@task(help=HELP)
+def pause(c, node="", dc="", process=""):
+    """SIGSTOP: freeze containers, or a process inside.
+
+    Example: inv chaos.pause --dc dc2
+    """
+    _break(c, "pause", node, dc, process)
+
+
+@task(help={"dc": "the site to cut off, such as dc2", "from_": "only from this site"})
+def partition(c, dc="", from_=""):
+    """Cut a data center off from all others, or from one; inside it everything still talks.
+
+    Example: inv chaos.partition --dc dc2 --from dc1
+    """
+    project = cli.project_of(c)
+    with project.lock("chaos.partition"):
+        entries = chaos.partition(project, dc, from_)
+    _tell(entries)
+
+
+@task(help={"node": "a Postgres node"})
+def wipe(c, node=""):
+    """The data directory is gone; Patroni clones it anew.
+
+    Example: inv chaos.wipe --node pg2-node1
+    """
+    project = cli.project_of(c)
+    with project.lock("chaos.wipe"):
+        host = chaos.wipe(project, node)
+    console.show(f"the data of {host.name} is gone")
+    console.hint("inv status shows the clone; inv chaos.heal waits for it")
+
+
+@task(help={"node": "a Postgres node"})
+def fill(c, node=""):
+    """The disk is full: the node gets a small disk of its own first, this host's is not filled.
+
+    Example: inv chaos.fill --node pg1-node1
+    """
+    project = cli.project_of(c)
+    with project.lock("chaos.fill"):
+        entries = chaos.fill(project, node, Progress())
+    _tell(entries)
+
+
+@task(help={"dc": "the site that is far away, such as dc2", "ms": "milliseconds the round trip grows by"})
+def delay(c, dc="", ms="40"):
+    """Latency between a site and the others, where the kernel can (netem).
+
+    Example: inv chaos.delay --dc dc2 --ms 40
+    """
+    project = cli.project_of(c)
+    if not ms.isdigit():
+        raise BadValue(f"--ms {ms} is not a number of milliseconds", "inv chaos.delay --dc dc2 --ms 40")
+    with project.lock("chaos.delay"):
+        entries = chaos.delay(project, dc, int(ms))
+    _tell(entries)
+
+
+@task
+def heal(c):
+    """Bring back everything that chaos broke, also after a crash; returns when every member streams.
+
+    Example: inv chaos.heal
+    """
+    project = cli.project_of(c)
+    with project.lock("chaos.heal"):
+        healing = chaos.heal(project, Progress())
+    for entry in healing.undone:
+        console.show(f"healed: {entry}")
+    for name in healing.revived:
+        console.show(f"healed: {name} did not run")
+    if not healing.undone and not healing.revived:
+        console.show("nothing was broken")
+    if healing.view:
+        cli.show_view("", project, healing.view)

@@ -1,0 +1,166 @@
+"""The scenarios as a table, the choice among them, and how runs become a verdict."""
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from pgha.drills import report, runner, series
+from pgha.drills.ledger import ACKNOWLEDGED, Gap, Read, Verdict, Write
+from pgha.drills.runner import Marks, Result
+from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scene
+from pgha.drills.summary import summarize
+from pgha.errors import BadValue, Missed
+from pgha.settings import FIELDS, Settings
+from pgha.tools import etcd
+from pgha.tools.patroni import ClusterView, Member
+from pgha.topology import build_topology
+
+CLEAN = Verdict(200, (), (), (), 0, (), ())
+
+
+def result(name="leader-killed", run=1, gap=10.0, verdict=CLEAN, missed=()):
+    number = count(1)
+    writes = [Write(next(number), at - 0.01, at, ACKNOWLEDGED, "pg1-node1", 1) for at in (0.5, 1.0, 2.0, 2.0 + gap)]
+    return Result(
+        scenario=name,
+        run=run,
+        leader="pg1-node1",
+        began_at=1_700_000_000.0,
+        marks=Marks(2.0, 2.5, 2.0 + gap, 15.0, 16.0, 20.0, 30.0),
+        verdict=verdict,
+        write_gap=Gap(2.0, 2.0 + gap),
+        read_gap=Gap(3.0, 4.0),
+        stale=0.2,
+        new_leader=gap,
+        missed=tuple(missed),
+        writes=tuple(writes),
+        reads=(Read(1.0, 1.1, "pg2-node1", 1),),
+        roles={"pg1-node1": [(0.0, "leader"), (2.0, "")], "pg2-node1": [(0.0, "replica"), (12.0, "leader")]},
+    )
+
+
+# The table --------------------------------------------------------------------------------------------------
+
+
+def test_every_scenario_has_a_name_of_its_own_and_states_a_promise():
+    assert len(BY_NAME) == len(SCENARIOS)
+    for scenario in SCENARIOS:
+        assert scenario.breaks and scenario.promise
+        assert isinstance(getattr(Settings(), scenario.objective), float)
+        assert scenario.objective in FIELDS
+
+
+@pytest.mark.parametrize("needed", [
+    "switchover", "leader-stopped", "postgres-killed", "patroni-killed", "patroni-hung", "leader-killed",
+    "leader-paused", "site-killed", "site-cut", "link-cut", "replica-wiped", "disk-full", "leader-and-standby-killed",
+    "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed", "repository-killed",
+    "sshd-stopped", "cold-start",
+])  # fmt: skip
+def test_every_failure_an_operator_fears_is_there(needed):
+    assert needed in BY_NAME
+
+
+@pytest.mark.parametrize(
+    ("shape", "cannot"),
+    [
+        ({"data_centers": 3, "nodes": 2}, {"witness-killed"}),
+        ({"data_centers": 2, "nodes": 2}, set()),
+        ({"data_centers": 2, "nodes": 1}, {"leader-and-standby-killed"}),
+        ({"data_centers": 1, "nodes": 2, "pgbackrest": False},
+         {"site-killed", "site-cut", "link-cut", "leader-and-standby-killed", "witness-killed", "repository-killed"}),
+    ],
+)  # fmt: skip
+def test_a_topology_plays_what_it_can_and_says_why_not_the_rest(make_project, shape, cannot):
+    scenarios, skipped = series.choose(make_project(**shape), "", True)
+    assert set(skipped) == cannot
+    assert all(reason.startswith("takes ") for reason in skipped.values())
+    assert {scenario.name for scenario in scenarios} == set(BY_NAME) - cannot
+
+
+@pytest.mark.parametrize(("name", "all_"), [("", False), ("switchover", True), ("no-such", False)])
+def test_a_choice_that_cannot_be_is_refused(a_project, name, all_):
+    with pytest.raises(BadValue):
+        series.choose(a_project, name, all_)
+
+
+@pytest.mark.parametrize("runs", [0, 101])
+def test_the_number_of_runs_is_bounded(a_project, runs):
+    with pytest.raises(BadValue):
+        series.drill(a_project, "switchover", False, runs, None)
+
+
+def test_a_scene_prefers_synchronous_standbys_of_other_sites(a_project):
+    members = [
+        Member("pg1-node1", "leader", "running", 1, None),
+        Member("pg1-node2", "quorum_standby", "streaming", 1, 0),
+        Member("pg2-node1", "replica", "streaming", 1, 0),
+        Member("pg3-node1", "quorum_standby", "streaming", 1, 0),
+    ]
+    scene = Scene(a_project, None, ClusterView(tuple(members)))
+    assert scene.leader.name == "pg1-node1"
+    assert [host.name for host in scene.standbys][:3] == ["pg3-node1", "pg1-node2", "pg2-node1"]
+
+
+def test_the_etcd_leader_is_found(captured):
+    topology = build_topology(Settings())
+    assert etcd.parse_leader(captured("etcd_status.json"), topology) in [m.name for m in topology.etcd]
+
+
+# The verdict ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lost": (7, 8)}, "2 acknowledged writes are lost"),
+        ({"phantom": (7,)}, "1 writes are there that were refused"),
+        ({"duplicates": (7,)}, "1 writes are there twice"),
+        ({"two_leaders": (7,)}, "two members accepted writes at once"),
+    ],
+)
+def test_what_the_ledger_shows_is_a_broken_promise(change, words):
+    (sentence,) = runner.broken_promises(Settings(), replace(CLEAN, **change))
+    assert words in sentence
+
+
+def test_async_promises_nothing_about_acknowledged_writes():
+    verdict = replace(CLEAN, lost=(1, 2), two_leaders=(3,))
+    assert runner.broken_promises(Settings(durability="async"), verdict) == []
+    assert runner.broken_promises(Settings(drill_lost_writes=2), replace(CLEAN, lost=(1, 2))) == []
+
+
+def test_the_median_of_the_gap_is_held_against_the_promise():
+    settings = Settings(drill_gap_lost=24.0)
+    kept = summarize(settings, [result(run=run, gap=gap) for run, gap in ((1, 20.0), (2, 23.0), (3, 99.0))])
+    assert kept[0].missed == ()
+    assert (kept[0].write_gap.median, kept[0].write_gap.worst, kept[0].runs) == (23.0, 99.0, 3)
+    missed = summarize(settings, [result(gap=24.5)])
+    assert missed[0].missed == ("writes stopped for 24.5 s, promised is 24 s (drill_gap_lost)",)
+
+
+def test_what_was_missed_is_named(tmp_path):
+    good = summarize(Settings(), [result()])
+    series.require_kept(good, tmp_path)
+    bad = summarize(
+        Settings(), [result(run=2, missed=["3 acknowledged writes are lost"]), result("switchover", gap=9.0)]
+    )
+    with pytest.raises(Missed) as error:
+        series.require_kept(bad, tmp_path)
+    assert error.value.exit_code == 7
+    assert "leader-killed: run 2: 3 acknowledged writes are lost" in error.value.message
+    assert "switchover: writes stopped for 9.0 s" in error.value.message
+
+
+# The report -------------------------------------------------------------------------------------------------
+
+
+def test_the_page_needs_nothing_else_and_shows_a_plot_of_each_run(a_project, monkeypatch):
+    monkeypatch.setattr(report, "versions", lambda project: {"PostgreSQL": "17 <b>"})
+    results = [result(run=1), result(run=2, missed=["a promise"])]
+    document = report.as_document(a_project, summarize(a_project.settings, results), results, {"witness-killed": "why"})
+    page = report.page(document, results)
+    assert page.count('src="data:image/svg+xml;base64,') == 2
+    assert "http://" not in page and "https://" not in page
+    assert "17 &lt;b&gt;" in page
+    assert "run 2: a promise" in page and "witness-killed (why)" in page
