@@ -6,6 +6,7 @@ leader, and restores without delta. Uses a project of its own, `pghabench`, and 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -43,7 +44,7 @@ def inv(*tasks: str) -> str:
 
 def inside(host: str, *command: str, check: bool = True) -> str:
     line = ["docker", "exec", "--user", "postgres", f"{PROJECT}-{host}", *command]
-    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
@@ -95,34 +96,39 @@ def backups(leader: str) -> None:
 def restores(leader: str, replica: str) -> None:
     """On a member whose Patroni is stopped; only pgBackRest's part, no recovery."""
     inside(replica, "s6-svc", "-wd", "-d", "/service/patroni")
-    # The restored member is as old as the backup, and then the leader changes 5 %: what is restored again is the
-    # difference.
     ours = ("pgbackrest", STANZA, "--type=none", "restore")
     seed = ("pgbackrest", STANZA, *SEED_RESTORE, "--type=none", "restore")
-    in_place = []
-    for command, wipe in ((ours, False), (seed, True)):
+    in_place, empty = [], []
+    for command, delta in ((ours, True), (seed, False)):
         inside(replica, *ours)
         scramble(replica)
-        if wipe:
-            in_place.append(seconds(lambda: (inside(replica, "sh", "-c", f"rm -rf {DATA}/*"), inside(replica, *command))))
-        else:
-            in_place.append(seconds(lambda: inside(replica, *command)))
+        in_place.append(seconds(functools.partial(restore, replica, command, wipe_first=not delta)))
     row("restore in place after changing 5 %", *in_place, "5 x")
-    empty = []
     for command in (ours, seed):
-        inside(replica, "sh", "-c", f"rm -rf {DATA}/*")
-        empty.append(seconds(lambda: inside(replica, *command)))
+        wipe(replica)
+        empty.append(seconds(functools.partial(restore, replica, command)))
     row("restore to an empty volume", *empty, "")
     inside(replica, "sh", "-c", f"rm -rf {DATA}")
     inside(replica, "s6-svc", "-u", "/service/patroni")
     inv("up")
 
 
+def wipe(replica: str) -> None:
+    inside(replica, "sh", "-c", f"rm -rf {DATA}/*")
+
+
+def restore(replica: str, command: tuple[str, ...], *, wipe_first: bool = False) -> None:
+    """Without delta what is there has to go first."""
+    if wipe_first:
+        wipe(replica)
+    inside(replica, *command)
+
+
 def scramble(replica: str) -> None:
     """Change 5 % of the largest files' blocks behind pgBackRest's back, as five percent of updates would."""
     script = (
         "for f in $(find $0/base -type f -size +1M); do blocks=$(($(stat -c %s $f) / 8192)); "
-        "dd if=/dev/urandom of=$f bs=8192 seek=$((blocks / 3)) count=$((blocks / 20 + 1)) conv=notrunc 2> /dev/null; done"
+        "dd if=/dev/urandom of=$f bs=8192 seek=$((blocks / 3)) count=$((blocks / 20 + 1)) conv=notrunc; done"
     )
     inside(replica, "sh", "-c", script, DATA)
 
