@@ -44,7 +44,7 @@ def inv(*tasks: str) -> str:
 
 def inside(host: str, *command: str, check: bool = True) -> str:
     line = ["docker", "exec", "--user", "postgres", f"{PROJECT}-{host}", *command]
-    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pgha import backups, cluster
+from pgha import backups
 from pgha.connections import connect
-from pgha.errors import Missing, ToolFailed
+from pgha.errors import Missing
 from pgha.project import Project
 from pgha.tools import pgbackrest, wal
 from pgha.topology import REPOSITORY
@@ -108,20 +108,16 @@ def read_catalogue(project: Project) -> Catalogue:
     if not any(not backup.error for backup in stanza.backups):
         raise Missing("There is no backup yet, so there is nothing to restore", "inv backup")
     archive = read_archive(project, stanza)
-    return Catalogue(stanza, archive, _read_histories(project, archive))
+    return Catalogue(stanza, archive, _read_histories(project, stanza.archive_id, archive))
 
 
-def _read_histories(project: Project, archive: pgbackrest.Archive) -> dict[int, wal.History]:
-    """The history files, fetched by a node: only pgBackRest on a node can ask for one file of the archive."""
+def _read_histories(project: Project, archive_id: str, archive: pgbackrest.Archive) -> dict[int, wal.History]:
     if not archive.histories:
         return {}
     names = [f"{timeline:08X}.history" for timeline in archive.histories]
-    command = pgbackrest.read_archived(names)
-    answer = connect(project).first(cluster.node_names(project), command, lambda text: text)[1]
-    found = pgbackrest.parse_archived(answer)
-    lacking = [name for name in names if name not in found]
-    if lacking:
-        raise ToolFailed(f"The archive did not give {', '.join(lacking)}", answer, "inv logs --node pgbackrest")
+    command = pgbackrest.read_archived(archive_id, names)
+    answer = connect(project).must(REPOSITORY, command, "The histories of the timelines cannot be read")
+    found = pgbackrest.parse_archived(answer.stdout)
     return {
         timeline: wal.parse_history(timeline, found[name])
         for timeline, name in zip(archive.histories, names, strict=True)

@@ -161,7 +161,7 @@ def prepare(project: Project, request: Request) -> Prepared:
     if situation.writes and (request.name or request.xid or begun):
         backups.archive_current(project, backups.require_leader(project).name, Progress())
         found = catalogue.read_catalogue(project)
-    target = targets.resolve(request, found, situation, finder(project))
+    target = targets.resolve(request, found, situation, finder(project, found))
     return Prepared(request, target, situation.writes)
 
 
@@ -207,15 +207,17 @@ def look(project: Project, stanza: pgbackrest.StanzaView) -> targets.Situation:
     return targets.Situation(now, leader.timeline, state.location, int(xid))
 
 
-def finder(project: Project) -> targets.Finder:
-    """Looks for WAL records with the first node that can."""
+def finder(project: Project, found: catalogue.Catalogue) -> targets.Finder:
+    """Looks for WAL records of this archive with the first node that can."""
 
     def find(what: str, value: str, segments: list[str]) -> list[pgbackrest.WalRecord]:
         ssh = connect(project)
+        paths = [found.archive.paths[segment] for segment in segments]
+        command = pgbackrest.find_wal(what, value, found.stanza.archive_id, paths)
         error: PghaError = Missing("No node can look into the archive", "inv up")
         for node in cluster.node_names(project):
             try:
-                answer = ssh.run(node, pgbackrest.find_wal(what, value, segments))
+                answer = ssh.run(node, command)
             except PghaError as failure:
                 error = failure
                 continue
@@ -254,7 +256,8 @@ def settle(project: Project, prepared: Prepared, progress: Progress) -> Target:
         backups.archive_current(project, backups.require_leader(project).name, progress)
     if prepared.target.kind != "end":
         return prepared.target
-    return targets.find_end(prepared.target, catalogue.read_catalogue(project), finder(project))
+    found = catalogue.read_catalogue(project)
+    return targets.find_end(prepared.target, found, finder(project, found))
 
 
 # The restore ------------------------------------------------------------------------------------------------
@@ -475,7 +478,8 @@ def _target_of(project: Project, record: Record) -> Target:
     if target.kind != "end":
         return target
     # The leader archived its last segment when it stopped.
-    return targets.find_end(target, catalogue.read_catalogue(project), finder(project))
+    found = catalogue.read_catalogue(project)
+    return targets.find_end(target, found, finder(project, found))
 
 
 def _words(record: Record) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,14 +142,10 @@ def archive_list(archive_id: str) -> Command:
     return Command(("pgbackrest", "repo-ls", "--recurse", "--output=json", path), timeout=300)
 
 
-def read_archived(names: Sequence[str]) -> Command:
-    """On a node: print small files of the archive, each after a line `== name`."""
-    script = (
-        "folder=$(mktemp -d); for name; do "
-        'pgbackrest --stanza="$0" --log-level-console=error archive-get "$name" "$folder/$name" && '
-        'echo "== $name" && cat "$folder/$name" && echo; done; rm -rf "$folder"'
-    )
-    return Command(("sh", "-c", script, STANZA, *names), timeout=120)
+def read_archived(archive_id: str, names: Sequence[str]) -> Command:
+    """Print small files of the archive, each after a line `== name`."""
+    script = 'for name; do echo "== $name" && pgbackrest repo-get "$0/$name" && echo; done'
+    return Command(("sh", "-c", script, f"archive/{STANZA}/{archive_id}", *names), timeout=120)
 
 
 def parse_archived(text: str) -> dict[str, str]:
@@ -158,12 +154,13 @@ def parse_archived(text: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def find_wal(what: str, value: str, segments: Sequence[str]) -> Command:
-    """On a node: look for a record in the archive (images/patroni/find-wal); exit code 1 when it is not there.
+def find_wal(what: str, value: str, archive_id: str, paths: Sequence[str]) -> Command:
+    """On a node: look for a record in these files of the archive (images/patroni/find-wal), newest first.
 
-    `what` is `xid`, `name` (of a restore point) or `last`.
+    `what` is `xid`, `name` (of a restore point) or `last`. Exit code 1 when it is not there.
     """
-    return Command(("find-wal", what, value or "-", *segments), timeout=0)
+    places = [f"archive/{STANZA}/{archive_id}/{path}" for path in paths]
+    return Command(("find-wal", what, value or "-", *places), timeout=0)
 
 
 @dataclass(frozen=True)
@@ -303,6 +300,8 @@ class Archive:
     """timeline -> segment number -> when it was archived, seconds since the epoch"""
     histories: tuple[int, ...]
     """timelines whose history file is there"""
+    paths: dict[str, str] = field(default_factory=dict)
+    """segment name -> its file"""
 
     @property
     def newest_timeline(self) -> int:
@@ -316,6 +315,7 @@ class Archive:
 def parse_archive(text: str) -> Archive:
     """The JSON of `repo-ls --recurse`. Raises ToolFailed on anything else."""
     segments: dict[int, dict[int, int]] = {}
+    paths: dict[str, str] = {}
     histories = []
     try:
         for path, entry in json.loads(text).items():
@@ -325,6 +325,7 @@ def parse_archive(text: str) -> Archive:
             elif re.match(r"[0-9A-F]{24}-", name):
                 timeline, number = wal.parse_segment(name[:24])
                 segments.setdefault(timeline, {})[number] = int(entry["time"])
+                paths[name[:24]] = path
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ToolFailed("pgbackrest repo-ls did not print its JSON", text[:2000]) from error
-    return Archive(segments, tuple(sorted(histories)))
+    return Archive(segments, tuple(sorted(histories)), paths)

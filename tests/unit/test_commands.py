@@ -70,13 +70,18 @@ CASES = [
     (pgbackrest.prove_if_chosen(), "verify-backup --if-chosen"),
     (pgbackrest.archive_list("17-1"), "pgbackrest repo-ls --recurse --output=json archive/pg_ha_db/17-1"),
     (
-        pgbackrest.read_archived(["00000002.history", "00000003.history"]),
-        """sh -c 'folder=$(mktemp -d); for name; do pgbackrest --stanza="$0" --log-level-console=error archive-get"""
-        """ "$name" "$folder/$name" && echo "== $name" && cat "$folder/$name" && echo; done; rm -rf "$folder"'"""
-        """ pg_ha_db 00000002.history 00000003.history""",
+        pgbackrest.read_archived("17-1", ["00000002.history", "00000003.history"]),
+        """sh -c 'for name; do echo "== $name" && pgbackrest repo-get "$0/$name" && echo; done'"""
+        " archive/pg_ha_db/17-1 00000002.history 00000003.history",
     ),
-    (pgbackrest.find_wal("name", "before it", ["B", "A"]), "find-wal name 'before it' B A"),
-    (pgbackrest.find_wal("last", "", ["B", "A"]), "find-wal last - B A"),
+    (
+        pgbackrest.find_wal("name", "before it", "17-1", ["0/B-ff.zst", "0/A-ee.zst"]),
+        "find-wal name 'before it' archive/pg_ha_db/17-1/0/B-ff.zst archive/pg_ha_db/17-1/0/A-ee.zst",
+    ),
+    (
+        pgbackrest.find_wal("last", "", "17-1", ["0/B-ff.zst"]),
+        "find-wal last - archive/pg_ha_db/17-1/0/B-ff.zst",
+    ),
     (
         pgbackrest.archive_push("/pgdata/17/pg_wal/00000002.history"),
         "pgbackrest --stanza=pg_ha_db --no-archive-async archive-push /pgdata/17/pg_wal/00000002.history",
@@ -134,7 +139,7 @@ CASES = [
     (
         postgres.room(DATA),
         """sh -c 'df -PB1 "$(dirname "$0")" | tail -n 1 | awk '"'"'{print $4}'"'"';"""
-        """ du -sB1 "$0" 2> /dev/null || echo 0' /pgdata/17""",
+        """ used=$(du -sB1 "$0" 2> /dev/null | cut -f 1); echo "${used:-0}"' /pgdata/17""",
     ),
     # cron
     (

@@ -53,21 +53,39 @@ def without(made, *gone):
     return replace(made, archive=replace(made.archive, segments=segments))
 
 
-class Finder:
-    """Finds what it was told; remembers where it was asked to look."""
+def record(number, offset=0x200, committed=None, timeline=1):
+    when = time_of(BEGIN + committed) if committed is not None else None
+    return WalRecord(segment_name(timeline, number), position(number, offset), when)
 
-    def __init__(self, **known):
+
+LAST = SEGMENT_SIZE - 0x100
+"""Where in its segment the last record is that a Finder finds by itself."""
+
+
+class Finder:
+    """Finds what it was told; remembers where it was asked to look.
+
+    Unless it was told the `last` record, that is at the end of the newest segment it is given; with `committed`,
+    a transaction ended then, a little before it.
+    """
+
+    def __init__(self, committed=None, **known):
+        self.committed = committed
         self.known = known
         self.asked = {}
 
     def __call__(self, what, value, segments):
-        self.asked[what] = [f"{timeline}.{number}" for timeline, number in map(parse_segment, segments)]
+        names = list(map(parse_segment, segments))
+        self.asked[what] = [f"{timeline}.{number}" for timeline, number in names]
+        if what == "last" and what not in self.known:
+            return self.at_the_end(*names[0]) if names else []
         return self.known.get(f"{what}_{value}" if value else what, [])
 
-
-def record(number, offset=0x200, committed=None, timeline=1):
-    when = time_of(BEGIN + committed) if committed is not None else None
-    return WalRecord(segment_name(timeline, number), position(number, offset), when)
+    def at_the_end(self, timeline, number):
+        last = record(number, LAST, timeline=timeline)
+        if self.committed is None:
+            return [last]
+        return [last, record(number, LAST - 0x100, self.committed, timeline)]
 
 
 def numbers(target):
@@ -152,7 +170,7 @@ def test_two_points_are_refused(given, flags):
         ({"time": "9999-12-31T00:00:00+00:00"}, "is in the future"),
         ({"lsn": lsn(2, 0xFF)}, "--lsn 0/20000FF is before the first backup was consistent"),
         ({"lsn": "0/0"}, "is before the first backup"),
-        ({"lsn": lsn(11, 0x100)}, "--lsn 0/B000100 is after the last archived position 0/B000100"),
+        ({"lsn": lsn(11, 0x101)}, "--lsn 0/B000101 is after the last archived position 0/B000100"),
         ({"lsn": "FFFFFFFF/FFFFFFFF"}, "is after the last archived position"),
         ({"xid": "700"}, "The archive of timeline 1 holds no transaction 700"),
         ({"name": "nosuch"}, "The archive of timeline 1 holds no restore point nosuch"),
@@ -214,9 +232,22 @@ def test_bad_backups_alone_are_none():
     assert "No backup lies on the history of timeline 1" in refused(bad).message
 
 
-@pytest.mark.parametrize("request_", [{}, {"time": at(200)}, {"lsn": lsn(4)}, {"set": "first"}])
-def test_an_archive_that_lost_everything_is_a_refusal(request_):
-    assert "lacks WAL" in refused(catalogue(ONE.stanza.backups, {}), **request_).message
+@pytest.mark.parametrize("situation", [LEADS, NOBODY], ids=["leader", "no-leader"])
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({}, "The archive holds no WAL of timeline 1"),
+        ({"time": at(200)}, "The archive holds no WAL of timeline 1"),
+        ({"lsn": lsn(4)}, "The archive holds no WAL of timeline 1"),
+        ({"xid": "700"}, "The archive holds no WAL of timeline 1"),
+        ({"name": "it"}, "The archive holds no WAL of timeline 1"),
+        ({"set": "first"}, "The archive lacks WAL that is needed after backup first: 000000010000000000000002"),
+    ],
+)
+def test_an_archive_that_lost_everything_is_a_refusal(situation, request_, words):
+    error = refused(catalogue(ONE.stanza.backups, {}), situation, **request_)
+    assert error.message == words
+    assert "inv info" in error.hint
 
 
 # Which backup is taken --------------------------------------------------------------------------------------
@@ -233,7 +264,7 @@ def test_the_newest_backup_before_a_time_is_taken(seconds, label):
 
 @pytest.mark.parametrize(
     ("number", "offset", "label"),
-    [(2, 0x100, "first"), (6, 0xFF, "first"), (6, 0x100, "second"), (10, 0, "second"), (11, 0xFF, "second")],
+    [(2, 0x100, "first"), (6, 0xFF, "first"), (6, 0x100, "second"), (10, 0, "second"), (11, 0x100, "second")],
 )
 def test_the_newest_backup_before_a_position_is_taken(number, offset, label):
     target = resolved(lsn=lsn(number, offset))
@@ -272,7 +303,7 @@ def test_an_older_backup_may_be_asked_for(request_):
     ],
 )
 def test_the_backup_lies_on_the_history_that_is_followed(request_, kind, label, timeline):
-    target = resolved(FORKED, LEADS_TWO, **request_)
+    target = resolved(FORKED, LEADS_TWO, Finder(committed=470), **request_)
     assert (target.kind, target.backup.label, target.history.timeline) == (kind, label, timeline)
     assert target.notes == ()
 
@@ -357,9 +388,92 @@ def test_a_newer_backup_helps_over_a_gap():
     assert resolved(without(ONE, (1, 4)), lsn=lsn(8)).backup.label == "second"
 
 
+@pytest.mark.parametrize(
+    ("situation", "request_"),
+    [
+        (LEADS_TWO, {"time": at(1100)}),
+        (LEADS_TWO, {"time": at(241)}),
+        (LEADS_TWO, {"lsn": lsn(6)}),
+        (NOBODY, {"time": at(1100)}),
+        (NOBODY, {"time": at(241)}),
+    ],
+)
+def test_beyond_a_fork_the_parent_s_copy_of_its_segment_is_not_enough(situation, request_):
+    error = refused(without(FORKED, (2, 5)), situation, **request_)
+    assert error.message == "The archive lacks WAL that is needed after backup before: 000000020000000000000005"
+
+
+def test_without_a_leader_a_fork_whose_segment_is_lost_is_the_end():
+    error = refused(without(FORKED, (2, 5)), NOBODY, lsn=lsn(6))
+    assert error.message == f"--lsn {lsn(6)} is after the last archived position {lsn(4, LAST)}"
+
+
+def test_a_timeline_that_has_archived_nothing_yet_is_archived_by_its_leader():
+    """Then, and only then, may its first segment be missing."""
+    made = without(FORKED, *((2, number) for number in range(5, 10)), (1, 5))
+    made = replace(made, stanza=replace(made.stanza, backups=FORKED.stanza.backups[:2]))
+    for request_ in ({"time": at(1100)}, {"lsn": lsn(9)}):
+        assert numbers(resolved(made, LEADS_TWO, **request_)) == ["1.2", "1.3", "1.4"]
+    assert "no leader archives more" in refused(made, NOBODY, time=at(1100)).message
+    assert f"is after the last archived position {lsn(4, LAST)}" in refused(made, NOBODY, lsn=lsn(5)).message
+
+
 def test_a_segment_that_the_fork_lost_is_named():
     nothing_yet = without(FORKED, *((2, number) for number in range(5, 10)), (1, 5))
     assert "lacks WAL" in refused(nothing_yet, LEADS_TWO, time=at(1100)).message
+
+
+# Up to where one can go -------------------------------------------------------------------------------------
+
+
+ABANDONED = {"made": FORKED, "situation": LEADS_TWO, "timeline": "1"}
+"""What nobody goes on with, though a leader writes on another timeline."""
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "looked_at"),
+    [
+        ({"situation": NOBODY}, 10, "1.10 1.9 1.8 1.7 1.6"),
+        ({"situation": replace(NOBODY, timeline=1)}, 10, "1.10 1.9 1.8 1.7 1.6"),
+        ({"made": FORKED, "situation": NOBODY}, 9, "2.9 2.8 2.7"),
+        (ABANDONED, 8, "1.8 1.7"),
+    ],
+    ids=["no-leader", "leader-that-does-not-archive", "no-leader-newest-timeline", "abandoned"],
+)
+def test_where_nobody_goes_on_the_last_record_is_the_end(given, number, looked_at):
+    find = Finder(last=[record(number, 0x700), record(number, 0x600, committed=100)])
+    assert resolved(find=find, lsn=lsn(number, 0x700), **given).value == lsn(number, 0x700)
+    assert find.asked == {"last": looked_at.split()}
+    error = refused(find=find, lsn=lsn(number, 0x701), **given)
+    beyond, end = lsn(number, 0x701), lsn(number, 0x700)
+    assert error.message == f"--lsn {beyond} is after the last archived position {end}"
+    assert error.hint.startswith("what can be restored: 2026-11-23 08:02:02+00:00 to ")
+
+
+@pytest.mark.parametrize("given", [{"situation": NOBODY}, ABANDONED], ids=["no-leader", "abandoned"])
+@pytest.mark.parametrize(("kind", "value"), [("xid", "900"), ("name", "it")])
+def test_where_nobody_goes_on_what_was_found_may_be_the_last_record(given, kind, value):
+    find = Finder(**{f"{kind}_{value}": [record(8)], "last": [record(8)]})
+    assert resolved(find=find, **{kind: value}, **given).value == lsn(8, 0x200)
+
+
+def test_an_archive_without_a_record_reaches_no_position():
+    assert "is after the last archived position" in refused(situation=NOBODY, find=Finder(last=[]), lsn=lsn(7)).message
+
+
+@pytest.mark.parametrize("request_", [{"lsn": lsn(8)}, {"lsn": lsn(9, 0x200)}, {"name": "it"}, {"xid": "700"}])
+def test_where_nobody_goes_on_a_gap_is_the_end(request_):
+    made, find = without(ONE, (1, 8)), Finder(name_it=[record(9)], xid_700=[record(9)])
+    error = refused(made, NOBODY, find, **request_)
+    assert error.message.endswith(f"is after the last archived position {lsn(7, LAST)}")
+    assert find.asked["last"] == ["1.7", "1.6"]
+    assert numbers(resolved(made, NOBODY, find, lsn=lsn(7, LAST))) == ["1.6", "1.7"]
+
+
+def test_a_backup_without_its_wal_reaches_no_position():
+    find = Finder()
+    assert "is after the last archived position" in refused(without(ONE, (1, 6)), NOBODY, find, lsn=lsn(7)).message
+    assert find.asked["last"] == []
 
 
 # Times ------------------------------------------------------------------------------------------------------
@@ -433,27 +547,54 @@ def test_both_notes_are_said():
     assert ["EAST" in note or "end of the archive" in note for note in target.notes] == [True, True]
 
 
+LEFT_ONE = "at that time timeline 1 went on, which was left at 0/5000500; --timeline 1 reaches what it wrote after that"
+LEFT_TWO = "at that time timeline 2 went on, which was left at 0/7000600; --timeline 2 reaches what it wrote after that"
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(200, False), (298, False), (300, True), (450, True), (480, True), (481, False), (1450, False)],
 )
 def test_a_time_at_which_an_abandoned_timeline_went_on_is_said(seconds, said):
-    notes = resolved(FORKED, LEADS_TWO, time=at(seconds)).notes
-    assert bool(notes) is said
-    for note in notes:
-        assert "timeline 2 had left timeline 1 at 0/5000500" in note
-        assert "--timeline 1" in note
+    assert resolved(FORKED, LEADS_TWO, time=at(seconds)).notes == ((LEFT_ONE,) if said else ())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "notes"),
+    [(200, ()), (450, (LEFT_ONE,)), (1350, ()), (1419, (LEFT_TWO,)), (1540, (LEFT_TWO,)), (1541, ()), (2450, ())],
+)
+def test_every_timeline_that_was_left_on_the_way_is_said(seconds, notes):
+    three = History(3, (*TWO.parents, (2, position(7, 0x600))))
+    segments = {**FORKED.archive.segments, 3: {n: BEGIN + 2000 + 60 * n for n in range(7, 10)}}
+    archive = replace(FORKED.archive, segments=segments, histories=(2, 3))
+    made = replace(FORKED, archive=archive, histories={2: TWO, 3: three})
+    target = resolved(made, Situation(NOW, 3, position(10), 800), time=at(seconds))
+    assert (target.history, target.notes) == (three, notes)
+
+
+def test_once_the_followed_timeline_had_begun_an_older_one_is_not_said():
+    segments = {**FORKED.archive.segments, 1: {**FORKED.archive.segments[1], 9: BEGIN + 1460}}
+    made = replace(FORKED, archive=replace(FORKED.archive, segments=segments))
+    assert resolved(made, LEADS_TWO, time=at(1299)).notes == (LEFT_ONE,)
+    assert resolved(made, LEADS_TWO, time=at(1300)).notes == ()
 
 
 def test_the_abandoned_timeline_itself_has_no_such_note():
-    assert resolved(FORKED, LEADS_TWO, time=at(450), timeline="1").notes == ()
+    assert resolved(FORKED, LEADS_TWO, Finder(committed=470), time=at(450), timeline="1").notes == ()
 
 
 def test_nobody_archives_more_of_an_abandoned_timeline():
     error = refused(FORKED, LEADS_TWO, time=at(481), timeline="1")
     assert "is after the newest archived WAL" in error.message
-    find = Finder(last=[record(8), record(8, committed=430)])
-    assert resolved(FORKED, LEADS_TWO, find, time=at(450), timeline="1").kind == "end"
+
+
+@pytest.mark.parametrize(("committed", "kind"), [(430, "end"), (450, "end"), (450.5, "time"), (None, "end")])
+def test_a_time_after_the_last_commit_of_an_abandoned_timeline_is_its_end(committed, kind):
+    find = Finder(committed=committed)
+    target = resolved(FORKED, LEADS_TWO, find, time=at(450), timeline="1")
+    note = "no archived transaction ended after that time: the end of the archive is the same"
+    assert (target.kind, target.notes) == ((kind, (note,)) if kind == "end" else (kind, ()))
+    assert find.asked["last"] == ["1.8", "1.7"]
 
 
 # Transactions and restore points ----------------------------------------------------------------------------
@@ -520,7 +661,7 @@ def test_the_end_is_a_position_once_nobody_writes():
 
 def test_an_archive_without_a_record_has_no_end():
     with pytest.raises(BadValue, match="timeline 1 holds no record"):
-        find_end(resolved(), ONE, Finder())
+        find_end(resolved(), ONE, Finder(last=[]))
 
 
 # What was reached -------------------------------------------------------------------------------------------
@@ -601,7 +742,11 @@ def test_without_backup_or_wal_there_is_no_window():
     assert ONE.window(History(2, ())) is None
     assert catalogue([], {1: {1: 60}}).window(History(1, ())) is None
     assert catalogue([FIRST], {}).window(History(1, ())) is None
-    assert without(FORKED, (1, 6)).window(History(3, ((1, position(6)),))) is None
+
+
+def test_a_window_ends_with_a_segment_that_is_there():
+    window = without(FORKED, (1, 6)).window(History(3, ((1, position(6)),)))
+    assert (window.end, window.segment) == (time_of(BEGIN + 300), "000000010000000000000005")
 
 
 # Against brute force ----------------------------------------------------------------------------------------
