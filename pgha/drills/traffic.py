@@ -24,8 +24,9 @@ PATIENCE = 5.0
 which every driver has as a socket or statement timeout, a client of a frozen server would wait for good."""
 
 WRITERS, READERS = 2, 2
-WRITE_PAUSE, READ_PAUSE, LOOK_PAUSE, CONNECT_PAUSE = 0.01, 0.05, 0.25, 0.02
-"""Seconds between two writes of a client, two reads, two looks at a member, two attempts to connect."""
+WRITE_PAUSE, READ_PAUSE, LOOK_PAUSE, CONNECT_PAUSE = 0.01, 0.05, 0.25, 0.2
+"""Seconds between two writes of a client, two reads, two looks at a member, two attempts to connect. Each attempt asks
+every member and costs each a SCRAM handshake: a shorter pause slows the promotion it waits for."""
 
 IN_DOUBT = {"57P01", "57P02", "40003"}
 """Errors that may come after the commit was written (PostgreSQL appendix A): admin_shutdown and crash_shutdown end a
