@@ -59,7 +59,7 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
         raise BadValue(f"Project {project.name} has a clone already", "inv clone --remove")
     port = _port(project, port)
     place = place_of(project)
-    target = restores.settle(project, prepared, progress)
+    target = restores.settle_end(project, restores.settle(project, prepared, progress))
     try:
         with progress.stage(f"start {place.name}"):
             engine.must(_container(project, place.name, port))

@@ -251,13 +251,23 @@ def _require_room(project: Project, size: int) -> None:
 
 
 def settle(project: Project, prepared: Prepared, progress: Progress) -> Target:
-    """The target of a clone, taken while the cluster goes on: the archive is brought up to now first."""
-    if prepared.archives:
-        backups.archive_current(project, backups.require_leader(project).name, progress)
-    if prepared.target.kind != "end":
+    """The target once the archive has everything up to now: only then it is certain that no WAL is missing.
+
+    Raises BadValue when some is.
+    """
+    if not prepared.archives:
         return prepared.target
+    backups.archive_current(project, backups.require_leader(project).name, progress)
     found = catalogue.read_catalogue(project)
-    return targets.find_end(prepared.target, found, finder(project, found))
+    return targets.resolve(prepared.request, found, look(project, found.stanza), finder(project, found))
+
+
+def settle_end(project: Project, target: Target) -> Target:
+    """The end of the archive as a position; other targets as they are."""
+    if target.kind != "end":
+        return target
+    found = catalogue.read_catalogue(project)
+    return targets.find_end(target, found, finder(project, found))
 
 
 # The restore ------------------------------------------------------------------------------------------------
@@ -277,14 +287,10 @@ class Node:
 
 def restore(project: Project, prepared: Prepared, progress: Progress) -> Report:
     """Begin a restore and bring it to its end. The caller holds the lock and has asked the operator."""
-    for note in prepared.target.notes:
-        progress.note(note)
     _start_containers(project, progress)
     cluster.require_quorum(project)
     _require_room(project, prepared.target.backup.database_size)
-    if prepared.archives:
-        backups.archive_current(project, backups.require_leader(project).name, progress)
-    target = prepared.target
+    target = settle(project, prepared, progress)
     record = Record(
         request=asdict(prepared.request),
         began=time.time(),
@@ -475,11 +481,8 @@ def _target_of(project: Project, record: Record) -> Target:
         raise Missing(f"Backup {record.label} is no longer in the repository", "inv restore --abort")
     history = wal.History(record.timeline, tuple((parent, end) for parent, end in record.parents))
     target = Target(record.kind, record.value, backup, history, ())
-    if target.kind != "end":
-        return target
     # The leader archived its last segment when it stopped.
-    found = catalogue.read_catalogue(project)
-    return targets.find_end(target, found, finder(project, found))
+    return settle_end(project, target)
 
 
 def _words(record: Record) -> str:

@@ -212,6 +212,15 @@ def test_the_archive_s_files(captured):
         1: {5: 1795424408, 6: 1795424409, 7: 1795424411},
         2: {8: 1795424440},
     }
+    assert archive.paths == {
+        name[:24]: f"{name[:16]}/{name}.zst"
+        for name in (
+            "000000010000000000000005-d3e670f34b738c75303604e30663244305e73fec",
+            "000000010000000000000006-4795daf2f062977ad19a1278e6d24e435b6a81ea",
+            "000000010000000000000007-3a8c3072caba34ae03a2e008cfd31e5717a8dc1d",
+            "000000020000000000000008-452ff740245087b71227b1e1c59e5e5c5a397a03",
+        )
+    }
     assert archive.histories == (2,)
     assert archive.newest_timeline == 2
     assert (archive.last(1), archive.last(2), archive.last(3)) == (7, 8, None)
@@ -228,13 +237,17 @@ def test_only_whole_segments_are_wal():
         "archive.info": {"type": "file", "size": 7, "time": 100},
     }
     archive = pgbackrest.parse_archive(json.dumps(files))
-    assert archive == pgbackrest.Archive({1: {7: 100, 511: 102}}, (2, 10))
+    paths = {
+        "000000010000000000000007": "0000000100000000/000000010000000000000007-cb83bb34.zst",
+        "0000000100000001000000FF": "0000000100000001/0000000100000001000000FF-cb83bb34",
+    }
+    assert archive == pgbackrest.Archive({1: {7: 100, 511: 102}}, (2, 10), paths)
     assert archive.newest_timeline == 10
 
 
 def test_an_empty_archive():
     archive = pgbackrest.parse_archive('{".":{"type":"path"}}')
-    assert archive == pgbackrest.Archive({}, ())
+    assert archive == pgbackrest.Archive({}, (), {})
     assert archive.newest_timeline == 1
     assert archive.last(1) is None
 

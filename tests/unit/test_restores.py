@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pgha import cluster, restores
+from pgha.catalogue import Catalogue
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, Unreachable
 from pgha.targets import Request, Situation
@@ -156,9 +157,11 @@ class Told:
     def __init__(self, **answers):
         self.answers = {name.replace("_", "-"): answer for name, answer in answers.items()}
         self.asked = []
+        self.commands = []
 
     def run(self, host, command, line=None):
         self.asked.append(host)
+        self.commands.append(str(command))
         if host not in self.answers:
             raise Unreachable(f"{host} cannot be reached")
         stdout, stderr, code = self.answers[host]
@@ -174,16 +177,33 @@ RECORD_LINE = (
 )
 
 
+STANZA = pgbackrest.StanzaView(True, "ok", False, (), None, None, False, "17-1", "42")
+SEGMENTS = ["00000002000000000000000A", "00000001000000000000000A", "000000010000000000000009"]
+PATHS = {name: f"{name[:16]}/{name}-{number}f.zst" for number, name in enumerate(sorted(SEGMENTS))}
+
+
 def look_for(project, monkeypatch, **answers):
     told = Told(**answers)
     monkeypatch.setattr(restores, "connect", lambda project: told)
-    return told, lambda: restores.finder(project)("name", "alpha beta", ["00000001000000000000000A"])
+    found = Catalogue(STANZA, pgbackrest.Archive({}, (), PATHS), {})
+    return told, lambda: restores.finder(project, found)("name", "alpha beta", SEGMENTS[:2])
 
 
 def test_the_first_node_that_can_looks_into_the_archive(a_project, monkeypatch):
     told, find = look_for(a_project, monkeypatch, pg2_node1=(RECORD_LINE, "", 0), pg3_node1=("", "", 1))
     assert find() == [pgbackrest.WalRecord("00000001000000000000000A", 0xA077118, None)]
     assert told.asked == ["pg1-node1", "pg1-node2", "pg2-node1"]
+
+
+def test_every_node_is_asked_for_the_segments_files_in_their_order(a_project, monkeypatch):
+    told, find = look_for(a_project, monkeypatch, pg2_node1=(RECORD_LINE, "", 0))
+    find()
+    asked_for = (
+        "find-wal name 'alpha beta'"
+        " archive/pg_ha_db/17-1/0000000200000000/00000002000000000000000A-2f.zst"
+        " archive/pg_ha_db/17-1/0000000100000000/00000001000000000000000A-1f.zst"
+    )
+    assert told.commands == [asked_for] * 3
 
 
 def test_what_is_not_in_the_archive_is_nothing(a_project, monkeypatch):
@@ -219,8 +239,7 @@ def situation(project, monkeypatch, view="leads", system_id="42", command=None):
     monkeypatch.setattr(restores, "connect", lambda project: Told(pg1_node1=("800\n", "", 0)))
     monkeypatch.setattr(patroni, "parse_node", lambda text: state)
     monkeypatch.setattr(restores.backups, "read_archiver", lambda project, leader: archiver)
-    stanza = pgbackrest.StanzaView(True, "ok", False, (), None, None, False, "17-1", "42")
-    return restores.look(project, stanza)
+    return restores.look(project, STANZA)
 
 
 def test_a_leader_that_archives_tells_its_position(a_project, monkeypatch):

@@ -1,5 +1,6 @@
 """The images' scripts that need nothing but a shell, with fakes of the programs they call."""
 
+import gzip
 import json
 import os
 import shutil
@@ -31,13 +32,32 @@ def fake(tmp_path, monkeypatch):
     return fake
 
 
+@pytest.fixture
+def repository(fake, tmp_path):
+    """The repository's folder, of which pgBackRest gives single files; it knows no other command.
+
+    Beside a file that ends in .broken the connection breaks.
+    """
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    fake(
+        "pgbackrest",
+        f'[ "$#-$1" = 2-repo-get ] || {{ echo "not $*" >&2; exit 31; }}; cd {folder}\n'
+        '[ -e "$2.broken" ] && { head -c 20 "$2"; echo "ERROR: [039]" >&2; exit 39; }; exec cat "$2"',
+    )
+    return folder
+
+
 def run(*command, **environment):
     line = [str(word) for word in command]
     given = {**os.environ, **environment}
     return subprocess.run(line, env=given, capture_output=True, text=True, timeout=20, check=False)
 
 
-@pytest.mark.parametrize("script", sorted([*BASE.iterdir(), *PATRONI.iterdir()]), ids=lambda path: path.name)
+SCRIPTS = sorted(path for folder in (BASE, PATRONI) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_shell_script_can_be_read_by_sh(script):
     if script.read_bytes().startswith(b"#!/bin/sh"):
         assert run("sh", "-n", script).stderr == ""
@@ -233,27 +253,51 @@ def commit(position, xid, when="2026-11-23 08:36:27.253816", word="COMMIT"):
     return line(position, f"{word} {when} UTC", "Transaction", xid)
 
 
-@pytest.fixture
-def find_wal(fake, tmp_path):
-    """Look into an archive whose segments are texts, as pg_waldump would show them; newest first."""
-    archive = tmp_path / "archive"
-    archive.mkdir()
-    fake("pgbackrest", f'for last; do before=$name name=$last; done; cp "{archive}/$before" "$last" || exit 1')
-    # Like pg_waldump it shows a segment, or two that follow each other.
-    fake("pg_waldump", 'cat "$@"; echo "pg_waldump: error in WAL record" >&2; exit 1')
+class Searched:
+    """An archive whose segments are texts, as pg_waldump would show them, and what find-wal answers about it."""
 
-    def find_wal(what, value, *segments):
+    def __init__(self, folder, suffix, scratch):
+        self.folder, self.suffix, self.scratch = folder, suffix, scratch
+
+    def path(self, segment):
+        return f"{segment[:16]}/{segment}-{'d3e670f3' * 5}{self.suffix}"
+
+    def file(self, segment):
+        return self.folder / "archive" / "pg_ha_db" / "17-2" / self.path(segment)
+
+    def put(self, *segments):
+        """Oldest first. What is not a record stands for the rest of the 16 MB."""
         for name, records in zip(SEGMENTS, segments, strict=False):
-            (archive / name).write_text("".join(f"{record}\n" for record in records))
-        names = SEGMENTS[: len(segments)][::-1]
-        argv = pgbackrest.find_wal(what, value, names).argv
-        answer = run("sh", PATRONI / argv[0], *argv[1:])
+            content = "".join(f"{record}\n" for record in [*records, "nothing else"]).encode()
+            self.file(name).parent.mkdir(parents=True, exist_ok=True)
+            self.file(name).write_bytes(gzip.compress(content) if self.suffix else content)
+
+    def ask(self, what, value, segments):
+        """In the first so many segments, newest first."""
+        paths = [self.path(name) for name in SEGMENTS[:segments][::-1]]
+        argv = pgbackrest.find_wal(what, value, "17-2", paths).argv
+        answer = run("sh", PATRONI / argv[0], *argv[1:], TMPDIR=str(self.scratch))
+        assert list(self.scratch.iterdir()) == []
+        return answer
+
+    def __call__(self, what, value, *segments):
+        self.put(*segments)
+        answer = self.ask(what, value, len(segments))
         found = [(r.segment, r.lsn, r.committed is not None) for r in pgbackrest.parse_wal_records(answer.stdout)]
         assert answer.returncode == (0 if found else 1)
         assert answer.stderr == ""
         return found
 
-    return find_wal
+
+@pytest.fixture(params=[".zst", ".gz", ""], ids=["zst", "gz", "plain"])
+def find_wal(request, fake, repository, tmp_path):
+    # zstd may not be installed here; what it is to unpack is packed by gzip.
+    fake("zstd", '[ "$*" = -dq ] && exec gzip -dq; echo "not $*" >&2; exit 1')
+    # Like pg_waldump it shows a segment, or two that follow each other.
+    fake("pg_waldump", 'grep -h "^rmgr: " "$@"; echo "pg_waldump: error in WAL record" >&2; exit 1')
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return Searched(repository, request.param, scratch)
 
 
 def test_a_transaction_is_found_by_its_end(find_wal):
@@ -300,20 +344,67 @@ def test_the_last_end_of_a_transaction_may_be_in_an_older_segment(find_wal):
     assert found == [(SEGMENTS[1], 0x2000020, False), (SEGMENTS[0], 0x1000010, True)]
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["older", "newer"])
+@pytest.mark.parametrize("what", ["xid", "name", "last"])
+@pytest.mark.parametrize("harm", ["missing", "empty", "broken"])
+def test_a_segment_that_cannot_be_read_is_not_one_without_the_record(find_wal, which, what, harm):
+    """Without an exit code and a word of its own it would be taken for an archive in which nothing was found."""
+    find_wal.put([line(0x1000010, "SWITCH")], [line(0x2000010, "SWITCH")])
+    file = find_wal.file(SEGMENTS[which])
+    if harm == "missing":
+        file.unlink()
+    elif harm == "empty":
+        file.write_bytes(b"")
+    else:
+        file.with_name(f"{file.name}.broken").touch()
+    answer = find_wal.ask(what, "760", 2)
+    assert answer.returncode != 0
+    assert answer.stderr != ""
+    # What was found before may have been said.
+    found = [record.segment for record in pgbackrest.parse_wal_records(answer.stdout)]
+    assert found == ([SEGMENTS[1]] if what == "last" and which == 0 else [])
+
+
+def test_segments_that_are_not_needed_are_not_read(find_wal):
+    find_wal.put([], [line(0x2000010, "RESTORE_POINT it")])
+    find_wal.file(SEGMENTS[0]).unlink()
+    answer = find_wal.ask("name", "it", 2)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert [record.segment for record in pgbackrest.parse_wal_records(answer.stdout)] == [SEGMENTS[1]]
+
+
 # read_archived ----------------------------------------------------------------------------------------------
 
+HISTORIES = {"00000002.history": "1\t0/8000000\tit\n", "00000003.history": "1\t0/8000000\tit\n2\t0/9000000\tit\n"}
 
-def test_small_files_of_the_archive_are_read(fake, tmp_path):
-    fake(
-        "pgbackrest",
-        "for last; do before=$name name=$last; done; [ $before = 00000002.history ] || exit 1\n"
-        "printf '1\\t0/8000000\\tit\\n' > \"$last\"",
-    )
-    command = pgbackrest.read_archived(["00000002.history", "00000003.history"])
-    answer = run(*command.argv, TMPDIR=str(tmp_path))
+
+@pytest.fixture
+def read_archived(repository):
+    """Ask for both histories while only these are there."""
+    archive = repository / "archive" / "pg_ha_db" / "17-2"
+    archive.mkdir(parents=True)
+
+    def read_archived(*there):
+        for name in there:
+            (archive / name).write_text(HISTORIES[name])
+        return run(*pgbackrest.read_archived("17-2", list(HISTORIES)).argv)
+
+    return read_archived
+
+
+def test_small_files_of_the_archive_are_read(read_archived):
+    answer = read_archived(*HISTORIES)
+    assert (answer.returncode, answer.stderr) == (0, "")
     found = pgbackrest.parse_archived(answer.stdout)
-    assert {name: text.split() for name, text in found.items()} == {"00000002.history": ["1", "0/8000000", "it"]}
-    assert [path.name for path in tmp_path.iterdir()] == ["programs"]
+    assert {name: text.strip() + "\n" for name, text in found.items()} == HISTORIES
+
+
+@pytest.mark.parametrize("there", [[], ["00000002.history"], ["00000003.history"]], ids=["none", "first", "last"])
+def test_a_small_file_that_cannot_be_read_is_not_an_empty_one(read_archived, there):
+    """An empty history would be one without parents."""
+    answer = read_archived(*there)
+    assert answer.returncode != 0
+    assert answer.stderr != ""
 
 
 # clone-from-repository: which backup a replica is made of ---------------------------------------------------
@@ -327,11 +418,15 @@ def newest_on(fake, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     module = module_from_spec(spec_from_file_location("clone_from_repository", script, loader=loader))
     loader.exec_module(module)
-    fake("pgbackrest", f'for last; do before=$name name=$last; done; case $last in info) cat {tmp_path}/info;;'
-                       f' *) cp "{tmp_path}/$before" "$last";; esac')  # fmt: skip
+    fake(
+        "pgbackrest",
+        f'case "$*" in\n"--stanza=pg_ha_db --output=json info") exec cat {tmp_path}/info;;\n'
+        f'"repo-get archive/pg_ha_db/17-2/"*.history) exec cat "{tmp_path}/${{2##*/}}";;\nesac; exit 31',
+    )
 
     def newest_on(timeline, history, *backups):
-        (tmp_path / f"{timeline:08X}.history").write_text(history)
+        if history:
+            (tmp_path / f"{timeline:08X}.history").write_text(history)
         told = [
             {
                 "label": label,
@@ -341,7 +436,8 @@ def newest_on(fake, tmp_path, monkeypatch):
             }
             for label, on, stop, error in backups
         ]
-        (tmp_path / "info").write_text(json.dumps([{"backup": told}]))
+        archives = [{"id": "16-1"}, {"id": "17-2"}]
+        (tmp_path / "info").write_text(json.dumps([{"archive": archives, "backup": told}]))
         return module.newest_on(timeline)
 
     return newest_on
@@ -367,6 +463,11 @@ LEFT = "1\t0/5000000\tbefore 2026-11-23 08:30:00+00\n"
 )
 def test_a_replica_is_made_of_the_newest_backup_on_the_leader_s_history(newest_on, timeline, history, backups, label):
     assert newest_on(timeline, history, *backups) == label
+
+
+def test_without_the_leader_s_history_no_backup_is_chosen(newest_on):
+    with pytest.raises(subprocess.CalledProcessError):
+        newest_on(2, "", BEFORE, ("after", 2, "0/7000000", False))
 
 
 # Data directories -------------------------------------------------------------------------------------------
