@@ -25,7 +25,8 @@ STANZA = "--stanza=pg_ha_db"
 SCALE = sys.argv[1] if len(sys.argv) > 1 else "70"
 """pgbench's; 70 is about 1 GB."""
 
-SEED_REPOSITORY = ("--repo1-path=/pgha/pgbackrest/seed", "--repo1-cipher-type=none")
+SEED_REPOSITORY = ("--repo1-path=/pgha/pgbackrest/seed", "--repo1-cipher-type=none", "--lock-path=/tmp/seed")
+"""A second repository beside the cluster's own, with locks of its own: archiving goes on into the first."""
 SEED = (*SEED_REPOSITORY, "--compress-type=gz", "--process-max=16", "--no-repo1-bundle", "--no-repo1-block",
         "--backup-standby=n", "--no-start-fast", "--archive-check=n", "--repo1-retention-full=2")  # fmt: skip
 SEED_RESTORE = (*SEED_REPOSITORY, "--process-max=16", "--no-delta")

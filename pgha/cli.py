@@ -253,7 +253,8 @@ def show_verification(report: verification.Report) -> None:
     rows = [
         (database, table, number) for database, tables in proof.rows.items() for table, number in sorted(tables.items())
     ]
-    console.show(console.table("", ("Database", "Table", "Rows"), rows))
+    if rows:
+        console.show(console.table("", ("Database", "Table", "Rows"), rows))
     stages = ", ".join(f"{stage} {seconds:g} s" for stage, seconds in proof.seconds.items())
     console.show(
         f"backup {proof.label} is good: restored on {proof.node} ({size_text(proof.bytes)}), recovered to consistency, "

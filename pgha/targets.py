@@ -127,14 +127,12 @@ def find_end(target: Target, catalogue: Catalogue, find: Finder) -> Target:
     """
     nobody = Situation(datetime.now(UTC), None, None, None)
     search = _Search(Request(), catalogue, target.history, nobody, find)
-    latest = search.end()
-    if target.history.parents and search.last[0] != target.history.timeline:
-        parent = target.history.parents[-1][0]
-        raise BadValue(f"Timeline {target.history.timeline} has archived nothing yet", f"--timeline {parent}")
-    found = find("last", "", list(reversed(latest.segments)))
+    search.require_begun()
+    segments = search.reachable(target.backup)
+    found = find("last", "", segments[::-1])
     if not found:
         raise BadValue(f"The archive of timeline {target.history.timeline} holds no record", "inv info")
-    return Target("lsn", wal.lsn_text(found[0].lsn), target.backup, target.history, latest.segments, target.notes)
+    return Target("lsn", wal.lsn_text(found[0].lsn), target.backup, target.history, tuple(segments), target.notes)
 
 
 def _history(request: Request, catalogue: Catalogue, situation: Situation) -> wal.History:
@@ -190,6 +188,15 @@ class _Search:
     def window(self) -> str:
         return f"what can be restored: {self.catalogue.window(self.history) or 'nothing'}; inv info"
 
+    def require_begun(self) -> None:
+        """Raises BadValue when nothing of the history's own timeline is archived, nor will be.
+
+        The segment in which its parent was left holds what the parent wrote after that, too: it is no end of this.
+        """
+        if self.history.parents and self.last[0] != self.history.timeline and not self.goes_on:
+            parent = self.history.parents[-1][0]
+            raise BadValue(f"Timeline {self.history.timeline} has archived nothing yet", f"--timeline {parent}")
+
     # The kinds of points ----------------------------------------------------------------------------------
 
     def end_of_set(self) -> Target:
@@ -200,6 +207,7 @@ class _Search:
         return Target("immediate", "", backup, own.history, own.wal(backup, wal.number_of(backup.stop_lsn - 1)))
 
     def end(self) -> Target:
+        self.require_begun()
         backup = self.usable[-1]
         return Target("end", "", backup, self.history, self.wal(backup, self.last[1]))
 
@@ -208,6 +216,7 @@ class _Search:
         what = f"--time {text_of(when)}"
         if when > self.situation.now:
             raise BadValue(f"{what} is in the future", self.window)
+        self.require_begun()
         backup = self.choose_set(what, lambda backup: when >= time_of(backup.consistent_from))
         last = self.last
         if self.catalogue.archived_at(*last) < when and not self.goes_on:
@@ -221,6 +230,7 @@ class _Search:
 
     def position(self, kind: str, value: str) -> Target:
         """An LSN, or the LSN of a transaction's end or a restore point."""
+        self.require_begun()
         lsn, note = (wal.parse_lsn(value), "") if kind == "lsn" else self.look_up(kind, value)
         what = f"--{kind} {value}"
         backup = self.choose_set(what, lambda backup: backup.stop_lsn <= lsn)
@@ -229,7 +239,8 @@ class _Search:
             # What is archived before the restore begins ends with a record of its own, behind this.
             end = self.situation.position or 0
         else:
-            found = self.find("last", "", self.reachable(backup)[::-1])
+            names = self.reachable(backup) or list(self.wal(backup, last))
+            found = self.find("last", "", names[::-1])
             end = found[0].lsn if found else 0
         if lsn > end:
             raise BadValue(f"{what} is after the last archived position {wal.lsn_text(end)}", self.window)

@@ -144,7 +144,7 @@ def archive_list(archive_id: str) -> Command:
 
 def read_archived(archive_id: str, names: Sequence[str]) -> Command:
     """Print small files of the archive, each after a line `== name`."""
-    script = 'for name; do echo "== $name" && pgbackrest repo-get "$0/$name" && echo; done'
+    script = 'for name; do echo "== $name" && pgbackrest repo-get "$0/$name" && echo || exit 1; done'
     return Command(("sh", "-c", script, f"archive/{STANZA}/{archive_id}", *names), timeout=120)
 
 

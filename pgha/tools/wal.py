@@ -73,7 +73,7 @@ class History:
 def parse_history(timeline: int, text: str) -> History:
     """A `0000000N.history` file. Raises ToolFailed when it is none."""
     parents = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if not line.strip() or line.startswith("#"):
             continue
         try:

@@ -132,6 +132,7 @@ def test_an_interrupted_restore_survives_the_containers(small, table):
 
 
 def test_to_a_transaction_a_position_and_a_backup(small, table):
+    timeline = small.sql(small.leader(), "select timeline_id from pg_control_checkpoint()")
     xid = write(small, table, 1)
     position = small.sql(small.leader(), "select pg_current_wal_lsn()")
     write(small, table, 2)
@@ -147,9 +148,9 @@ def test_to_a_transaction_a_position_and_a_backup(small, table):
     small.inv("restore", "--set", label, "--yes")
     assert rows(small, table) == [1, 2]
 
-    said = small.inv("restore", "--lsn", position, "--timeline", "1", "--yes")
+    said = small.inv("restore", "--lsn", position, "--timeline", timeline, "--yes")
     assert rows(small, table) == [1]
-    assert f"requested: lsn {position}, timeline 1" in said.stdout
+    assert f"requested: lsn {position}, timeline {timeline}" in said.stdout
     small.inv("backup", "--type", "incr")
 
 
@@ -197,7 +198,7 @@ def test_a_flipped_byte_is_found_and_named(small):
     path = small.shell("pgbackrest", find).strip()
     flip = (
         "p=$0; b=$(dd if=$p bs=1 skip=2000 count=1 2>/dev/null | od -An -tu1); "
-        "printf \"\\\\$(printf %o $((b ^ 1)))\" | dd of=$p bs=1 seek=2000 conv=notrunc 2>/dev/null"
+        'printf "\\\\$(printf %o $((b ^ 1)))" | dd of=$p bs=1 seek=2000 conv=notrunc 2>/dev/null'
     )
     small.run("pgbackrest", "sh", "-c", flip, path)
     try:

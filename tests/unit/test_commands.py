@@ -71,7 +71,7 @@ CASES = [
     (pgbackrest.archive_list("17-1"), "pgbackrest repo-ls --recurse --output=json archive/pg_ha_db/17-1"),
     (
         pgbackrest.read_archived("17-1", ["00000002.history", "00000003.history"]),
-        """sh -c 'for name; do echo "== $name" && pgbackrest repo-get "$0/$name" && echo; done'"""
+        """sh -c 'for name; do echo "== $name" && pgbackrest repo-get "$0/$name" && echo || exit 1; done'"""
         " archive/pg_ha_db/17-1 00000002.history 00000003.history",
     ),
     (
