@@ -467,14 +467,20 @@ def logs(c, node="", follow=False, tail="100"):
 # The project itself -----------------------------------------------------------------------------------------
 
 
-@task(help={"unit": "only the fast tests, which need no engine", "k": "only tests whose name matches"})
-def test(c, unit=False, k=""):
+@task(
+    help={
+        "unit": "only the fast tests, which need no engine",
+        "reality": "only the comparison of the plan with what happens, which takes minutes more",
+        "k": "only tests whose name matches",
+    }
+)
+def test(c, unit=False, reality=False, k=""):
     """Run the test suite; without --unit on real containers.
 
     Example: inv test --unit
     """
     arguments = [sys.executable, "-m", "pytest", str(ROOT / "tests")]
-    arguments += ["-m", "not integration"] if unit else []
+    arguments += ["-m", "not integration" if unit else "reality" if reality else "not reality"]
     arguments += ["-k", k] if k else []
     os.chdir(ROOT)
     cli.exit_with(shell.attach(Command(tuple(arguments))))

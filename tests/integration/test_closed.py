@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 def secrets(main):
     """Every generated password."""
     found = [value for key, value in main.passwords().items() if key != "digest_key"]
-    assert len(found) == 4 and all(len(value) >= 20 for value in found)
+    assert len(found) == 5 and all(len(value) >= 20 for value in found)
     return found
 
 

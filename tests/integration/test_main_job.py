@@ -47,7 +47,7 @@ def test_patroni_and_postgres_agree_with_status(main):
 
 def test_the_status_screen_names_every_part(main):
     screen = main.inv("status", folder="tests").stdout
-    for word in (*main.nodes, "dc1", "dc2", "dc3", "5 of 5 healthy", "stanza ok", "archiving on"):
+    for word in (*main.nodes, "dc1", "dc2", "dc3", "5 of 5 healthy", "stanza ok", "archiving: on"):
         assert word in screen
     assert str(main.published("pg2-node1", 5432)) in screen
     assert str(main.published("pg2-node1", 22)) in screen
