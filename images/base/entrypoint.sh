@@ -15,7 +15,7 @@ place authorized_keys root     0644 /pgha/ssh/authorized_keys
 place known_hosts     root     0644 /etc/ssh/ssh_known_hosts
 place ssh_config      root     0644 /etc/ssh/ssh_config.d/pgha.conf
 place id_ed25519      postgres 0600 /var/lib/postgresql/.ssh/id_ed25519
-place pgbackrest.conf postgres 0640 /pgha/config/pgbackrest.conf
+place pgbackrest.conf postgres 0600 /pgha/config/pgbackrest.conf
 place patroni.conf    postgres 0600 /pgha/config/patroni.conf
 place pgpass          postgres 0600 /pgha/config/pgpass
 if [ -e /run/secrets/crontab ]; then crontab -u postgres /run/secrets/crontab; fi
