@@ -71,7 +71,7 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
     missing = read_stanza(project).missing
     # stanza-create of an existing stanza checks that it belongs to this database.
     with progress.stage(f"pgbackrest stanza-create {STANZA}"):
-        ssh.must(REPOSITORY, pgbackrest.stanza_create(), "pgbackrest stanza-create failed")
+        _create_when_unlocked(project)
     with progress.stage("switch archiving on"):
         changes = cluster.patch_config(project, pgbackrest.archiving())
         wait_until(
@@ -83,6 +83,21 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
     with progress.stage("pgbackrest check"):
         ssh.must(REPOSITORY, pgbackrest.check(), "pgbackrest check failed", "inv logs --node " + leader.name)
     return StanzaReport(missing, tuple(changes), leader.name)
+
+
+def _create_when_unlocked(project: Project) -> None:
+    """While a node archives it holds a lock that stanza-create wants, too."""
+    answer = wait_until(
+        lambda: connect(project).run(REPOSITORY, pgbackrest.stanza_create()),
+        lambda answer: answer.exit_code not in pgbackrest.LOCKED,
+        "pgbackrest stanza-create gets its lock",
+        timeout=ARCHIVE_PATIENCE,
+        interval=1,
+        explain=lambda answer: answer.words,
+        hint="inv status; try again when nothing waits to be archived",
+    )
+    if not answer.ok:
+        raise ToolFailed(f"pgbackrest stanza-create failed (exit code {answer.exit_code})", answer.words)
 
 
 def run_backup(project: Project, type: str, progress: Progress) -> pgbackrest.Backup:

@@ -16,6 +16,9 @@ from pgha.topology import STANZA
 
 TYPES = ("full", "diff", "incr")
 
+LOCKED = (50, 56)
+"""Exit codes: another pgBackRest has the lock; and no primary was found, because the lock is taken on its node."""
+
 
 def archive_command() -> str:
     """pgBackRest's archive-push, in images/patroni/archive: a segment of a timeline that was left does not stop it.
