@@ -29,7 +29,6 @@ from pgha.connections import connect
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.targets import Request
-from pgha.tools import pgbackrest
 from pgha.tools.command import Command
 from pgha.topology import build_topology
 from pgha.verbs import chaos, drill
@@ -306,7 +305,7 @@ def info(c, json=False):
         console.print_json(cli.parsed_json(told, "pgbackrest info"))
         return
     console.print_text(backups.read_info_text(project))
-    window = catalogue.read_window(project, pgbackrest.parse_info(told))
+    window = catalogue.read_window(project)
     console.show(f"can be restored: {window or 'nothing yet'}")
 
 
@@ -333,7 +332,7 @@ def restore(c, time="", lsn="", xid="", name="", set="", timeline="", yes=False,
         if abort:
             cli.abort_restore(project, half_done, yes)
         else:
-            cli.show_restore(project, cli.run_restore(project, request, half_done, yes))
+            cli.show_restore(cli.run_restore(project, request, half_done, yes))
 
 
 @task(name="restore-point", help={"name": "what `inv restore --name` will call it"})
@@ -365,7 +364,8 @@ def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port="", rem
             return
         restores.refuse_half_done(project)
         clones.require_up(project)
-        made = clones.make(project, restores.prepare(project, request), int(port or 0), Progress())
+        progress = Progress()
+        made = clones.make(project, restores.prepare(project, request, progress), int(port or 0), progress)
     cli.show_clone(project, request, made)
 
 
@@ -398,7 +398,7 @@ def schedule(c, show=False, off=False):
             if up:
                 scheduling.install(project)
     results = verification.read_kept(project).results if up else {}
-    cli.show_schedule(project, scheduling.jobs(project), results)
+    cli.show_schedule(scheduling.jobs(project), results)
 
 
 # Clients and hosts ------------------------------------------------------------------------------------------

@@ -79,22 +79,13 @@ def read_archive(project: Project, stanza: pgbackrest.StanzaView) -> pgbackrest.
     return pgbackrest.parse_archive(connect(project).must(REPOSITORY, command, "pgbackrest repo-ls failed").stdout)
 
 
-def read_window(project: Project, stanza: pgbackrest.StanzaView) -> Window | None:
-    """What `info` and `status` say: the window of the newest timeline. Asks no Postgres node.
-
-    Without the history files the newest timeline is taken to hold every backup whose timeline is not newer.
-    """
-    if not stanza.backups or not stanza.archive_id:
+def read_window(project: Project) -> Window | None:
+    """What can be restored without naming a timeline: the window of the newest one. None without a backup."""
+    try:
+        found = read_catalogue(project)
+    except Missing:
         return None
-    archive = read_archive(project, stanza)
-    timeline = max(archive.segments, default=0)
-    number = archive.last(timeline)
-    good = [backup for backup in stanza.backups if not backup.error]
-    if number is None or not good:
-        return None
-    begin = time_of(good[0].consistent_from)
-    end = time_of(archive.segments[timeline][number])
-    return Window(begin, max(begin, end), wal.segment_name(timeline, number))
+    return found.window(found.history(found.archive.newest_timeline))
 
 
 def read_catalogue(project: Project) -> Catalogue:

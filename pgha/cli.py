@@ -199,7 +199,7 @@ def run_restore(project: Project, request: Request, half_done: restores.Record |
             raise BadValue(f"A restore to {asked} is half done, not to {request}", restores.way_on(half_done))
         console.confirm(f"Complete the restore to {asked}, which is at stage {half_done.stage}?", yes)
         return restores.resume(project, half_done, progress)
-    prepared = restores.prepare(project, request)
+    prepared = restores.prepare(project, request, progress)
     for note in prepared.target.notes:
         progress.note(note)
     console.confirm(
@@ -220,7 +220,7 @@ def abort_restore(project: Project, half_done: restores.Record | None, yes: bool
     console.show("the restore is undone: the old cluster is back")
 
 
-def show_restore(project: Project, report: restores.Report) -> None:
+def show_restore(report: restores.Report) -> None:
     rows = []
     for member in report.view.members:
         made = "restored" if member.name == report.leader else report.methods.get(member.name, "")
@@ -248,8 +248,7 @@ def show_clone(project: Project, request: Request, made: clones.Report) -> None:
     console.hint("inv clone --remove")
 
 
-def show_verification(report: verification.Report) -> None:
-    proof = report.proof
+def show_verification(proof: pgbackrest.Proof) -> None:
     rows = [
         (database, table, number) for database, tables in proof.rows.items() for table, number in sorted(tables.items())
     ]
@@ -262,7 +261,7 @@ def show_verification(report: verification.Report) -> None:
     )
 
 
-def show_schedule(project: Project, jobs: list[scheduling.Job], results: dict[str, cron.Result]) -> None:
+def show_schedule(jobs: list[scheduling.Job], results: dict[str, cron.Result]) -> None:
     if not jobs:
         console.show("nothing is scheduled")
         console.hint("inv schedule runs it at the times in the settings (schedule_full, schedule_verify, ...)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from pgha import backups, engine, recovery, rendering, restores, shell
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing
-from pgha.ports import can_bind, reserved_by_others
+from pgha.ports import can_bind, next_free, reserved_by_others
 from pgha.project import Project
 from pgha.restores import Prepared
 from pgha.tools import docker, postgres
@@ -69,7 +69,7 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
         with progress.stage("recover, archiving off"):
             point = recovery.recover(place, target, progress)
         with progress.stage("promote and listen"):
-            recovery.promote(place)
+            recovery.promote(place, progress)
             recovery.stop(place)
             _listen(place)
     except BaseException:
@@ -135,12 +135,8 @@ def _port(project: Project, port: int) -> int:
             raise BadValue(f"Port {port} is taken on this host", "inv clone --port <another>")
         return port
     own = {p for entries in project.record().ports.values() for p in entries.values()}
-    taken = own | reserved_by_others(project)
     first = max(own, default=project.settings.ssh_port) + 1
-    for candidate in range(first, 65536):
-        if candidate not in taken and can_bind(address, candidate):
-            return candidate
-    raise Missing(f"No port from {first} on is free on this host", "inv clone --port <port>")
+    return next_free(first, own | reserved_by_others(project), lambda candidate: can_bind(address, candidate))
 
 
 def require_up(project: Project) -> None:

@@ -95,6 +95,12 @@ def compose(
     return answer
 
 
+def revive(project: Project) -> None:
+    """Resume paused containers: one that is paused answers no signal and would block Compose."""
+    if any(container.state == "paused" for container in containers(project)):
+        compose(project, "Compose could not resume paused containers", "unpause")
+
+
 def containers(project: Project) -> tuple[docker.Container, ...]:
     """The project's containers, running or not."""
     names = _listed(docker.containers(project.name))

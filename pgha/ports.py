@@ -33,11 +33,12 @@ def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_fre
             chosen[kind, name] = port
     for key in wished:
         if key not in chosen:
-            chosen[key] = _next_free(first[key[0]], {*wished.values(), *chosen.values()}, is_free)
+            chosen[key] = next_free(first[key[0]], {*wished.values(), *chosen.values()}, is_free)
     return {kind: {host.name: chosen[kind, host.name] for host in members} for kind, members in hosts.items()}
 
 
-def _next_free(start: int, taken: set[int], is_free: Callable[[int], bool]) -> int:
+def next_free(start: int, taken: set[int], is_free: Callable[[int], bool]) -> int:
+    """The first free port from `start` on. Raises Missing when there is none."""
     for port in range(start, 65536):
         if port not in taken and is_free(port):
             return port

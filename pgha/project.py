@@ -123,8 +123,10 @@ class Project:
 
     def forget(self, keep: tuple[str, ...] = ()) -> None:
         """Remove every rendered file but these."""
+        if not self.folder.exists():
+            return
         if not keep:
-            shutil.rmtree(self.folder, ignore_errors=not self.folder.exists())
+            shutil.rmtree(self.folder)
             return
         for path in self.folder.iterdir():
             if path.is_dir():

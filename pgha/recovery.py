@@ -75,6 +75,15 @@ def recover(place: Place, target: Target, progress: Progress) -> Point:
 
     Raises ToolFailed with Postgres' own words when it ended, or stopped somewhere else.
     """
+    state = _arrive(place, progress)
+    problem = is_reached(target, state.lsn, state.last_transaction)
+    if problem:
+        raise ToolFailed(f"Recovery on {place.name} did not stop where it should: {problem}")
+    return Point(state.lsn, state.last_transaction, target.history.timeline_at(state.lsn))
+
+
+def _arrive(place: Place, progress: Progress) -> postgres.RecoveryState:
+    """Wait until the server pauses at its target, or is promoted already; start it when it does not run."""
     if not read_state(place).running:
         must(place, postgres.start_aside(place.data), "Postgres does not start on the restored data")
 
@@ -86,22 +95,19 @@ def recover(place: Place, target: Target, progress: Progress) -> Point:
     state = wait_until(
         lambda: read_state(place),
         lambda seen: seen.paused or not seen.running or not seen.in_recovery,
-        f"Recovery on {place.name} reaches {target.value or 'the end of the backup'}",
+        f"Recovery on {place.name} reaches its target",
         timeout=PATIENCE,
         interval=0.3,
         explain=explain,
     )
     if not state.running:
         raise ToolFailed(f"Recovery ended before it reached the target (on {place.name})", state.words)
-    problem = is_reached(target, state.lsn, state.last_transaction)
-    if problem:
-        raise ToolFailed(f"Recovery on {place.name} did not stop where it should: {problem}")
-    return Point(state.lsn, state.last_transaction, target.history.timeline_at(state.lsn))
+    return state
 
 
-def promote(place: Place) -> int:
+def promote(place: Place, progress: Progress) -> int:
     """Let the recovered server become a primary, still without archiving; returns its new timeline."""
-    state = read_state(place)
+    state = _arrive(place, progress)
     if state.in_recovery:
         must(place, postgres.end_recovery(), "The recovered server could not be promoted")
         state = wait_until(

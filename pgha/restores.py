@@ -143,7 +143,7 @@ def refuse_half_done(project: Project) -> None:
 # Before anything is touched ---------------------------------------------------------------------------------
 
 
-def prepare(project: Project, request: Request) -> Prepared:
+def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
     """Resolve the target against the repository, and look whether there is room.
 
     Raises BadValue for a point that cannot be reached, Missing without a backup, Unreachable when the repository
@@ -153,13 +153,13 @@ def prepare(project: Project, request: Request) -> Prepared:
     engine.require_engine()
     backups.require_repository(project)
     _ = request.point
-    _await_leader(project, Progress())
+    _await_leader(project, progress)
     found = catalogue.read_catalogue(project)
     situation = look(project, found.stanza)
     # A timeline that has just begun is in the archive with its first segment.
     begun = situation.timeline is not None and situation.timeline not in {1, *found.histories}
     if situation.writes and (request.name or request.xid or begun):
-        backups.archive_current(project, backups.require_leader(project).name, Progress())
+        backups.archive_current(project, backups.require_leader(project).name, progress)
         found = catalogue.read_catalogue(project)
     target = targets.resolve(request, found, situation, finder(project, found))
     return Prepared(request, target, situation.writes)
@@ -332,8 +332,7 @@ def resume(project: Project, record: Record, progress: Progress) -> Report:
 
 
 def _go_on(project: Project, record: Record, progress: Progress) -> Report:
-    if record.stage != "held":
-        _start_containers(project, progress)
+    _start_containers(project, progress)
     place = Node(project, record.node, postgres.data_dir(project.settings.postgres))
     if record.stage not in NO_WAY_BACK:
         record = _hold(project, record, progress)
@@ -372,8 +371,7 @@ def _start_containers(project: Project, progress: Progress) -> None:
     states = [container.state for container in engine.containers(project)]
     if states.count("running") == len(project.topology.hosts):
         return
-    if "paused" in states:
-        engine.compose(project, "Compose could not resume paused containers", "unpause")
+    engine.revive(project)
     with progress.stage("start the containers that do not run"):
         engine.compose(project, "Compose could not start the stack", "up", "--detach", "--no-recreate")
         connections.close_all()
@@ -505,15 +503,7 @@ def _promote(project: Project, record: Record, place: Node, progress: Progress) 
     if _reached(record, "promoted"):
         return record
     with _timed(record, progress, "promote", f"promote {record.node}, archiving off"):
-        if not recovery.read_state(place).running:
-            recovery.must(place, postgres.start_aside(place.data), "Postgres does not start on the restored data")
-            wait_until(
-                lambda: recovery.read_state(place),
-                lambda seen: seen.paused or not seen.running or not seen.in_recovery,
-                f"{record.node} is at the target again",
-                timeout=recovery.PATIENCE,
-            )
-        timeline = recovery.promote(place)
+        timeline = recovery.promote(place, progress)
         recovery.stop(place)
     return _enter(project, record, "promoted", reached={**record.reached, "new_timeline": timeline})
 
@@ -624,15 +614,14 @@ def abort(project: Project, record: Record, progress: Progress) -> patroni.Clust
     names = cluster.node_names(project)
     data = postgres.data_dir(project.settings.postgres)
     place = Node(project, record.node, data)
-    if record.node and _reached(record, "restoring"):
+    # A node that is no longer held was given back by an abort that was interrupted later.
+    if record.node and _reached(record, "restoring") and _is_held(project, record.node):
         with progress.stage(f"remove the restored data from {record.node}"):
             recovery.must(place, postgres.clear_way(data), "The restored server could not be stopped")
             if record.node == record.keep:
                 recovery.must(place, postgres.take_back(data), "The old data could not be taken back")
             elif record.keep:
                 recovery.must(place, postgres.remove_data(data), "The restored data could not be removed")
-    elif record.node and record.node == record.keep:
-        recovery.must(place, postgres.take_back(data), "The old data could not be taken back")
     with progress.stage("start the old cluster"):
         first = record.leader if record.leader == record.keep else ""
         if first:

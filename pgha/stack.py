@@ -159,7 +159,7 @@ def _announce(project: Project, report: RenderReport, progress: Progress) -> Non
 
 
 def _compose_up(project: Project, progress: Progress) -> None:
-    _revive(project)
+    engine.revive(project)
     engine.compose(
         project,
         "Compose could not start the stack",
@@ -168,12 +168,6 @@ def _compose_up(project: Project, progress: Progress) -> None:
         "--remove-orphans",
         line=progress.detail,
     )
-
-
-def _revive(project: Project) -> None:
-    """A paused container answers no signal and would block Compose."""
-    if any(c.state == "paused" for c in engine.containers(project)):
-        engine.compose(project, "Compose could not resume paused containers", "unpause")
 
 
 def require_rendered(project: Project) -> None:
@@ -241,7 +235,7 @@ def _compose(project: Project, progress: Progress, title: str, message: str, *ar
     engine.require_engine()
     require_rendered(project)
     connections.close_all()
-    _revive(project)
+    engine.revive(project)
     with progress.stage(title):
         engine.compose(project, message, *arguments, timeout=600, line=progress.detail)
 

@@ -14,16 +14,7 @@ from pgha.tools.command import Answer, Command
 from pgha.topology import REPOSITORY
 
 
-@dataclass(frozen=True)
-class Report:
-    """A verification that passed."""
-
-    files: str
-    """what pgbackrest verify said"""
-    proof: pgbackrest.Proof
-
-
-def verify(project: Project, label: str, progress: Progress) -> Report:
+def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Proof:
     """Check the repository's files, then restore a backup for real and look at it. The caller holds the lock.
 
     Raises BadValue for an unknown backup, ToolFailed naming the damaged files, or with what the restored database
@@ -54,7 +45,7 @@ def verify(project: Project, label: str, progress: Progress) -> Report:
         raise ToolFailed("verify-backup gave no result", answer.words, f"inv logs --node {node}")
     if not proof.ok:
         raise ToolFailed(f"Backup {proof.label} is not good", proof.error, "inv backup takes a new one")
-    return Report(files.stdout, proof)
+    return proof
 
 
 def choose_node(project: Project) -> str:

@@ -43,24 +43,20 @@ def endpoint(member: str) -> str:
     return f"http://{member}:2379"
 
 
+def _ctl(topology: Topology, seconds: float, *arguments: str) -> Command:
+    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
+    options = (f"--endpoints={endpoints}", f"--command-timeout={seconds:g}s")
+    return Command(("etcdctl", *options, *arguments), timeout=seconds + 5)
+
+
 def health(topology: Topology, timeout: float = 2) -> Command:
     """Ask every member at once whether it can commit; exits 1 when one cannot, and still prints all."""
-    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
-    return Command(
-        ("etcdctl", f"--endpoints={endpoints}", f"--command-timeout={timeout:g}s", "--dial-timeout=1s",
-         "--write-out=json", "endpoint", "health"),
-        timeout=timeout + 5,
-    )  # fmt: skip
-
-
-def _ctl(topology: Topology, *arguments: str) -> Command:
-    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
-    return Command(("etcdctl", f"--endpoints={endpoints}", "--command-timeout=10s", *arguments), timeout=20)
+    return _ctl(topology, timeout, "--dial-timeout=1s", "--write-out=json", "endpoint", "health")
 
 
 def put_config(topology: Topology, document: dict[str, Any]) -> Command:
     """The dynamic configuration, while no Patroni runs to take an edit-config. It holds no secret."""
-    return _ctl(topology, "put", f"{KEYS}config", json.dumps(document, sort_keys=True))
+    return _ctl(topology, 10, "put", f"{KEYS}config", json.dumps(document, sort_keys=True))
 
 
 def forget_cluster(topology: Topology) -> Command:
@@ -68,7 +64,7 @@ def forget_cluster(topology: Topology) -> Command:
 
     One range: from the first name after `config` to the end of the scope ('0' follows '/').
     """
-    return _ctl(topology, "del", f"{KEYS}config0", f"{KEYS[:-1]}0")
+    return _ctl(topology, 10, "del", f"{KEYS}config0", f"{KEYS[:-1]}0")
 
 
 def parse_health(text: str, topology: Topology) -> EtcdView:
@@ -89,12 +85,7 @@ def version() -> Command:
 
 def status(topology: Topology, timeout: float = 2) -> Command:
     """Ask every member for its raft state; exits 1 when one does not answer, and still prints the others."""
-    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
-    return Command(
-        ("etcdctl", f"--endpoints={endpoints}", f"--command-timeout={timeout:g}s", "--dial-timeout=1s",
-         "--write-out=json", "endpoint", "status"),
-        timeout=timeout + 5,
-    )  # fmt: skip
+    return _ctl(topology, timeout, "--dial-timeout=1s", "--write-out=json", "endpoint", "status")
 
 
 def parse_leader(text: str, topology: Topology) -> str:
