@@ -1,7 +1,7 @@
 """The archive's two commands as a shell runs them, with a pgbackrest that only says what it was asked."""
 
-import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -14,19 +14,28 @@ HISTORY = "15\t0/16010000\tno recovery target specified\n\n16\t0/161C6EE0\tno re
 @pytest.fixture
 def run(tmp_path):
     """Run a script in a data directory; pgbackrest ends with this exit code."""
-    (tmp_path / "pg_wal").mkdir()
+    status = tmp_path / "pg_wal" / "archive_status"
+    status.mkdir(parents=True)
     (tmp_path / "pg_wal" / "00000010.history").write_text(HISTORY.splitlines()[0] + "\n")
     (tmp_path / "pg_wal" / "00000011.history").write_text(HISTORY)
     for name in ("pgbackrest-archive-get", "pgbackrest-archive-push"):
         text = (SCRIPTS / name).read_text().replace("/usr/local/lib/pgha", str(SCRIPTS))
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text.replace("/var/spool/pgbackrest", str(tmp_path / "spool")))
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "spool" / "archive" / "s" / "out").mkdir(parents=True)
 
-    def run(name, *arguments, code=0):
+    def run(name, *arguments, code=0, says="", ready=(), pushed=(), busy=False):
         tool = tmp_path / "pgbackrest"
-        tool.write_text(f'#!/bin/sh\necho "pgbackrest $*"\nexit {code}\n')
+        tool.write_text(f'#!/bin/sh\necho "pgbackrest $*"\n{says}\nexit {code}\n')
+        (tmp_path / "pgrep").write_text(f"#!/bin/sh\nexit {int(not busy)}\n")
         tool.chmod(0o755)
+        (tmp_path / "pgrep").chmod(0o755)
+        for file in ready:
+            (status / f"{file}.ready").touch()
+        for file in pushed:
+            (tmp_path / "spool" / "archive" / "s" / "out" / f"{file}.ok").touch()
         return subprocess.run(
-            [shutil.which("sh"), tmp_path / name, *arguments], cwd=tmp_path, capture_output=True, text=True,
+            [tmp_path / name, *arguments], cwd=tmp_path, capture_output=True, text=True,
             env={"PATH": f"{tmp_path}:/usr/bin:/bin", "STANZA_NAME": "s"}, check=False,
         )  # fmt: skip
 
@@ -44,6 +53,18 @@ def test_what_counts_is_fetched(run, file):
     assert run("pgbackrest-archive-get", file, "pg_wal/RECOVERYXLOG", code=1).returncode == 1
 
 
+@pytest.mark.parametrize(("said", "code"), [
+    ("P00   INFO: unable to find 00000012.history in the archive", 1),
+    ("P00   INFO: found 00000012.history in the repo1: 17-1 archive", 0),
+])  # fmt: skip
+def test_postgres_does_not_wait_for_the_end_of_a_connection(run, said, code):
+    began = time.monotonic()
+    answer = run("pgbackrest-archive-get", "00000012.history", "there", says=f"echo '{said}'; exec sleep 5 >&2")
+    assert answer.returncode == code
+    assert said in answer.stdout
+    assert time.monotonic() - began < 4
+
+
 @pytest.mark.parametrize("file", ["000000100000000000000016", "000000100000000000000017", "000000100000000100000000",
                                   "0000000F0000000000000016"])  # fmt: skip
 def test_a_timeline_is_not_fetched_beyond_the_point_where_it_was_left(run, file):
@@ -53,9 +74,19 @@ def test_a_timeline_is_not_fetched_beyond_the_point_where_it_was_left(run, file)
 
 @pytest.mark.parametrize("file", ["000000100000000000000016", "000000110000000000000016", "00000011.history"])
 def test_everything_is_archived_that_can_be(run, file):
-    answer = run("pgbackrest-archive-push", f"pg_wal/{file}")
-    assert answer.stdout == f"pgbackrest --stanza=s archive-push pg_wal/{file}\n"
+    answer = run("pgbackrest-archive-push", f"pg_wal/{file}", ready=[file])
+    assert answer.stdout == f"pgbackrest --stanza=s --no-archive-async archive-push pg_wal/{file}\n"
     assert answer.returncode == 0
+
+
+@pytest.mark.parametrize("more", [
+    {"ready": ["000000110000000000000016", "000000110000000000000017"]},
+    {"ready": ["000000110000000000000016"], "pushed": ["000000110000000000000016"]},
+    {"ready": ["000000110000000000000016"], "busy": True},
+])  # fmt: skip
+def test_many_files_travel_at_once_and_none_twice(run, more):
+    answer = run("pgbackrest-archive-push", "pg_wal/000000110000000000000016", **more)
+    assert answer.stdout == "pgbackrest --stanza=s --archive-async archive-push pg_wal/000000110000000000000016\n"
 
 
 def test_a_left_timelines_segment_that_is_archived_otherwise_does_not_stop_the_archiver(run):
