@@ -24,6 +24,9 @@ PROCESSES = ("postgres", *processes.SERVICES)
 DISK_ROOM = 96
 """Megabytes a node's small disk has to spare: six WAL segments."""
 
+STOP_PATIENCE = 30
+"""Seconds Patroni may take to stop a node whose disk was full."""
+
 
 # What is meant ----------------------------------------------------------------------------------------------
 
@@ -326,7 +329,10 @@ def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None
     container = project.container(node)
     with progress.stage(f"give {node} its own disk back"):
         engine.must(disk.empty(container))
-        engine.must(processes.take_down(container, "patroni"))
+        if not shell.run(processes.take_down(container, "patroni", STOP_PATIENCE)).ok:
+            # Patroni waits for a Postgres that hangs: one that crashed on the full disk may do so when it is stopped.
+            shell.run(processes.signal_postgres(container, _data_dir(project), "kill"))
+            engine.must(processes.take_down(container, "patroni"))
         answer = engine.must(disk.grow(container, _image(project)))
         if "gone" in answer.stdout and _another_leads(project, node):
             # What the volume holds is as old as the small disk, and perhaps half a copy.

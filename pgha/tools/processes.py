@@ -20,9 +20,10 @@ def signal_service(container: str, service: str, mechanism: str) -> Command:
     return inside(container, "s6-svc", _S6[mechanism], f"/service/{service}")
 
 
-def take_down(container: str, service: str) -> Command:
-    """Stop a service and wait until it is down."""
-    return inside(container, "s6-svc", "-wD", "-T", "100000", "-d", f"/service/{service}", timeout=120)
+def take_down(container: str, service: str, patience: int = 100) -> Command:
+    """Stop a service and wait until it is down; fails when it is not after `patience` seconds."""
+    return inside(container, "s6-svc", "-wD", "-T", str(1000 * patience), "-d", f"/service/{service}",
+                  timeout=patience + 20)  # fmt: skip
 
 
 def resume_service(container: str, service: str) -> Command:
