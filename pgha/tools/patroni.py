@@ -106,6 +106,10 @@ def dynamic_configuration(settings: Settings, topology: Topology) -> dict[str, A
         "maximum_lag_on_failover": 1048576,
         # A crashed leader is replaced at once instead of being given five minutes to recover.
         "primary_start_timeout": 0,
+        # A leader whose Postgres does not end (a shutdown amid crash recovery can hang) would keep its lock for good.
+        # It counts twice, for the checkpoint before and for the shutdown: together a ttl. Patroni minds it only in
+        # synchronous mode, where standbys have what was acknowledged.
+        "primary_stop_timeout": settings.ttl // 2,
         "failsafe_mode": True,
         **_synchronous(settings, topology),
         "postgresql": {
