@@ -119,16 +119,15 @@ def _judge(topology: Topology, loss: Loss, copies: int) -> Outcome:
 def outages(settings: Settings) -> list[Outage]:
     """How long writes stop for each way the leader can be lost, from Patroni's settings.
 
-    `patroni/ha.py`: a graceful demotion waits 1 s for the standbys, and in a switchover a standby that is not
-    the candidate waits 2 s before it follows; the lock of a leader that is gone expires `ttl` seconds after its
-    last renewal, and it is renewed every `loop_wait`.
+    In a switchover a standby that is not the candidate waits 2 s before it follows (`patroni/ha.py`,
+    `process_unhealthy_cluster`), and a commit waits for it; the lock of a leader that is gone expires `ttl` seconds
+    after its last renewal, and it is renewed every `loop_wait`.
     """
     follow = 2.0 if settings.durability == "quorum" else 0.0
-    quick = (1.0, 1.0 + settings.loop_wait + PROMOTION)
     lock = (settings.ttl - settings.loop_wait, settings.ttl + PROMOTION)
     return [
-        Outage("switchover", 1.0 + follow, 1.0 + follow + PROMOTION, "the leader hands over"),
-        Outage("leader stopped", *quick, "Patroni releases the lock on SIGTERM"),
+        Outage("switchover", follow, follow + PROMOTION, "the leader hands over"),
+        Outage("leader stopped", 0.0, PROMOTION, "Patroni releases the lock on SIGTERM"),
         Outage("leader's postgres killed", 0.0, settings.loop_wait + PROMOTION, "primary_start_timeout is 0"),
         Outage("leader's container, host or data center lost or cut off", *lock, "the lock expires after ttl"),
     ]
