@@ -14,7 +14,7 @@ from pgha.passwords import Passwords
 from pgha.ports import Ports
 from pgha.project import Project
 from pgha.scheduling import jobs_of
-from pgha.tools import patroni, postgres
+from pgha.tools import etcd, patroni, postgres
 from pgha.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -55,7 +55,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(pgpass=_pgpass, yaml=_yaml_scalar, yaml_block=_yaml_block)
+    environment.filters.update(endpoint=etcd.endpoint, pgpass=_pgpass, yaml=_yaml_scalar, yaml_block=_yaml_block)
     return environment
 
 

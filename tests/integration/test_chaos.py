@@ -173,6 +173,26 @@ def test_a_patroni_that_hangs_is_killed_before_its_lock_expires(chaos):
     assert "guard: Patroni has not answered" in chaos.logs(leader)
 
 
+def test_etcd_is_not_led_from_the_data_center_of_the_leader(chaos):
+    leader = chaos.leader()
+    endpoints = {host: f"http://{host}:2379" for host in chaos.containers() if host.startswith("etcd")}
+
+    def status():
+        listed = chaos.run(leader, "etcdctl", f"--endpoints={','.join(endpoints.values())}", "endpoint", "status")
+        return {fields[0]: (fields[1], fields[4] == "true") for fields in (l.split(", ") for l in listed.splitlines())}
+
+    def leads():
+        return next(host for host, endpoint in endpoints.items() if status()[endpoint][1])
+
+    site = site_of(chaos, leader)
+    here = next(host for host in endpoints if site_of(chaos, host) == site)
+    if leads() != here:
+        target = status()[endpoints[here]][0]
+        chaos.run(leader, "etcdctl", f"--endpoints={endpoints[leads()]}", "move-leader", target)
+    until(lambda: site_of(chaos, leads()) != site, "etcd is led from elsewhere", 30)
+    assert f"Leadership transferred from {status()[endpoints[here]][0]}" in chaos.logs(leader)
+
+
 def test_wiped_data_is_cloned_anew(chaos):
     host = chaos.replicas()[0]
     before = chaos.run(host, "stat", "-c", "%i", "/pgdata/17/PG_VERSION")

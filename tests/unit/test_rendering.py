@@ -59,6 +59,18 @@ def test_the_same_settings_give_the_same_bytes(rendering, settings):
 # The compose file -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("data_centers", "nodes"), SHAPES)
+def test_a_node_knows_which_etcd_members_share_its_data_center(make_project, rendering, data_centers, nodes):
+    topology = make_project(data_centers=data_centers, nodes=nodes).topology
+    compose = compose_of(rendering(data_centers=data_centers, nodes=nodes))
+    sites = {f"http://{member.name}:2379": member.site for member in topology.etcd}
+    for node in topology.nodes:
+        environment = compose["services"][node.name]["environment"]
+        here, elsewhere = (set(filter(None, environment[key].split(","))) for key in ("ETCD_HERE", "ETCD_ELSEWHERE"))
+        assert here == {endpoint for endpoint, site in sites.items() if site == node.site}
+        assert elsewhere == set(sites) - here
+
+
 @pytest.mark.parametrize("repository", [True, False])
 @pytest.mark.parametrize(("data_centers", "nodes"), SHAPES)
 def test_each_service_is_in_its_site_and_the_wan(make_project, rendering, data_centers, nodes, repository):
