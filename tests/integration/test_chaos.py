@@ -179,7 +179,8 @@ def test_etcd_is_not_led_from_the_data_center_of_the_leader(chaos):
 
     def status():
         listed = chaos.run(leader, "etcdctl", f"--endpoints={','.join(endpoints.values())}", "endpoint", "status")
-        return {fields[0]: (fields[1], fields[4] == "true") for fields in (l.split(", ") for l in listed.splitlines())}
+        fields = [line.split(", ") for line in listed.splitlines()]
+        return {endpoint: (identity, leads == "true") for endpoint, identity, _, _, leads, *_ in fields}
 
     def leads():
         return next(host for host, endpoint in endpoints.items() if status()[endpoint][1])
