@@ -54,7 +54,7 @@ class Settings:
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
     drill_gap_planned: float = _setting(5.0, "drills: seconds without a write in a planned switchover")
     drill_gap_stopped: float = _setting(2.5, "drills: when the leader is stopped")
-    drill_gap_process: float = _setting(3.0, "drills: when a process of the leader is killed")
+    drill_gap_process: float = _setting(4.0, "drills: when a process of the leader is killed")
     drill_gap_lost: float = _setting(24.0, "drills: when the leader is lost, frozen or cut off")
     drill_gap_bystander: float = _setting(3.0, "drills: when something else than the leader is lost")
     drill_gap_operator: float = _setting(30.0, "drills: when an operator has to act: disk full, etcd gone, cold start")

@@ -74,13 +74,13 @@ def test_a_timeline_is_not_fetched_beyond_the_point_where_it_was_left(run, file)
 
 @pytest.mark.parametrize("file", ["000000100000000000000016", "000000110000000000000016", "00000011.history"])
 def test_everything_is_archived_that_can_be(run, file):
-    answer = run("pgbackrest-archive-push", f"pg_wal/{file}", ready=[file])
+    answer = run("pgbackrest-archive-push", f"pg_wal/{file}", ready=[file, "000000110000000000000017", "00000012.history"])
     assert answer.stdout == f"pgbackrest --stanza=s --no-archive-async archive-push pg_wal/{file}\n"
     assert answer.returncode == 0
 
 
 @pytest.mark.parametrize("more", [
-    {"ready": ["000000110000000000000016", "000000110000000000000017"]},
+    {"ready": [f"0000001100000000000000{n}" for n in (16, 17, 18, 19)]},
     {"ready": ["000000110000000000000016"], "pushed": ["000000110000000000000016"]},
     {"ready": ["000000110000000000000016"], "busy": True},
 ])  # fmt: skip
