@@ -131,6 +131,9 @@ def dynamic_configuration(settings: Settings, topology: Topology) -> dict[str, A
                 # would stop writes for that long when two data centers lose sight of each other.
                 "wal_receiver_timeout": "10s",
                 "wal_sender_timeout": "10s",
+                # A standby that is told to promote while it asks the archive once more may sit out this interval
+                # first (Postgres' own: 5 s), and nobody accepts writes meanwhile.
+                "wal_retrieve_retry_interval": "1s",
             },
         },
     }
