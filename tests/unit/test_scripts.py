@@ -411,13 +411,19 @@ def test_a_small_file_that_cannot_be_read_is_not_an_empty_one(read_archived, the
 
 
 @pytest.fixture
-def newest_on(fake, tmp_path, monkeypatch):
-    """The backup a replica of this timeline is made of; backups are (label, timeline, end, error)."""
+def cloning(monkeypatch):
+    """The script's functions."""
     script = str(PATRONI / "clone-from-repository")
     loader = SourceFileLoader("clone_from_repository", script)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     module = module_from_spec(spec_from_file_location("clone_from_repository", script, loader=loader))
     loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def newest_on(fake, tmp_path, cloning):
+    """The backup a replica of this timeline is made of; backups are (label, timeline, end, error)."""
     fake(
         "pgbackrest",
         f'case "$*" in\n"--stanza=pg_ha_db --output=json info") exec cat {tmp_path}/info;;\n'
@@ -438,7 +444,9 @@ def newest_on(fake, tmp_path, monkeypatch):
         ]
         archives = [{"id": "16-1"}, {"id": "17-2"}]
         (tmp_path / "info").write_text(json.dumps([{"archive": archives, "backup": told}]))
-        return module.newest_on(timeline)
+        backup, _, archive = cloning.newest_on(timeline)
+        assert archive == "17-2"
+        return backup and backup["label"]
 
     return newest_on
 
@@ -468,6 +476,34 @@ def test_a_replica_is_made_of_the_newest_backup_on_the_leader_s_history(newest_o
 def test_without_the_leader_s_history_no_backup_is_chosen(newest_on):
     with pytest.raises(subprocess.CalledProcessError):
         newest_on(2, "", BEFORE, ("after", 2, "0/7000000", False))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "ends", "names"),
+    [
+        ("000000010000000000000008", "00000001000000000000000A", {1: float("inf")}, ["1 8", "1 9", "1 A"]),
+        ("000000010000000000000008", "000000020000000000000009", {1: 0x9000028, 2: float("inf")}, ["1 8", "2 9"]),
+        ("000000010000000000000008", "000000030000000000000009", {1: 0x8000050, 2: 0x9000028, 3: float("inf")},
+         ["2 8", "3 9"]),
+        # A timeline that was left in its first segment.
+        ("000000010000000000000008", "000000030000000000000009", {1: 0x9000028, 2: 0x9000050, 3: float("inf")},
+         ["1 8", "3 9"]),
+        ("0000000100000000000000FF", "000000010000000100000000", {1: float("inf")}, ["1 FF", "1 100"]),
+    ],
+)  # fmt: skip
+def test_which_segments_a_replica_needs(cloning, first, last, ends, names):
+    wanted = [(int(timeline, 16), int(number, 16)) for timeline, number in map(str.split, names)]
+    found = list(cloning.needed(first, last, ends))
+    assert [(int(name[:8], 16), cloning.number(name)) for name in found] == wanted
+    assert all(len(name) == 24 for name in found)
+
+
+def test_a_segment_the_archive_lacks_is_named(cloning, fake):
+    there = ["1/000000010000000000000008-0a.zst", "1/000000010000000000000009.partial-0b.zst", "00000002.history"]
+    fake("pgbackrest", f"[ \"$*\" = 'repo-ls --recurse archive/pg_ha_db/17-1' ] && printf '%s\\n' {' '.join(there)}")
+    names = ["000000010000000000000008", "000000010000000000000009"]
+    assert cloning.missing("17-1", names) == names[1:]
+    assert cloning.missing("17-1", names[:1]) == []
 
 
 # Data directories -------------------------------------------------------------------------------------------
