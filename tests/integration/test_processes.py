@@ -23,8 +23,8 @@ def test_the_supervisor_is_process_one_and_reaps(main):
     for host in (*main.nodes, "pgbackrest"):
         assert main.run(host, "cat", "/proc/1/comm").strip() == "s6-svscan"
     host = main.nodes[0]
-    main.shell(host, "(sleep 0.2; exit 7) >/dev/null 2>&1 & (sleep 0.3 &) >/dev/null 2>&1")
-    until(lambda: not main.run(host, "pgrep", "-x", "sleep", check=False), "the orphans end")
+    main.shell(host, "(sleep 0.21; exit 7) >/dev/null 2>&1 & (sleep 0.31 &) >/dev/null 2>&1")
+    until(lambda: not main.run(host, "pgrep", "-f", "sleep 0[.][23]1", check=False), "the orphans end")
     until(lambda: not zombies(main, host), "the orphans are reaped", timeout=10)
 
 

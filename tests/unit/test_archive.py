@@ -74,7 +74,8 @@ def test_a_timeline_is_not_fetched_beyond_the_point_where_it_was_left(run, file)
 
 @pytest.mark.parametrize("file", ["000000100000000000000016", "000000110000000000000016", "00000011.history"])
 def test_everything_is_archived_that_can_be(run, file):
-    answer = run("pgbackrest-archive-push", f"pg_wal/{file}", ready=[file, "000000110000000000000017", "00000012.history"])
+    ready = [file, "000000110000000000000017", "00000012.history"]
+    answer = run("pgbackrest-archive-push", f"pg_wal/{file}", ready=ready)
     assert answer.stdout == f"pgbackrest --stanza=s --no-archive-async archive-push pg_wal/{file}\n"
     assert answer.returncode == 0
 
