@@ -165,8 +165,13 @@ def test_written_wal_arrives_in_the_repository(main):
     until(lambda: main.stanza()["archive"][-1]["max"] >= segment, f"{segment} is archived")
 
 
+def archived(stack, segment):
+    return stack.shell("pgbackrest", f"ls /pgha/pgbackrest/archive/*/*/*/{segment}-*", check=False)
+
+
 def test_down_and_up_keep_cluster_rows_and_backups(main):
     main.sql(main.leader(), "create table kept as select generate_series(1, 1000) n")
+    last = main.sql(main.leader(), "select pg_walfile_name(pg_current_wal_lsn())")
     identifier, backups, volumes = main.system_identifier(), main.backups(), main.volumes()
     configuration = main.dynamic_configuration()
     line = main.begin("down", "up", "status")
@@ -177,6 +182,7 @@ def test_down_and_up_keep_cluster_rows_and_backups(main):
     assert main.system_identifier() == identifier
     assert main.sql(leader, "select count(*) from kept") == "1000"
     assert main.backups() == backups
+    assert archived(main, last), "the repository took the leader's last segment before it stopped"
     assert main.dynamic_configuration() == configuration
 
 
