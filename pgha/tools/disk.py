@@ -70,8 +70,14 @@ def grow(container: str, image: str) -> Command:
 
 
 def fill(container: str) -> Command:
-    """Write until there is no space left. dd ends with an error then; the file it leaves is the aim."""
-    script = f"dd if=/dev/zero of={BALLAST} bs=64k 2>/dev/null; df --output=avail {VOLUME} | tail -n 1"
+    """Write until there is no space left. dd ends with an error then; the file it leaves is the aim.
+
+    Fails where the small disk is gone, with its container for instance: this host's is never filled.
+    """
+    script = (
+        f"[ $(stat -f -c %T {VOLUME}) = tmpfs ] || exit 1\n"
+        f"dd if=/dev/zero of={BALLAST} bs=64k 2>/dev/null; df --output=avail {VOLUME} | tail -n 1"
+    )
     return Command(("docker", "exec", "--user", "root", container, "sh", "-c", script))
 
 

@@ -250,7 +250,8 @@ CASES = [
     (
         disk.fill("p-pg1-node1"),
         "docker exec --user root p-pg1-node1 sh -c "
-        "'dd if=/dev/zero of=/pgdata/ballast bs=64k 2>/dev/null; df --output=avail /pgdata | tail -n 1'",
+        "'[ $(stat -f -c %T /pgdata) = tmpfs ] || exit 1\n"
+        "dd if=/dev/zero of=/pgdata/ballast bs=64k 2>/dev/null; df --output=avail /pgdata | tail -n 1'",
     ),
     (disk.empty("p-pg1-node1"), "docker exec --user root p-pg1-node1 rm -f /pgdata/ballast"),
     (
