@@ -254,7 +254,9 @@ def _mend(
 def _clone_what_is_stuck(project: Project, progress: Progress) -> None:
     """A member that does not come back by itself is a broken promise; it is cloned anew, so that the drill leaves a
     healthy cluster all the same."""
-    for name in cluster.read_view(project).not_streaming(cluster.node_names(project)):
+    view = cluster.read_view(project)
+    # Without a leader every member counts as not streaming: then none may be wiped.
+    for name in view.not_streaming(cluster.node_names(project)) if view.leader else []:
         progress.note(f"{name} does not stream: it is cloned anew")
         chaos.wipe(project, name)
     wait_until_whole(project, progress)
