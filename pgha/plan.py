@@ -24,7 +24,7 @@ from pgha.topology import Host, Topology
 
 PROMOTION = 4.0
 """Seconds from a free lock to the first commit under the new leader: the race, the promotion, and the standbys that
-have to stream again before a commit is acknowledged. Measured on two cores; docs/numbers.md."""
+have to stream again before a commit is acknowledged. Measured on two cores; docs/drills.md."""
 
 
 @dataclass(frozen=True)

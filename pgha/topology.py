@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgha.settings import Settings
 
 WAN = "wan"
-"""The network between the sites. Every container joins it; taking a site's containers off it is a partition."""
+"""The network between the sites. Every container joins it."""
 
 SCOPE = "pgha_cluster"
 STANZA = "pg_ha_db"

@@ -200,7 +200,7 @@ def _plot_marks(axes: Axes, result: Result) -> None:
     for name, at, colour in (
         ("broken", marks.injected, "#b3362b"),
         ("served", marks.served, "#2f7d4f"),
-        ("healed", marks.healing, "#1f6fb4"),
+        ("healed", marks.healed, "#1f6fb4"),
         ("whole", marks.redundant, "#555555"),
     ):
         if at is not None:
