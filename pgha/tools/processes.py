@@ -33,6 +33,8 @@ def resume_service(container: str, service: str) -> Command:
 
 POSTGRES = """
 pid=$(head -n 1 "$1/postmaster.pid") || exit 1
+# The file of a Postgres that crashed may name what is another process now.
+[ "$(cat "/proc/$pid/comm")" = postgres ] || { echo "Postgres does not run" >&2; exit 1; }
 [ "$2" = STOP ] || [ "$2" = CONT ] || exec kill -s "$2" "$pid"
 # A stopped postmaster alone would leave its backends writing.
 exec kill -s "$2" "$pid" $(pgrep -P "$pid")
