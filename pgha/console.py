@@ -107,13 +107,15 @@ class Progress:
         """One step of the work, shown with its seconds and its ending when it is over."""
         started = time.monotonic()
         step = Step()
+        outer = self._status, self._title
         self._title = title
         if self._console.is_terminal:
             with self._console.status(escape(title)) as self._status:
                 try:
                     yield step
                 finally:
-                    self._status = None
+                    # A stage within a stage: the outer one's line goes on.
+                    self._status, self._title = outer
         else:
             self._plain(f"{title} ...")
             yield step
