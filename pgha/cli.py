@@ -17,7 +17,7 @@ from pgha.console import Progress
 from pgha.errors import BadSettings, BadValue, Missing, PghaError, ToolFailed
 from pgha.host import Part
 from pgha.images import Built
-from pgha.plan import Plan
+from pgha.plan import Outage, Plan
 from pgha.project import Project, open_project
 from pgha.settings import ENVIRONMENT, environment_layer
 from pgha.stack import RenderReport
@@ -166,6 +166,12 @@ def _durability_text(project: Project) -> str:
     return f"Durability: a commit waits for {count} standby{'s' if count > 1 else ''}."
 
 
+def _outage(outage: Outage) -> str:
+    if outage.longest is None:
+        return "until somebody acts"
+    return f"{outage.shortest:.0f} to {outage.longest:.0f} s"
+
+
 def show_plan(title: str, plan: Plan) -> None:
     words = {True: "yes", False: "NO", None: "-"}
     rows = []
@@ -180,7 +186,7 @@ def show_plan(title: str, plan: Plan) -> None:
             rows.append((f"any {kind}", "", "", "", "", f"{fine} of {len(of_kind)}"))
     columns = ("Lost", "etcd quorum", "Leader", "Acknowledged writes kept", "Backups reachable", "Survived")
     console.show(console.table(title, columns, rows))
-    outages = [(o.failure, f"{o.shortest:.0f} to {o.longest:.0f} s", o.because) for o in plan.outages]
+    outages = [(o.failure, _outage(o), o.because) for o in plan.outages]
     console.show(console.table("Expected write outage", ("Failure", "Writes stop for", "Because"), outages))
     for warning in plan.warnings:
         console.show(f"! {warning}")

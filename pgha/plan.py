@@ -20,11 +20,15 @@ from itertools import combinations
 from typing import Any
 
 from pgha.settings import Settings
+from pgha.tools.patroni import WAL_SENDER_TIMEOUT
 from pgha.topology import Host, Topology
 
 PROMOTION = 4.0
 """Seconds from a free lock to the first commit under the new leader: the race, the promotion, and the standbys that
 have to stream again before a commit is acknowledged. Measured on two cores; docs/drills.md."""
+
+BLINK = 1.0
+"""Seconds a commit may be late when nothing stops writes. Measured; docs/drills.md."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Outage:
-    """One way to lose the leader, and how long writes stop: seconds, at least and at most."""
+    """One failure, and how long writes stop: seconds, at least and at most."""
 
     failure: str
     shortest: float
-    longest: float
+    longest: float | None
+    """None: until somebody acts."""
     because: str
 
 
@@ -82,7 +87,10 @@ def make_plan(settings: Settings, topology: Topology) -> Plan:
     copies = 0 if settings.durability == "async" else topology.synchronous_node_count
     outcomes = tuple(_judge(topology, loss, copies) for loss in losses(topology))
     return Plan(
-        outcomes, tuple(outages(settings)), tuple(_warnings(settings, topology, copies)), _sentence(topology, outcomes)
+        outcomes,
+        tuple(outages(settings, topology, copies)),
+        tuple(_warnings(settings, topology, copies)),
+        _sentence(topology, outcomes),
     )
 
 
@@ -116,21 +124,50 @@ def _judge(topology: Topology, loss: Loss, copies: int) -> Outcome:
     )
 
 
-def outages(settings: Settings) -> list[Outage]:
-    """How long writes stop for each way the leader can be lost, from Patroni's settings.
+def outages(settings: Settings, topology: Topology, copies: int) -> list[Outage]:
+    """How long writes stop in each failure of this topology, from Patroni's settings; `copies` standbys acknowledge.
 
     In a switchover a standby that is not the candidate waits 2 s before it follows (`patroni/ha.py`,
-    `process_unhealthy_cluster`), and a commit waits for it; the lock of a leader that is gone expires `ttl` seconds
+    `process_unhealthy_cluster`), and a commit waits for it. The lock of a leader that is gone expires `ttl` seconds
     after its last renewal, and it is renewed every `loop_wait`.
     """
-    follow = 2.0 if settings.durability == "quorum" else 0.0
+    found = [
+        Outage("leader's Postgres killed", 0.0, settings.loop_wait + PROMOTION, "Patroni looks every loop_wait"),
+        Outage("leader's Patroni killed or hung", 0.0, BLINK, "Postgres goes on; Patroni is back before ttl"),
+        Outage("etcd without a majority", 0.0, BLINK, "failsafe_mode: the leader asks every member"),
+    ]
+    if len(topology.nodes) == 1:
+        return [*found, Outage("the node lost or stopped, or its disk full", 0.0, None, "nobody can be promoted")]
+    follow = 2.0 if copies else 0.0
     lock = (settings.ttl - settings.loop_wait, settings.ttl + PROMOTION)
-    return [
+    centers = len(topology.data_centers)
+    lost = "leader's container, host or data center lost" if centers > 1 else "leader's container or host lost"
+    found = [
         Outage("switchover", follow, follow + PROMOTION, "the leader hands over"),
         Outage("leader stopped", 0.0, PROMOTION, "Patroni releases the lock on SIGTERM"),
-        Outage("leader's postgres killed", 0.0, settings.loop_wait + PROMOTION, "primary_start_timeout is 0"),
-        Outage("leader's container, host or data center lost or cut off", *lock, "the lock expires after ttl"),
+        *found,
+        Outage(f"{lost}, or frozen", *lock, "the lock expires after ttl"),
+        Outage("leader's disk full", 0.0, None, "it keeps the lead: inv switchover, then up to ttl"),
     ]
+    return [*found, *_cut_outages(settings, topology, copies, lock)] if centers > 1 else found
+
+
+def _cut_outages(settings: Settings, topology: Topology, copies: int, lock: tuple[float, float]) -> list[Outage]:
+    """What cuts between data centers cost. A leader that is cut off gives up when etcd has not answered for
+    `retry_timeout`, at the next look, and neither have the members (2 s, failsafe_mode)."""
+    goes_on = settings.retry_timeout + settings.loop_wait + 2.0
+    if copies:
+        cut = Outage("leader's data center cut off", *lock, "the lock expires after ttl")
+    else:
+        cut = Outage("leader's data center cut off", max(0.0, lock[0] - goes_on), lock[1] - settings.retry_timeout,
+                     "it acknowledges until retry_timeout is over; those writes are lost")  # fmt: skip
+    left = len(topology.nodes) - 1 - len(topology.nodes) // len(topology.data_centers)
+    if left >= copies:
+        other = Outage("another data center lost or cut off", 0.0, BLINK, "enough standbys are left for a commit")
+    else:
+        other = Outage("another data center lost or cut off", 0.0, WAL_SENDER_TIMEOUT + settings.loop_wait,
+                       "a commit waits for its standbys until wal_sender_timeout")  # fmt: skip
+    return [cut, other]
 
 
 def _warnings(settings: Settings, topology: Topology, copies: int) -> list[str]:
@@ -144,8 +181,8 @@ def _warnings(settings: Settings, topology: Topology, copies: int) -> list[str]:
         if len(centers) > 1 and members >= topology.etcd_quorum:
             found.append(f"{site.name} holds {members} of {len(topology.etcd)} etcd members, a majority: without it "
                          "nobody can be promoted")  # fmt: skip
-    if len(topology.etcd) % 2 == 0:
-        found.append(f"{len(topology.etcd)} etcd members survive no more losses than {len(topology.etcd) - 1}")
+    if len(centers) > 2 and len(centers) % 2 == 0:
+        found.append(f"{len(centers)} data centers survive the loss of no more of them than {len(centers) - 1}")
     if len(topology.nodes) == 1:
         found.append("one Postgres node: there is nobody to fail over to")
     elif copies == 0:

@@ -19,6 +19,9 @@ CONFIG = "/pgha/config/patroni.conf"
 PORT = 8008
 SERVICE = "/service/patroni"
 
+WAL_SENDER_TIMEOUT = 10
+"""Seconds until a standby that does not answer is given up."""
+
 LEADER_ROLES = ("leader", "master", "primary", "standby_leader")
 SYNC_ROLES = ("sync_standby", "quorum_standby")
 
@@ -129,8 +132,8 @@ def dynamic_configuration(settings: Settings, topology: Topology) -> dict[str, A
                 # A cut line tells nobody. Until a walsender gives up, the leader goes on counting its standby among
                 # those a commit waits for; until a walreceiver does, it does not connect anew. Postgres' own 60 s
                 # would stop writes for that long when two data centers lose sight of each other.
-                "wal_receiver_timeout": "10s",
-                "wal_sender_timeout": "10s",
+                "wal_receiver_timeout": f"{WAL_SENDER_TIMEOUT}s",
+                "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
                 # A standby that is told to promote while it asks the archive once more may sit out this interval
                 # first (Postgres' own: 5 s), and nobody accepts writes meanwhile.
                 "wal_retrieve_retry_interval": "1s",

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from pgha.plan import make_plan, outages
+from pgha.plan import make_plan
 from pgha.settings import Settings
 from pgha.topology import build_topology
 
@@ -86,10 +86,53 @@ def test_async_is_named_and_keeps_no_write_for_certain():
     assert all(o.candidate for o in plan.outcomes if o.kind == "one node")
 
 
+def test_an_even_count_of_data_centers_is_named_and_survives_no_more():
+    def survived(d, count):
+        losses = [o for o in outcomes_of(d, 1)[1].outcomes if o.kind == {1: "site", 2: "two sites"}[count]]
+        return all(o.survived for o in losses if o.loss.count("dc") == count)
+
+    named = {d: "survive the loss of no more" in " ".join(outcomes_of(d, 1)[1].warnings) for d in (2, 3, 4, 5)}
+    assert named == {2: False, 3: False, 4: True, 5: False}
+    assert [survived(d, 1) for d in (3, 4)] == [True, True]
+    assert [survived(d, 2) for d in (3, 4)] == [False, False]
+
+
+# How long writes stop ---------------------------------------------------------------------------------------
+
+
+def outages_of(d, p, **settings):
+    made = Settings(data_centers=d, nodes=p, **settings)
+    return {outage.failure: outage for outage in make_plan(made, build_topology(made)).outages}
+
+
 def test_the_outage_of_a_lost_leader_is_bounded_by_ttl():
-    short = {o.failure: o for o in outages(Settings(ttl=20))}
-    long = {o.failure: o for o in outages(Settings(ttl=60))}
-    lost = next(name for name in short if "cut off" in name)
+    short, long = outages_of(3, 2, ttl=20), outages_of(3, 2, ttl=60)
+    lost = next(name for name in short if "data center lost, or frozen" in name)
     assert long[lost].longest - short[lost].longest == 40
     assert short[lost].shortest == 18
     assert short["switchover"] == long["switchover"]
+
+
+def test_a_single_node_has_nobody_to_hand_over_to():
+    found = outages_of(1, 1)
+    assert not any("switchover" in failure or "data center" in failure for failure in found)
+    assert found["the node lost or stopped, or its disk full"].longest is None
+
+
+def test_one_data_center_cannot_be_cut_off_from_another():
+    assert not any("cut off" in failure for failure in outages_of(1, 3))
+
+
+@pytest.mark.parametrize(("d", "p", "durability", "longest"), [
+    (3, 2, "quorum", 1), (2, 2, "quorum", 12), (2, 1, "quorum", 12), (3, 1, "quorum", 1), (2, 2, "async", 1),
+])  # fmt: skip
+def test_a_commit_waits_for_standbys_behind_a_cut_only_where_too_few_are_left(d, p, durability, longest):
+    assert outages_of(d, p, durability=durability)["another data center lost or cut off"].longest == longest
+
+
+def test_in_async_the_old_leader_goes_on_for_as_long_as_etcd_is_retried():
+    """Measured: 13.3 s without a write when the leader's data center was cut off (ttl 20, retry_timeout 5)."""
+    cut = outages_of(3, 2, durability="async")["leader's data center cut off"]
+    assert cut.shortest <= 13.3 <= cut.longest
+    slower = outages_of(3, 2, durability="async", ttl=30, retry_timeout=10)["leader's data center cut off"]
+    assert slower.longest == cut.longest + 5
