@@ -7,6 +7,8 @@ from pgha.tools.command import Command
 VOLUME = "/pgdata"
 ASIDE = "/mnt/pgha"
 BALLAST = f"{VOLUME}/ballast"
+MOVED = f"{VOLUME}/moved"
+"""On the volume, under the small disk: the volume's data is no longer the newest."""
 
 RIGHTS = (
     "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE",
@@ -14,19 +16,23 @@ RIGHTS = (
 )  # fmt: skip
 """What entering another container's mount namespace and mounting there takes; less than `--privileged`."""
 
+FITS = f"""
+used=$(du -sk {VOLUME} | cut -f1)
+free=$(awk '/^MemAvailable/ {{ print $2 }}' /proc/meminfo)
+[ $((2 * (used + $1 * 1024))) -le "$free" ] && exit
+echo "the data ($((used / 1024)) MB) is too big for a disk in memory ($((free / 1024)) MB free)" >&2; exit 1
+"""
+
 SHRINK = f"""
 set -eu
 mkdir -p {ASIDE}
 if [ "$(stat -f -c %T {VOLUME})" = tmpfs ]; then echo shrunk; exit 0; fi
-used=$(du -sk {VOLUME} | cut -f1)
-size=$((used + $1 * 1024))
-free=$(awk '/^MemAvailable/ {{ print $2 }}' /proc/meminfo)
-if [ $((size * 2)) -gt "$free" ]; then
-    echo "the data ($((used / 1024)) MB) is too big for a disk in memory ($((free / 1024)) MB free)" >&2; exit 1
-fi
 if mountpoint -q {ASIDE}; then umount {ASIDE}; fi
+rm -f {MOVED}
+size=$(($(du -sk {VOLUME} | cut -f1) + $1 * 1024))
 mount -t tmpfs -o "size=${{size}}k,mode=0755" tmpfs {ASIDE}
 cp -a {VOLUME}/. {ASIDE}/
+touch {MOVED}
 mount --bind {ASIDE} {VOLUME}
 umount {ASIDE}
 echo shrunk
@@ -41,10 +47,19 @@ if [ "$(stat -f -c %T {VOLUME})" = tmpfs ]; then
     deadline=$(($(date +%s) + 30))
     until umount {VOLUME}; do [ "$(date +%s)" -lt "$deadline" ] || exit 1; sleep 0.5; done
 fi
-if ! mountpoint -q {ASIDE}; then echo gone; exit 0; fi
+aside=no
+if mountpoint -q {ASIDE}; then aside=yes; fi
+if [ ! -e {MOVED} ]; then
+    # Never moved, or moved back: the volume has it all.
+    if [ $aside = yes ]; then umount {ASIDE}; fi
+    echo kept; exit 0
+fi
+if [ $aside = no ]; then echo gone; exit 0; fi
 rm -f {ASIDE}/ballast
-find {VOLUME} -mindepth 1 -delete
+find {VOLUME} -mindepth 1 ! -path {MOVED} -delete
 cp -a {ASIDE}/. {VOLUME}/
+sync -f {VOLUME}
+rm {MOVED}
 umount {ASIDE}
 echo grown
 """
@@ -59,14 +74,27 @@ def _helper(container: str, image: str, script: str, *arguments: str) -> Command
     )  # fmt: skip
 
 
+def fits(container: str, room: int) -> Command:
+    """Fails with a sentence when the memory of this host does not hold the data twice."""
+    return Command(("docker", "exec", "--user", "root", container, "sh", "-c", FITS, "disk", str(room)))
+
+
 def shrink(container: str, image: str, room: int) -> Command:
     """Move the data to a file system in memory with `room` MB to spare, mounted over the volume. Nothing runs on it."""
     return _helper(container, image, SHRINK, str(room))
 
 
 def grow(container: str, image: str) -> Command:
-    """Move the data back to the volume. Prints `grown`, or `gone` when the small disk ended with its container."""
+    """Move the data back to the volume. Can be repeated after it was interrupted.
+
+    Prints `grown`; `kept` when the volume has everything; `gone` when the small disk ended with its container.
+    """
     return _helper(container, image, GROW)
+
+
+def accept(container: str) -> Command:
+    """What the volume holds now counts as everything, after `gone`."""
+    return Command(("docker", "exec", "--user", "root", container, "rm", "-f", MOVED))
 
 
 def fill(container: str) -> Command:
@@ -90,6 +118,8 @@ def wipe(container: str, data_dir: str) -> Command:
     """The data directory vanishes at once, and Postgres with it, as when a disk is lost."""
     script = (
         f"lost=$(mktemp -d {VOLUME}/lost.XXXXXX) && pid=$(head -n 1 {data_dir}/postmaster.pid 2>/dev/null)\n"
+        # The file of a Postgres that crashed may name what is another process now.
+        f'[ "$(cat /proc/$pid/comm 2>/dev/null)" = postgres ] || pid=\n'
         f'mv {data_dir} "$lost/" && {{ [ -z "$pid" ] || kill -s KILL "$pid"; }}; rm -rf "$lost"; test ! -e "$lost"'
     )
     return Command(("docker", "exec", "--user", "root", container, "sh", "-c", script))

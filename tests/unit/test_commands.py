@@ -253,11 +253,17 @@ CASES = [
         "'[ $(stat -f -c %T /pgdata) = tmpfs ] || exit 1\n"
         "dd if=/dev/zero of=/pgdata/ballast bs=64k 2>/dev/null; df --output=avail /pgdata | tail -n 1'",
     ),
+    (
+        disk.fits("p-pg1-node1", 96),
+        f"docker exec --user root p-pg1-node1 sh -c {quote(disk.FITS)} disk 96",
+    ),
+    (disk.accept("p-pg1-node1"), "docker exec --user root p-pg1-node1 rm -f /pgdata/moved"),
     (disk.empty("p-pg1-node1"), "docker exec --user root p-pg1-node1 rm -f /pgdata/ballast"),
     (
         disk.wipe("p-pg1-node1", "/pgdata/17"),
         "docker exec --user root p-pg1-node1 sh -c "
         "'lost=$(mktemp -d /pgdata/lost.XXXXXX) && pid=$(head -n 1 /pgdata/17/postmaster.pid 2>/dev/null)\n"
+        """[ "$(cat /proc/$pid/comm 2>/dev/null)" = postgres ] || pid=\n"""
         """mv /pgdata/17 "$lost/" && { [ -z "$pid" ] || kill -s KILL "$pid"; }; rm -rf "$lost"; test ! -e "$lost"'""",
     ),
     # Chaos: processes
