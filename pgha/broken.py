@@ -28,6 +28,11 @@ class Broken:
     """The sites a partition or delay lies between: the host's own, then the others."""
     milliseconds: int = 0
 
+    @property
+    def is_container(self) -> bool:
+        """Whether the container itself was stopped, killed or paused."""
+        return not self.process and self.mechanism in ("stop", "kill", "pause")
+
     def __str__(self) -> str:
         if self.mechanism == "partition":
             return f"{self.host} is cut off from {', '.join(self.sites[1:])}"

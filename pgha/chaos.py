@@ -210,11 +210,16 @@ def wipe(project: Project, node: str) -> Host:
     """
     host = _postgres_node(project, node)
     _require_running(project, [host])
-    view = cluster.read_view(project)
-    if not [m for m in view.members if m.name != node and (m.streams or m.is_leader)]:
-        raise BadValue(f"No other member has the data of {node}", "inv status")
+    _require_another_copy(cluster.read_view(project), node)
     engine.must(disk.wipe(project.container(node), _data_dir(project)))
     return host
+
+
+def _require_another_copy(view: patroni.ClusterView, node: str) -> None:
+    """A leader that has crashed holds its role until its lock expires: only one that runs counts."""
+    leader = view.leader
+    if not [m for m in view.members if m.name != node and (m.streams or m == leader)]:
+        raise BadValue(f"No other member has the data of {node}", "inv status")
 
 
 def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
@@ -222,6 +227,8 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
 
     Only so can a disk be full without filling this host's. Patroni is down meanwhile; a leader hands over first
     and gets the lead back at the end. Idempotent.
+
+    Raises BadValue when the node is the only one that has the data: what is in memory ends with its container.
     """
     host = _postgres_node(project, node)
     _require_running(project, [host])
@@ -229,12 +236,16 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
     if entries[0] in broken.read(project):
         return entries
     before = cluster.read_view(project)
-    broken.add(project, entries)
+    _require_another_copy(before, node)
     container = project.container(node)
+    engine.must(disk.fits(container, DISK_ROOM))
+    broken.add(project, entries)
     with progress.stage(f"give {node} a small disk"):
         engine.must(processes.take_down(container, "patroni"))
-        engine.must(disk.shrink(container, _image(project), DISK_ROOM))
-        engine.must(processes.resume_service(container, "patroni"))
+        try:
+            engine.must(disk.shrink(container, _image(project), DISK_ROOM))
+        finally:
+            engine.must(processes.resume_service(container, "patroni"))
         cluster.wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
     if before.leader and before.leader.name == node and len(before.members) > 1:
         leader = cluster.read_view(project).leader
@@ -279,8 +290,8 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     if not entries and all(container.state == "exited" for container in containers.values()):
         raise Missing(f"Project {project.name} is stopped", "inv start")
     revived = _revive(project, containers)
-    broken.remove(project, [entry for entry in entries if _is_container(entry)])
-    left = [entry for entry in entries if not _is_container(entry)]
+    broken.remove(project, [entry for entry in entries if entry.is_container])
+    left = [entry for entry in entries if not entry.is_container]
     if left:
         # Networks first: what is healed next may have to reach the others.
         for entry in sorted(left, key=lambda e: e.mechanism not in ("partition", "delay")):
@@ -291,10 +302,6 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     recorded = {entry.host for entry in entries}
     view = _wait_until_redundant(project, progress) if wait else None
     return Healing(entries, tuple(name for name in revived if name not in recorded), view)
-
-
-def _is_container(entry: Broken) -> bool:
-    return not entry.process and entry.mechanism in ("stop", "kill", "pause")
 
 
 def _revive(project: Project, containers: dict[str, docker.Container]) -> list[str]:
@@ -333,10 +340,11 @@ def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None
             # Patroni waits for a Postgres that hangs: one that crashed on the full disk may do so when it is stopped.
             shell.run(processes.signal_postgres(container, _data_dir(project), "kill"))
             engine.must(processes.take_down(container, "patroni"))
-        answer = engine.must(disk.grow(container, _image(project)))
-        if "gone" in answer.stdout and _another_leads(project, node):
-            # What the volume holds is as old as the small disk, and perhaps half a copy.
-            engine.must(disk.wipe(container, _data_dir(project)))
+        if "gone" in engine.must(disk.grow(container, _image(project))).stdout:
+            if _another_leads(project, node):
+                # What the volume holds is as old as the small disk, and perhaps half a copy.
+                engine.must(disk.wipe(container, _data_dir(project)))
+            engine.must(disk.accept(container))
         engine.must(processes.resume_service(container, "patroni"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pgha import broken, clones, cluster, connections, engine, scheduling, shell
@@ -159,15 +161,32 @@ def _announce(project: Project, report: RenderReport, progress: Progress) -> Non
 
 
 def _compose_up(project: Project, progress: Progress) -> None:
-    engine.revive(project)
-    engine.compose(
-        project,
-        "Compose could not start the stack",
-        "up",
-        "--detach",
-        "--remove-orphans",
-        line=progress.detail,
-    )
+    with _chaos_ends(project):
+        engine.revive(project)
+        engine.compose(
+            project,
+            "Compose could not start the stack",
+            "up",
+            "--detach",
+            "--remove-orphans",
+            line=progress.detail,
+        )
+
+
+@contextmanager
+def _chaos_ends(project: Project) -> Iterator[None]:
+    """What chaos did to a container is over when that is started again, made anew or resumed: its network and its
+    processes are new. Only a small disk leaves something behind, its data; that is left to `chaos.heal`."""
+    before = container_names(project)
+    yield
+    running = {name: container for name, container in container_names(project).items() if container.state == "running"}
+    fresh = {name for name, now in running.items() if name not in before or before[name].started != now.started}
+    over = [
+        entry
+        for entry in broken.read(project)
+        if (entry.is_container and entry.host in running) or (entry.mechanism != "fill" and entry.host in fresh)
+    ]
+    broken.remove(project, over)
 
 
 def require_rendered(project: Project) -> None:
@@ -186,7 +205,8 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
     require_rendered(project)
     if not engine.containers(project):
         raise Missing(f"Project {project.name} has no containers to start", "inv up")
-    _compose(project, progress, "start", "Compose could not start the stack", "start")
+    with _chaos_ends(project):
+        _compose(project, progress, "start", "Compose could not start the stack", "start")
     with progress.stage("wait until every member streams"):
         return cluster.wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
 

@@ -139,6 +139,8 @@ class Container:
     published: tuple[int, ...]
     addresses: dict[str, str] = field(default_factory=dict)
     """network -> the container's address in it, while it runs"""
+    started: str = ""
+    """when it was started last"""
 
 
 def parse_inspect(text: str) -> list[dict[str, Any]]:
@@ -176,4 +178,5 @@ def _container(entry: dict[str, Any]) -> Container:
             for name, network in (entry.get("NetworkSettings", {}).get("Networks") or {}).items()
             if network["IPAddress"]
         },
+        started=entry["State"].get("StartedAt", ""),
     )

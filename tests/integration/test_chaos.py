@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from tools import Writer, inspect, until
+from tools import Writer, docker, inspect, until
 
 pytestmark = pytest.mark.integration
 
@@ -218,6 +218,46 @@ def test_a_disk_is_full_and_this_hosts_is_not(chaos):
     assert chaos.shell(host, "stat -f -c %T /pgdata").strip() != "tmpfs"
     assert "ballast" not in chaos.run(host, "ls", "/pgdata")
     assert chaos.sql(host, "select count(*) from written_while_a_disk_is_full") == "200000"
+
+
+def made_at(stack, host):
+    """Tells a data directory from one that was made anew."""
+    return stack.run(host, "stat", "-c", "%i", "/pgdata/17/global/pg_control")
+
+
+def test_a_small_disk_that_was_never_made_takes_no_data_with_it(chaos):
+    """The record is written first: what was interrupted after that leaves the volume as it was."""
+    host = chaos.replicas()[0]
+    before = made_at(chaos, host)
+    record(chaos).write_text(f"- {{mechanism: fill, host: {host}, process: '', sites: [], milliseconds: 0}}\n")
+    assert f"healed: the disk of {host} is full" in chaos.inv("chaos.heal").stdout
+    assert made_at(chaos, host) == before
+    assert chaos.shell(host, "stat -f -c %T /pgdata").strip() != "tmpfs"
+
+
+def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos):
+    """It ends with its container, and what the volume holds is older."""
+    host = chaos.replicas()[0]
+    before = made_at(chaos, host)
+    chaos.inv("chaos.fill", "--node", host)
+    docker("restart", chaos.container(host))
+    assert "is not full" in chaos.refused(4, "chaos.fill", "--node", host)
+    chaos.inv("chaos.heal")
+    chaos.wait_well()
+    assert made_at(chaos, host) != before
+    assert "moved" not in chaos.run(host, "ls", "/pgdata")
+
+
+def test_up_ends_what_it_starts_again(chaos):
+    """A container that is started again has a new network and new processes; what runs stays broken."""
+    stopped, other = chaos.replicas()[:2]
+    chaos.inv("chaos.stop", "--node", other, "--process", "sshd")
+    chaos.inv("chaos.stop", "--node", stopped, "--process", "sshd", "chaos.kill", "--node", stopped)
+    chaos.inv("up")
+    left = chaos.status()["problems"]
+    assert any(f"sshd on {other}" in problem for problem in left)
+    assert not any(problem.startswith("broken by chaos") and stopped in problem for problem in left)
+    assert chaos.openssh(stopped, "hostname").stdout.strip() == stopped
 
 
 def test_what_cannot_be_broken_is_refused(chaos):
