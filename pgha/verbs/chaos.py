@@ -32,7 +32,7 @@ def _tell(entries: Sequence[Broken]) -> None:
 
 @task(help=HELP)
 def stop(c, node="", dc="", process=""):
-    """SIGTERM: stop containers, or a process inside; it stays stopped.
+    """SIGTERM: stop containers, or a process inside; they stay so, but Patroni starts its Postgres again.
 
     Example: inv chaos.stop --node pg1-node1
     """
@@ -41,7 +41,7 @@ def stop(c, node="", dc="", process=""):
 
 @task(help=HELP)
 def kill(c, node="", dc="", process=""):
-    """SIGKILL: kill containers, or a process inside; the process is started again.
+    """SIGKILL: kill containers, which stay so, or a process inside, which its supervisor starts again.
 
     Example: inv chaos.kill --node pg1-node1 --process postgres
     """
@@ -50,7 +50,7 @@ def kill(c, node="", dc="", process=""):
 
 @task(help=HELP)
 def pause(c, node="", dc="", process=""):
-    """SIGSTOP: freeze containers, or a process inside.
+    """SIGSTOP: freeze containers, or a process inside; a frozen Patroni is killed after 8 s and started again.
 
     Example: inv chaos.pause --dc dc2
     """
