@@ -56,19 +56,23 @@ class Verdict:
     """Acknowledged on an old timeline after a newer one had acknowledged: two members accepted writes at once."""
 
 
-def check(writes: Sequence[Write], rows: Iterable[int]) -> Verdict:
-    """Compare every write with what the database holds."""
+def check(writes: Sequence[Write], rows: Iterable[int], probes: Sequence[Write] = ()) -> Verdict:
+    """Compare every write with what the database holds.
+
+    `probes` are writes sent to one member each. They are held against the same promises; only `acknowledged` and
+    `unknown` count what the clients alone saw.
+    """
     present = Counter(rows)
-    outcome = {write.number: write.outcome for write in writes}
-    unknown = tuple(number for number, what in outcome.items() if what == UNKNOWN)
+    outcome = {write.number: write.outcome for write in (*writes, *probes)}
+    unknown = tuple(write.number for write in writes if write.outcome == UNKNOWN)
     return Verdict(
-        acknowledged=sum(what == ACKNOWLEDGED for what in outcome.values()),
+        acknowledged=sum(write.outcome == ACKNOWLEDGED for write in writes),
         lost=tuple(sorted(n for n, what in outcome.items() if what == ACKNOWLEDGED and n not in present)),
         phantom=tuple(sorted(n for n in present if outcome.get(n, REFUSED) == REFUSED)),
         unknown=tuple(sorted(unknown)),
         unknown_present=sum(number in present for number in unknown),
         duplicates=tuple(sorted(number for number, times in present.items() if times > 1)),
-        two_leaders=two_leaders(writes),
+        two_leaders=two_leaders((*writes, *probes)),
     )
 
 

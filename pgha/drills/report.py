@@ -107,6 +107,7 @@ def _summary_document(summary: Summary) -> dict[str, Any]:
         "read_gap_seconds": _spread(summary.read_gap),
         "new_leader_seconds": _spread(summary.new_leader),
         "redundant_seconds": _spread(summary.redundant),
+        "never_whole": summary.never_whole,
         "stale_seconds": round(summary.stale, 3),
         "acknowledged": summary.acknowledged,
         "lost": summary.lost,

@@ -14,8 +14,8 @@ from pgha.console import Progress
 from pgha.drills import ledger
 from pgha.drills.ledger import Gap, Read, Verdict, Write
 from pgha.drills.scenarios import Scenario, Scene
-from pgha.drills.traffic import Traffic, require_client
-from pgha.errors import Missing, PghaError, TimedOut
+from pgha.drills.traffic import Traffic, remove_table, require_client
+from pgha.errors import Missing, PghaError
 from pgha.project import Project, write_file
 from pgha.settings import Settings
 from pgha.tools import docker, postgres
@@ -26,6 +26,9 @@ TOLERATED = "broken by chaos"
 
 WHOLE_TIMEOUT = 120.0
 """Seconds a cluster may take to be whole again: rewound or cloned, every standby synchronous."""
+
+READ_TIMEOUT = 60.0
+"""Seconds the leader may take to show its rows at the end of a drill."""
 
 LEAD_IN = 2.0
 """Seconds the clients work before anything breaks, and after everything is whole again."""
@@ -70,6 +73,11 @@ class Result:
     writes: tuple[Write, ...] = field(repr=False)
     reads: tuple[Read, ...] = field(repr=False)
     roles: Mapping[str, list[tuple[float, str]]] = field(repr=False)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the cluster became whole again by itself."""
+        return self.marks.redundant is not None
 
     @property
     def redundant_after(self) -> float | None:
@@ -139,10 +147,13 @@ def _too_few_synchronous(project: Project, wanted: int) -> list[str]:
 
 
 def play(project: Project, scenario: Scenario, run: int, folder: Path, progress: Progress) -> Result:
-    """One run of a scenario; the caller holds the lock. The cluster is healthy before and, whatever happens, healed
-    after; a failed run leaves every container's log in `folder`.
+    """One run of a scenario; the caller holds the lock. A failed run leaves every container's log in `folder`.
 
-    Raises Missing when the cluster is not healthy, TimedOut when it does not become so again.
+    The cluster is healthy before. Whatever fails on the way, breaking and healing too, is a promise that was not kept
+    and part of the result; `make_whole` then tries further. An interrupted run leaves the cluster whole.
+
+    Raises Missing for a scenario this topology cannot play, TimedOut when the cluster is not healthy to begin with,
+    ToolFailed when a client ended by a fault of its own, or when the rows cannot be read at the end.
     """
     reason = scenario.needs(project.topology)
     if reason:
@@ -154,17 +165,31 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
             scene = _scene(project, progress)
         traffic, marks = _traffic(project), Marks()
         problems: list[str] = []
-        with traffic:
-            traffic.go_on(LEAD_IN)
-            _break(scenario, scene, traffic, marks, problems)
-            _mend(project, scenario, traffic, marks, problems, progress)
-            traffic.go_on(LEAD_IN)
-            marks.ended = traffic.clock()
-        result = _judge(project, scenario, run, scene, traffic, marks, problems)
-        traffic.clean()
+        kept = folder / f"{scenario.name}-{run}"
+        try:
+            with traffic:
+                traffic.go_on(LEAD_IN)
+                with _told(problems):
+                    _break(scenario, scene, traffic, marks, problems)
+                _mend(project, scenario, traffic, marks, problems, progress)
+                traffic.go_on(LEAD_IN)
+                marks.ended = traffic.clock()
+            result = _judge(project, scenario, run, scene, traffic, marks, problems)
+        except PghaError:
+            _keep_logs(project, traffic, kept)
+            raise
         if result.missed:
-            _keep_logs(project, traffic, folder / f"{scenario.name}-{run}")
+            _keep_logs(project, traffic, kept)
     return result
+
+
+@contextmanager
+def _told(problems: list[str]) -> Iterator[None]:
+    """A part that fails is a promise that was not kept. The drill goes on: to heal, and to its verdict."""
+    try:
+        yield
+    except PghaError as error:
+        problems.append(error.message)
 
 
 def _scene(project: Project, progress: Progress) -> Scene:
@@ -176,12 +201,16 @@ def _scene(project: Project, progress: Progress) -> Scene:
 
 @contextmanager
 def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
-    """Whatever ends the drill, Ctrl-C too, leaves the cluster healed."""
+    """What ends the drill early, Ctrl-C too, leaves the cluster whole and without the drill's table."""
     try:
         yield
-    finally:
+    except BaseException:
         if broken.read(project) or any(c.state != "running" for c in engine.containers(project)):
-            chaos.heal(project, progress)
+            chaos.heal(project, progress, wait=False)
+        with progress.stage("wait until the cluster is whole"):
+            wait_until_whole(project, progress)
+        remove_table(connection_string(project, standby=False, inside=False))
+        raise
 
 
 def _traffic(project: Project) -> Traffic:
@@ -207,24 +236,26 @@ def _break(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, pro
         scenario.inject(scene)
         marks.broken = traffic.clock()
     if scenario.heals_service:
-        traffic.go_on(scenario.hold)
+        traffic.go_on(_hold(scenario, scene))
         return
     if scenario.react:
-        traffic.go_on(scenario.hold)
+        traffic.go_on(_hold(scenario, scene))
         scenario.react(scene)
     with scene.progress.stage(f"{scenario.name}: wait for service"):
         _wait_for_service(scenario, scene, traffic, marks, problems)
-    traffic.go_on(scenario.hold)
+    traffic.go_on(_hold(scenario, scene))
+
+
+def _hold(scenario: Scenario, scene: Scene) -> float:
+    return scenario.hold + (scene.project.settings.ttl if scenario.beyond_ttl else 0)
 
 
 def _wait_for_service(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]) -> None:
     assert marks.injected is not None
     since = marks.injected if scenario.new_leader else marks.broken or marks.injected
     other_than = scene.leader.name if scenario.new_leader else ""
-    try:
+    with _told(problems):
         marks.served = traffic.wait_for_service(since, other_than, 4 * scene.project.settings.ttl)
-    except TimedOut as error:
-        problems.append(error.message)
 
 
 def _mend(
@@ -232,34 +263,32 @@ def _mend(
 ) -> None:
     """Heal, and wait for full redundancy and, where healing brings it back, for service."""
     marks.healing = traffic.clock()
-    with progress.stage(f"{scenario.name}: heal"):
+    with _told(problems), progress.stage(f"{scenario.name}: heal"):
         chaos.heal(project, progress, wait=False)
-        marks.healed = traffic.clock()
-    try:
-        with progress.stage(f"{scenario.name}: wait until the cluster is whole"):
-            wait_until_whole(project, progress)
+    marks.healed = healed = traffic.clock()
+    with _told(problems), progress.stage(f"{scenario.name}: wait until the cluster is whole"):
+        wait_until_whole(project, progress)
         marks.redundant = traffic.clock()
-    except TimedOut as error:
-        problems.append(error.message)
-        _clone_what_is_stuck(project, progress)
-    finally:
-        close_all()
-    try:
-        served = traffic.wait_for_service(marks.healed, "", 4 * project.settings.ttl)
+    close_all()
+    with _told(problems):
+        served = traffic.wait_for_service(healed, "", 4 * project.settings.ttl)
         marks.served = served if scenario.heals_service else marks.served
-    except TimedOut as error:
-        problems.append(error.message)
 
 
-def _clone_what_is_stuck(project: Project, progress: Progress) -> None:
-    """A member that does not come back by itself is a broken promise; it is cloned anew, so that the drill leaves a
-    healthy cluster all the same."""
+def make_whole(project: Project, progress: Progress) -> None:
+    """After a run that did not end with a whole cluster: heal once more, clone anew what does not come back by itself.
+
+    Its verdict is there and its logs are kept: now data may go. Raises TimedOut when the cluster is still not whole.
+    """
+    if broken.read(project):
+        chaos.heal(project, progress, wait=False)
     view = cluster.read_view(project)
     # Without a leader every member counts as not streaming: then none may be wiped.
     for name in view.not_streaming(cluster.node_names(project)) if view.leader else []:
         progress.note(f"{name} does not stream: it is cloned anew")
         chaos.wipe(project, name)
-    wait_until_whole(project, progress)
+    with progress.stage("wait until the cluster is whole"):
+        wait_until_whole(project, progress)
 
 
 # After ------------------------------------------------------------------------------------------------------
@@ -269,7 +298,11 @@ def _judge(
     project: Project, scenario: Scenario, run: int, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]
 ) -> Result:
     writes, reads = tuple(traffic.writes), tuple(traffic.reads)
-    verdict = ledger.check(writes, traffic.rows())
+    rows = wait_until(traffic.rows, lambda _: True, "The drill's rows can be read", timeout=READ_TIMEOUT)
+    with _told(problems):
+        remove_table(connection_string(project, standby=False, inside=False))
+    verdict = ledger.check(writes, rows, traffic.probes)
+    has_standby = len(project.topology.nodes) > 1
     gap = ledger.longest_gap(ledger.acknowledged_at(writes), LEAD_IN / 2, marks.ended)
     return Result(
         scenario=scenario.name,
@@ -279,7 +312,7 @@ def _judge(
         marks=marks,
         verdict=verdict,
         write_gap=gap,
-        read_gap=ledger.longest_gap([r.ended for r in reads], LEAD_IN / 2, marks.ended) if reads else None,
+        read_gap=ledger.longest_gap([r.ended for r in reads], LEAD_IN / 2, marks.ended) if has_standby else None,
         stale=ledger.staleness(reads, writes),
         new_leader=ledger.new_leader_after(writes, marks.injected or 0.0),
         missed=(*problems, *broken_promises(project.settings, verdict)),

@@ -83,7 +83,8 @@ def _fill_disk(scene: Scene) -> None:
 def _hand_over_from_full_disk(scene: Scene) -> None:
     """What `inv switchover` begins with; the node with the full disk will not stream, so that is not waited for."""
     command = patroni.switchover(scene.leader.name, scene.standbys[0].name)
-    connect(scene.project).must(scene.standbys[0].name, command, "patronictl switchover failed")
+    # patronictl may give up before the full disk lets go of the lead. Whether writes came back is what is judged.
+    connect(scene.project).run(scene.standbys[0].name, command)
 
 
 def _kill_leader_and_sync(scene: Scene) -> None:
@@ -171,6 +172,8 @@ class Scenario:
     """Service is back only when another member acknowledges."""
     hold: float = 3.0
     """Seconds to look on after service is back and before anything is healed."""
+    beyond_ttl: bool = False
+    """Look on for `ttl` seconds more: until a lock that is not renewed would have expired."""
     prepare: Callable[[Scene], None] | None = None
     """What has to be there before the clients start."""
     react: Callable[[Scene], None] | None = None
@@ -194,7 +197,7 @@ SCENARIOS = (
              _leader("kill", "patroni")),
     Scenario("patroni-hung", "the leader's Patroni hangs (SIGSTOP), its Postgres does not",
              f"{GOES_ON}, Patroni is killed before its lock expires", "drill_gap_process", _leader("pause", "patroni"),
-             hold=30.0),
+             hold=10.0, beyond_ttl=True),
     Scenario("leader-killed", "the leader's container is killed (SIGKILL)", BY_ITSELF, "drill_gap_lost",
              _leader("kill"), new_leader=True, needs=_nodes(2)),
     Scenario("leader-paused", "the leader's container is frozen (SIGSTOP)", BY_ITSELF, "drill_gap_lost",
@@ -204,7 +207,7 @@ SCENARIOS = (
     Scenario("site-cut", "the leader's data center is cut off from all others", BY_ITSELF, "drill_gap_lost",
              _cut_site, new_leader=True, needs=_survivors_elsewhere),
     Scenario("link-cut", "the link between the leader's data center and another one; the rest sees both", GOES_ON,
-             "drill_gap_lost", _cut_link, hold=30.0, needs=_centers(2)),
+             "drill_gap_link", _cut_link, hold=10.0, beyond_ttl=True, needs=_centers(2)),
     Scenario("replica-wiped", "the data directory of a standby is gone", f"{GOES_ON}, the standby is cloned anew",
              "drill_gap_bystander", _wipe_standby, needs=_nodes(2)),
     Scenario("disk-full", "the leader's disk is full", "nothing acknowledged is lost; a switchover brings writes back",
@@ -217,7 +220,7 @@ SCENARIOS = (
     Scenario("etcd-minority-killed", "as many etcd members as may fail are killed", GOES_ON, "drill_gap_bystander",
              _kill_etcd_minority, hold=10.0),
     Scenario("etcd-quorum-killed", "etcd loses its quorum and gets it back", f"{GOES_ON} (failsafe_mode)",
-             "drill_gap_bystander", _kill_etcd_quorum, hold=25.0),
+             "drill_gap_bystander", _kill_etcd_quorum, hold=5.0, beyond_ttl=True),
     Scenario("witness-killed", "the witness site is killed", GOES_ON, "drill_gap_bystander", _kill_witness,
              hold=10.0, needs=_has_witness),
     Scenario("repository-killed", "the repository is killed while WAL is archived", GOES_ON, "drill_gap_bystander",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pgha.drills import report, runner
 from pgha.drills.runner import Result
 from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scenario
 from pgha.drills.summary import Summary, summarize
-from pgha.errors import BadValue, Missed
+from pgha.errors import BadValue, Missed, PghaError
 from pgha.project import Project
 
 MAX_RUNS = 100
@@ -25,6 +24,8 @@ class Series:
     summaries: tuple[Summary, ...]
     skipped: dict[str, str]
     folder: Path
+    error: PghaError | None = None
+    """Why it ended early; the cluster was not whole, or a drill had no verdict."""
 
 
 def choose(project: Project, name: str, all_: bool) -> tuple[list[Scenario], dict[str, str]]:
@@ -48,8 +49,7 @@ def choose(project: Project, name: str, all_: bool) -> tuple[list[Scenario], dic
 def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress) -> Series:
     """Play scenarios one after another and write the report, also of a series that ends early.
 
-    The caller holds the lock. Raises BadValue, Missing for a cluster that is not healthy, TimedOut when it does not
-    become so again.
+    The caller holds the lock. Raises BadValue, and Missing for a cluster that is not healthy.
     """
     if not 1 <= runs <= MAX_RUNS:
         raise BadValue(f"{runs} runs are not between 1 and {MAX_RUNS}", "inv drill --all --runs 5")
@@ -58,19 +58,27 @@ def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress
     report.require_plots()
     folder = project.folder / "drills" / time.strftime("%Y%m%d-%H%M%S")
     results: list[Result] = []
+    early: PghaError | None = None
     try:
         for scenario in scenarios:
             for run in range(1, runs + 1):
                 results.append(runner.play(project, scenario, run, folder, progress))
+                if not results[-1].whole:
+                    runner.make_whole(project, progress)
+    except PghaError as error:
+        early = error
     finally:
         summaries = tuple(summarize(project.settings, results))
         if results:
             report.write(project, summaries, results, skipped, folder)
-    return Series(summaries, skipped, folder)
+    return Series(summaries, skipped, folder, early)
 
 
-def require_kept(summaries: Sequence[Summary], folder: Path) -> None:
-    """Raises Missed and names every promise that was not kept."""
+def require_kept(played: Series) -> None:
+    """Raises what ended the series early, else Missed, which names every promise that was not kept."""
+    if played.error:
+        raise played.error
+    summaries, folder = played.summaries, played.folder
     missed = [f"{summary.scenario.name}: {sentence}" for summary in summaries for sentence in summary.missed]
     if missed:
         count = "1 promise was" if len(missed) == 1 else f"{len(missed)} promises were"

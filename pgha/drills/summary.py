@@ -31,6 +31,8 @@ class Summary:
     read_gap: Spread | None
     new_leader: Spread | None
     redundant: Spread | None
+    never_whole: int
+    """Runs after which the cluster did not become whole by itself; `redundant` has no seconds of theirs."""
     stale: float
     acknowledged: int
     lost: int
@@ -70,6 +72,7 @@ def _summary(settings: Settings, scenario: Scenario, results: Sequence[Result]) 
         read_gap=_spread(result.read_gap.seconds for result in results if result.read_gap),
         new_leader=_spread(result.new_leader for result in results if result.new_leader is not None),
         redundant=_spread(result.redundant_after for result in results if result.redundant_after is not None),
+        never_whole=sum(not result.whole for result in results),
         stale=max(result.stale for result in results),
         acknowledged=sum(result.verdict.acknowledged for result in results),
         lost=total("lost"),

@@ -1,4 +1,4 @@
-"""The clients of a drill: writers, readers, and a look at each member. Threads with libpq connections (psycopg)."""
+"""The clients of a drill: writers, readers, and a probe of each member. Threads with libpq connections (psycopg)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pgha.drills.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Read, Write
@@ -24,8 +24,8 @@ PATIENCE = 5.0
 which every driver has as a socket or statement timeout, a client of a frozen server would wait for good."""
 
 WRITERS, READERS = 2, 2
-WRITE_PAUSE, READ_PAUSE, LOOK_PAUSE, CONNECT_PAUSE = 0.01, 0.05, 0.25, 0.2
-"""Seconds between two writes of a client, two reads, two looks at a member, two attempts to connect. Each attempt asks
+WRITE_PAUSE, READ_PAUSE, PROBE_PAUSE, CONNECT_PAUSE = 0.01, 0.05, 0.25, 0.2
+"""Seconds between two writes of a client, two reads, two probes of a member, two attempts to connect. Each attempt asks
 every member and costs each a SCRAM handshake: a shorter pause slows the promotion it waits for."""
 
 IN_DOUBT = {"57P01", "57P02", "40003"}
@@ -113,9 +113,10 @@ class Writer(_Client):
     """Writes numbers no other client writes, and remembers what the server said to each."""
 
     def __init__(
-        self, conninfo: str, clock: Callable[[], float], numbers: itertools.count[int], members: Mapping[int, str]
-    ) -> None:
-        super().__init__(conninfo, clock, WRITE_PAUSE)
+        self, conninfo: str, clock: Callable[[], float], numbers: itertools.count[int], members: Mapping[int, str],
+        pause: float = WRITE_PAUSE,
+    ) -> None:  # fmt: skip
+        super().__init__(conninfo, clock, pause)
         self._numbers, self._members = numbers, members
         self._warned = False
         self.writes: list[Write] = []
@@ -163,18 +164,28 @@ class Reader(_Client):
         self.reads.append(Read(began, self._clock(), server, row[0] if row else 0))
 
 
-class Look(_Client):
-    """Asks one member, whatever it is, whether it leads; remembers each change."""
+class Probe(Writer):
+    """Asks one member, whatever it is, whether it leads, and writes there when it says so; remembers each change.
 
-    def __init__(self, member: str, conninfo: str, clock: Callable[[], float]) -> None:
-        super().__init__(conninfo, clock, LOOK_PAUSE)
+    The writers stay with the leader they found. A second one would accept writes unseen without these.
+    """
+
+    def __init__(
+        self, member: str, conninfo: str, clock: Callable[[], float], numbers: itertools.count[int],
+        members: Mapping[int, str],
+    ) -> None:  # fmt: skip
+        super().__init__(conninfo, clock, numbers, members, PROBE_PAUSE)
         self.member = member
         self.roles: list[tuple[float, str]] = []
-        """(since when, `leader`, `replica` or nothing when it did not answer)"""
+        """(since when, `leader`: it accepted a write, `replica`, or nothing when it did not answer)"""
 
     def _round(self, connection: psycopg.Connection[Any]) -> None:
         row = connection.execute("select pg_is_in_recovery()").fetchone()
-        self._note("replica" if row and row[0] else "leader")
+        if row and row[0]:
+            self._note("replica")
+            return
+        super()._round(connection)
+        self._note("leader")
 
     def _lost(self) -> None:
         self._note("")
@@ -199,7 +210,7 @@ class Traffic:
         self._writers = [Writer(conninfo, self.clock, numbers, ports) for _ in range(WRITERS)]
         # A single node has no standby to read from.
         self._readers = [Reader(standby_conninfo, self.clock, ports) for _ in range(READERS if len(ports) > 1 else 0)]
-        self._looks = [Look(member, own, self.clock) for member, own in members.items()]
+        self._probes = [Probe(member, own, self.clock, numbers, ports) for member, own in members.items()]
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._hang_up, daemon=True)
 
@@ -209,12 +220,17 @@ class Traffic:
 
     @property
     def _clients(self) -> list[_Client]:
-        return [*self._writers, *self._readers, *self._looks]
+        return [*self._writers, *self._readers, *self._probes]
 
     @property
     def writes(self) -> list[Write]:
-        """Every write so far, in the order of their numbers."""
-        return sorted((w for writer in self._writers for w in list(writer.writes)), key=lambda w: w.number)
+        """Every write so far of the clients, in the order of their numbers."""
+        return _in_order(self._writers)
+
+    @property
+    def probes(self) -> list[Write]:
+        """Every write so far that was sent to one member, to see whether it accepts any."""
+        return _in_order(self._probes)
 
     @property
     def reads(self) -> list[Read]:
@@ -223,13 +239,12 @@ class Traffic:
     @property
     def roles(self) -> dict[str, list[tuple[float, str]]]:
         """Member -> (since when, role), each change."""
-        return {look.member: list(look.roles) for look in self._looks}
+        return {probe.member: list(probe.roles) for probe in self._probes}
 
     def __enter__(self) -> Traffic:
-        import psycopg
-
-        with psycopg.connect(self._conninfo, autocommit=True) as connection:
-            connection.execute(f"drop table if exists {TABLE}")
+        """Raises ToolFailed when the cluster takes no table."""
+        remove_table(self._conninfo)
+        with _leader(self._conninfo) as connection:
             # No unique index: a row that is there twice has to be seen, not refused.
             connection.execute(f"create table {TABLE} (n bigint)")
             connection.execute(f"create index on {TABLE} (n)")
@@ -280,19 +295,32 @@ class Traffic:
         return min(write.ended for write in found)
 
     def rows(self) -> list[int]:
-        """What the database holds now, asked from the leader."""
-        import psycopg
-
-        with psycopg.connect(self._conninfo, autocommit=True) as connection:
+        """What the database holds now, asked from the leader. Raises ToolFailed when nobody answers."""
+        with _leader(self._conninfo) as connection:
             # A corrupt index must not hide a row.
             connection.execute(
                 "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off"
             )
             return [row[0] for row in connection.execute(f"select n from {TABLE}")]
 
-    def clean(self) -> None:
-        """Remove the table."""
-        import psycopg
 
-        with suppress(psycopg.Error), psycopg.connect(self._conninfo, autocommit=True) as connection:
-            connection.execute(f"drop table if exists {TABLE}")
+def _in_order(writers: Iterable[Writer]) -> list[Write]:
+    return sorted((write for writer in writers for write in list(writer.writes)), key=lambda write: write.number)
+
+
+@contextmanager
+def _leader(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of our own. Raises ToolFailed for what the server or libpq says."""
+    import psycopg
+
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise ToolFailed("The leader did not do what the drill asked", str(error), "inv status") from None
+
+
+def remove_table(conninfo: str) -> None:
+    """Leave nothing behind. Raises ToolFailed."""
+    with _leader(conninfo) as connection:
+        connection.execute(f"drop table if exists {TABLE}")

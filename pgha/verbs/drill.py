@@ -36,6 +36,8 @@ def run(c, name="", all=False, runs="1", json=False):
         raise BadValue(f"--runs {runs} is not a number", "inv drill --all --runs 5")
     with project.lock("drill"):
         played = series.drill(project, name, all, int(runs), Progress())
+    if not played.summaries:
+        series.require_kept(played)
     if json:
         console.print_json(json_.loads((played.folder / "report.json").read_text()))
     else:
@@ -43,7 +45,7 @@ def run(c, name="", all=False, runs="1", json=False):
         for scenario, reason in played.skipped.items():
             console.show(f"not played: {scenario} {reason}")
         console.show(f"report: {played.folder.relative_to(project.folder.parent.parent)}/report.html")
-    series.require_kept(played.summaries, played.folder)
+    series.require_kept(played)
 
 
 @task(name="list")
@@ -67,11 +69,19 @@ def _show(durability: str, summaries: Sequence[Summary]) -> None:
                "Two leaders", "Promise")  # fmt: skip
     rows = [
         (s.scenario.name, s.runs, _seconds(s.write_gap), f"{s.objective:g}", _seconds(s.read_gap),
-         _seconds(s.new_leader), _seconds(s.redundant), s.lost, s.unknown, s.two_leaders,
+         _seconds(s.new_leader), _whole(s), s.lost, s.unknown, s.two_leaders,
          "MISSED" if s.missed else "kept")
         for s in summaries
     ]  # fmt: skip
     console.show(console.table(f"durability: {durability}; seconds, median / worst", columns, rows))
+
+
+def _whole(summary: Summary) -> str:
+    """Runs that never became whole have no seconds, and must not be missing from the table."""
+    parts = [_seconds(summary.redundant)] if summary.redundant else []
+    if summary.never_whole:
+        parts.append(f"{summary.never_whole} never")
+    return "; ".join(parts)
 
 
 def _seconds(spread: Spread | None) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from tools import docker, interrupt, until
+from tools import docker, finish, interrupt, until
 
 pytestmark = pytest.mark.integration
 
@@ -103,8 +103,30 @@ def test_a_drill_that_is_interrupted_heals(main):
     assert "Interrupted" in output
     assert set(main.containers("running")) == set(main.containers())
     assert not (main.folder / "broken.yaml").exists()
-    assert main.wait_well() in main.nodes
+    assert main.status()["healthy"], "it waits until the cluster is whole"
     assert before in main.nodes
+    assert main.sql(main.wait_well(), "select to_regclass('pgha_drill') is null") == "t"
+
+
+def test_a_drill_that_cannot_heal_has_a_verdict_and_logs_all_the_same(main):
+    """The record of what is broken is damaged while the repository is away: healing cannot read it."""
+    record = main.folder / "broken.yaml"
+    process = main.begin("drill", "--name", "repository-killed")
+    until(lambda: record.exists() and "pgbackrest" in main.containers("exited"), "the repository is away", 60, 0.1)
+    record.write_text("- 7\n")
+    try:
+        code, output = finish(process, 300)
+        assert code == 3, output
+        assert "ERROR: " in output and "broken.yaml is damaged" in output
+        assert "1 never" in output and "MISSED" in output
+        document = json.loads((reports(main)[-1] / "report.json").read_text())
+        assert any("damaged" in sentence for sentence in summary(document)["missed"])
+        assert (summary(document)["lost"], summary(document)["never_whole"]) == (0, 1)
+        assert {log.stem for log in (reports(main)[-1] / "repository-killed-1").iterdir()} == set(main.containers())
+    finally:
+        record.unlink()
+        main.inv("chaos.heal")
+    assert main.wait_well()
 
 
 def test_a_drill_does_not_start_on_a_cluster_that_is_not_healthy(main):

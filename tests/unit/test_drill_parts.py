@@ -10,7 +10,7 @@ from pgha.drills.ledger import ACKNOWLEDGED, Gap, Read, Verdict, Write
 from pgha.drills.runner import Marks, Result
 from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scene
 from pgha.drills.summary import summarize
-from pgha.errors import BadValue, Missed
+from pgha.errors import BadValue, Missed, TimedOut
 from pgha.settings import FIELDS, Settings
 from pgha.tools import etcd
 from pgha.tools.patroni import ClusterView, Member
@@ -139,14 +139,28 @@ def test_the_median_of_the_gap_is_held_against_the_promise():
     assert missed[0].missed == ("writes stopped for 24.5 s, promised is 24 s (drill_gap_lost)",)
 
 
+def test_a_run_that_never_became_whole_is_told_and_not_left_out():
+    stuck = replace(result(run=2), marks=replace(result().marks, redundant=None))
+    (summary,) = summarize(Settings(), [result(), stuck])
+    assert (summary.redundant.worst, summary.never_whole) == (5.0, 1)
+    (only,) = summarize(Settings(), [stuck])
+    assert (only.redundant, only.never_whole) == (None, 1)
+
+
+def test_a_series_that_ended_early_says_why(tmp_path):
+    played = series.Series(tuple(summarize(Settings(), [result()])), {}, tmp_path, TimedOut("not whole"))
+    with pytest.raises(TimedOut, match="not whole"):
+        series.require_kept(played)
+
+
 def test_what_was_missed_is_named(tmp_path):
     good = summarize(Settings(), [result()])
-    series.require_kept(good, tmp_path)
+    series.require_kept(series.Series(tuple(good), {}, tmp_path))
     bad = summarize(
         Settings(), [result(run=2, missed=["3 acknowledged writes are lost"]), result("switchover", gap=9.0)]
     )
     with pytest.raises(Missed) as error:
-        series.require_kept(bad, tmp_path)
+        series.require_kept(series.Series(tuple(bad), {}, tmp_path))
     assert error.value.exit_code == 7
     assert "leader-killed: run 2: 3 acknowledged writes are lost" in error.value.message
     assert "switchover: writes stopped for 9.0 s" in error.value.message

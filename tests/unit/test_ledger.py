@@ -94,6 +94,22 @@ def test_two_members_on_one_timeline_are_two_leaders():
     assert ledger.two_leaders([write(1), write(2), write(3, server="pg2-node1")]) == (3,)
 
 
+def test_a_member_that_accepts_writes_unseen_by_the_clients_is_a_second_leader(writes, rows):
+    """Every client found the new leader; only the probe of the old one sees that it still accepts."""
+    moved = [write(n, server="pg2-node1", timeline=2) for n in range(201, 210)]
+    late = write(300, at=21.5, server="pg1-node1", timeline=1)
+    there = [*rows, *range(201, 210), 300]
+    assert ledger.check([*writes, *moved], there).two_leaders == ()
+    assert ledger.check([*writes, *moved], there, [late]).two_leaders == (300,)
+
+
+def test_a_probes_write_counts_when_it_is_lost_and_not_when_it_is_in_doubt(writes, rows):
+    probes = [write(301), write(302, UNKNOWN), write(303)]
+    verdict = ledger.check(writes, [*rows, 303], probes)
+    assert (verdict.lost, verdict.phantom, verdict.acknowledged) == ((301,), (), 100)
+    assert verdict.unknown == tuple(range(111, 121))
+
+
 def test_the_longest_gap_is_found_wherever_it_is():
     assert ledger.longest_gap([1.0, 2.0, 7.0, 7.5], 0.5, 8.0) == Gap(2.0, 7.0)
     assert ledger.longest_gap([5.0, 6.0], 0.0, 7.0) == Gap(0.0, 5.0)
