@@ -154,3 +154,19 @@ def test_a_stopped_leader_hands_over_before_its_key_expires(main, without):
     assert writer.missing(main) == set()
     postgres = [line for line in main.logs(old).splitlines() if " LOG:  " in line]
     assert "database system is shut down" in postgres[-1]
+
+
+def test_what_a_lost_leader_had_not_archived_is_archived_by_the_next_one(main, without):
+    """The leader is lost with WAL that waits for the repository; only standbys have it then."""
+    leader = main.leader()
+    without("pgbackrest")
+    waiting = []
+    for number in range(2):
+        main.sql(leader, f"create table written_before_the_loss_{number} as select 1")
+        waiting.append(main.sql(leader, "select pg_walfile_name(pg_switch_wal() - 1)"))
+    without(leader)
+    docker("start", main.container("pgbackrest"))
+    new = until(lambda: main.leader() != leader and main.leader(), "another member leads")
+    until(lambda: set(waiting) <= set(main.archived()), f"{waiting} are archived")
+    assert all(f"the archive lacks {segment}" in main.logs(new) for segment in waiting)
+    assert leader not in main.containers("running"), "the lost leader archived nothing"

@@ -88,6 +88,35 @@ def test_many_files_travel_at_once_and_none_twice(run, more):
     assert answer.stdout == "pgbackrest --stanza=s --archive-async archive-push pg_wal/000000110000000000000016\n"
 
 
+PARENT = "0000001000000000000000"
+
+
+def test_what_a_lost_leader_had_not_archived_goes_with_the_history_of_the_next_timeline(run, tmp_path):
+    """13 and 15 are missing; 16 was left, and 11.16 is not complete."""
+    for name in (*(f"{PARENT}{number}" for number in (12, 13, 14, 15, 16)), "000000110000000000000016"):
+        (tmp_path / "pg_wal" / name).touch()
+    there = " ".join(f"17-1/0000001000000000/{PARENT}{number}-0a1b.zst" for number in (12, 14))
+    says = f'case "$*" in *repo-ls*) echo "{there}" ;; esac'
+    answer = run("pgbackrest-archive-push", "pg_wal/00000011.history", says=says)
+    push = "pgbackrest --stanza=s --no-archive-async archive-push"
+    assert answer.stdout.splitlines() == [
+        f"pgbackrest-archive-push: the archive lacks {PARENT}13",
+        f"{push} pg_wal/{PARENT}13",
+        f"pgbackrest-archive-push: the archive lacks {PARENT}15",
+        f"{push} pg_wal/{PARENT}15",
+        f"{push} pg_wal/00000011.history",
+    ]
+    assert answer.returncode == 0
+
+
+@pytest.mark.parametrize("failing", ["repo-ls", "archive-push"])
+def test_a_history_waits_until_what_leads_to_it_is_archived(run, tmp_path, failing):
+    (tmp_path / "pg_wal" / f"{PARENT}15").touch()
+    answer = run("pgbackrest-archive-push", "pg_wal/00000011.history", says=f'case "$*" in *{failing}*) exit 103; esac')
+    assert answer.returncode == 103
+    assert "archive-push pg_wal/00000011.history" not in answer.stdout
+
+
 def test_a_left_timelines_segment_that_is_archived_otherwise_does_not_stop_the_archiver(run):
     assert run("pgbackrest-archive-push", "pg_wal/000000100000000000000016", code=45).returncode == 0
 
