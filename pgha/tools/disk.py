@@ -9,6 +9,8 @@ ASIDE = "/mnt/pgha"
 BALLAST = f"{VOLUME}/ballast"
 MOVED = f"{VOLUME}/moved"
 """On the volume, under the small disk: the volume's data is no longer the newest."""
+NEWEST = "newest"
+"""On the small disk, when it is about to go: its data is to be moved back."""
 
 RIGHTS = (
     "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE",
@@ -33,7 +35,7 @@ size=$(($(du -sk {VOLUME} | cut -f1) + $1 * 1024))
 mount -t tmpfs -o "size=${{size}}k,mode=0755" tmpfs {ASIDE}
 cp -a {VOLUME}/. {ASIDE}/
 touch {MOVED}
-mount --bind {ASIDE} {VOLUME}
+mount --bind {ASIDE} {VOLUME} || {{ rm {MOVED}; umount {ASIDE}; exit 1; }}
 umount {ASIDE}
 echo shrunk
 """
@@ -42,24 +44,28 @@ GROW = f"""
 set -eu
 mkdir -p {ASIDE}
 if [ "$(stat -f -c %T {VOLUME})" = tmpfs ]; then
+    touch {VOLUME}/{NEWEST}
     mountpoint -q {ASIDE} || mount --bind {VOLUME} {ASIDE}
     # Postgres may still archive a segment when Patroni has ended.
     deadline=$(($(date +%s) + 30))
     until umount {VOLUME}; do [ "$(date +%s)" -lt "$deadline" ] || exit 1; sleep 0.5; done
 fi
-aside=no
-if mountpoint -q {ASIDE}; then aside=yes; fi
-if [ ! -e {MOVED} ]; then
-    # Never moved, or moved back: the volume has it all.
-    if [ $aside = yes ]; then umount {ASIDE}; fi
+if ! mountpoint -q {ASIDE}; then
+    if [ -e {MOVED} ]; then echo gone; else echo kept; fi
+    exit 0
+fi
+if [ ! -e {ASIDE}/{NEWEST} ]; then
+    # A copy that was never used, or one that was moved back: the volume has it all.
+    rm -f {MOVED}
+    umount {ASIDE}
     echo kept; exit 0
 fi
-if [ $aside = no ]; then echo gone; exit 0; fi
 rm -f {ASIDE}/ballast
 find {VOLUME} -mindepth 1 ! -path {MOVED} -delete
 cp -a {ASIDE}/. {VOLUME}/
+rm {VOLUME}/{NEWEST} {MOVED}
 sync -f {VOLUME}
-rm {MOVED}
+rm {ASIDE}/{NEWEST}
 umount {ASIDE}
 echo grown
 """
