@@ -88,7 +88,7 @@ def make_plan(settings: Settings, topology: Topology) -> Plan:
     outcomes = tuple(_judge(topology, loss, copies) for loss in losses(topology))
     return Plan(
         outcomes,
-        tuple(outages(settings, topology, copies)),
+        tuple(outages(settings, topology, copies, outcomes)),
         tuple(_warnings(settings, topology, copies)),
         _sentence(topology, outcomes),
     )
@@ -124,7 +124,7 @@ def _judge(topology: Topology, loss: Loss, copies: int) -> Outcome:
     )
 
 
-def outages(settings: Settings, topology: Topology, copies: int) -> list[Outage]:
+def outages(settings: Settings, topology: Topology, copies: int, outcomes: tuple[Outcome, ...]) -> list[Outage]:
     """How long writes stop in each failure of this topology, from Patroni's settings; `copies` standbys acknowledge.
 
     In a switchover a standby that is not the candidate waits 2 s before it follows (`patroni/ha.py`,
@@ -140,8 +140,9 @@ def outages(settings: Settings, topology: Topology, copies: int) -> list[Outage]
         return [*found, Outage("the node lost or stopped, or its disk full", 0.0, None, "nobody can be promoted")]
     follow = 2.0 if copies else 0.0
     lock = (settings.ttl - settings.loop_wait, settings.ttl + PROMOTION)
-    centers = len(topology.data_centers)
-    lost = "leader's container, host or data center lost" if centers > 1 else "leader's container or host lost"
+    centers = [center.name for center in topology.data_centers]
+    needed = [o.loss for o in outcomes if o.loss in centers and not (o.etcd_quorum and o.candidate)]
+    lost = "leader's container or host lost" if needed else "leader's container, host or data center lost"
     found = [
         Outage("switchover", follow, follow + PROMOTION, "the leader hands over"),
         Outage("leader stopped", 0.0, PROMOTION, "Patroni releases the lock on SIGTERM"),
@@ -149,7 +150,12 @@ def outages(settings: Settings, topology: Topology, copies: int) -> list[Outage]
         Outage(f"{lost}, or frozen", *lock, "the lock expires after ttl"),
         Outage("leader's disk full", 0.0, None, "it keeps the lead: inv switchover, then up to ttl"),
     ]
-    return [*found, *_cut_outages(settings, topology, copies, lock)] if centers > 1 else found
+    if len(centers) == 1:
+        return found
+    if needed:
+        because = f"without {_listed(needed, 'or')} nobody can be promoted"
+        return [*found, Outage("a data center lost or cut off", 0.0, None, because)]
+    return [*found, *_cut_outages(settings, topology, copies, lock)]
 
 
 def _cut_outages(settings: Settings, topology: Topology, copies: int, lock: tuple[float, float]) -> list[Outage]:
@@ -182,7 +188,7 @@ def _warnings(settings: Settings, topology: Topology, copies: int) -> list[str]:
             found.append(f"{site.name} holds {members} of {len(topology.etcd)} etcd members, a majority: without it "
                          "nobody can be promoted")  # fmt: skip
     if len(centers) > 2 and len(centers) % 2 == 0:
-        found.append(f"{len(centers)} data centers survive the loss of no more of them than {len(centers) - 1}")
+        found.append(f"{len(centers)} data centers: no more of them may be lost than with {len(centers) - 1}")
     if len(topology.nodes) == 1:
         found.append("one Postgres node: there is nobody to fail over to")
     elif copies == 0:

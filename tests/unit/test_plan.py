@@ -91,7 +91,7 @@ def test_an_even_count_of_data_centers_is_named_and_survives_no_more():
         losses = [o for o in outcomes_of(d, 1)[1].outcomes if o.kind == {1: "site", 2: "two sites"}[count]]
         return all(o.survived for o in losses if o.loss.count("dc") == count)
 
-    named = {d: "survive the loss of no more" in " ".join(outcomes_of(d, 1)[1].warnings) for d in (2, 3, 4, 5)}
+    named = {d: "no more of them may be lost" in " ".join(outcomes_of(d, 1)[1].warnings) for d in (2, 3, 4, 5)}
     assert named == {2: False, 3: False, 4: True, 5: False}
     assert [survived(d, 1) for d in (3, 4)] == [True, True]
     assert [survived(d, 2) for d in (3, 4)] == [False, False]
@@ -117,6 +117,14 @@ def test_a_single_node_has_nobody_to_hand_over_to():
     found = outages_of(1, 1)
     assert not any("switchover" in failure or "data center" in failure for failure in found)
     assert found["the node lost or stopped, or its disk full"].longest is None
+
+
+def test_a_data_center_nobody_can_be_promoted_without_is_no_matter_of_seconds():
+    settings = Settings(data_centers=2, nodes=2)
+    found = {o.failure: o for o in make_plan(settings, build_topology(settings, witness=False)).outages}
+    assert not any("data center" in failure for failure, outage in found.items() if outage.longest is not None)
+    assert found["a data center lost or cut off"].because == "without dc1 nobody can be promoted"
+    assert found["leader's container or host lost, or frozen"].shortest == 18
 
 
 def test_one_data_center_cannot_be_cut_off_from_another():
