@@ -238,7 +238,7 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
     before = cluster.read_view(project)
     _require_another_copy(before, node)
     container = project.container(node)
-    engine.must(disk.fits(container, DISK_ROOM))
+    shell.must(disk.fits(container, DISK_ROOM), f"{node} cannot get a small disk", "inv status")
     broken.add(project, entries)
     with progress.stage(f"give {node} a small disk"):
         engine.must(processes.take_down(container, "patroni"))

@@ -175,8 +175,13 @@ def _compose_up(project: Project, progress: Progress) -> None:
 
 @contextmanager
 def _chaos_ends(project: Project) -> Iterator[None]:
-    """What chaos did to a container is over when that is started again, made anew or resumed: its network and its
-    processes are new. Only a small disk leaves something behind, its data; that is left to `chaos.heal`."""
+    """What chaos did to a container is over when that is started again or made anew: its network and its processes are
+    new. Only a small disk leaves something behind, its data; that is left to `chaos.heal`. A container that is resumed
+    is no longer paused, and that is all.
+
+    Raises Missing when the record is damaged, before anything is started.
+    """
+    broken.read(project)
     before = container_names(project)
     yield
     running = {name: container for name, container in container_names(project).items() if container.state == "running"}
