@@ -57,7 +57,7 @@ class Settings:
     drill_gap_process: float = _setting(4.0, "drills: when a process of the leader is killed or hangs")
     drill_gap_lost: float = _setting(25.0, "drills: when the leader is lost, frozen or cut off")
     drill_gap_bystander: float = _setting(3.0, "drills: when something else than the leader is lost")
-    drill_gap_link: float = _setting(12.0, "drills: when the link between two data centers is cut")
+    drill_gap_link: float = _setting(13.0, "drills: when the link between two data centers is cut")
     drill_gap_operator: float = _setting(30.0, "drills: when an operator has to act: disk full, cold start")
     drill_lost_writes: int = _setting(0, "drills: acknowledged writes that may be lost with quorum commit")
     superuser_password: str = _setting("", "password of postgres; generated when empty")

@@ -54,6 +54,8 @@ class Verdict:
     """There more than once."""
     two_leaders: tuple[int, ...]
     """Acknowledged on an old timeline after a newer one had acknowledged: two members accepted writes at once."""
+    probed: int = 0
+    """Writes acknowledged by a member that was asked by itself."""
 
 
 def check(writes: Sequence[Write], rows: Iterable[int], probes: Sequence[Write] = ()) -> Verdict:
@@ -73,6 +75,7 @@ def check(writes: Sequence[Write], rows: Iterable[int], probes: Sequence[Write] 
         unknown_present=sum(number in present for number in unknown),
         duplicates=tuple(sorted(number for number, times in present.items() if times > 1)),
         two_leaders=two_leaders((*writes, *probes)),
+        probed=sum(probe.outcome == ACKNOWLEDGED for probe in probes),
     )
 
 

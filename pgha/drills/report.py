@@ -41,19 +41,17 @@ def require_plots() -> None:
         raise Missing(f"The drill's report needs matplotlib ({error})", "pip install -e '.[drill]'") from None
 
 
-def write(
-    project: Project, summaries: Sequence[Summary], results: Sequence[Result], skipped: dict[str, str], folder: Path
-) -> None:
+def write(document: dict[str, Any], results: Sequence[Result], folder: Path) -> None:
     """`report.json` and `report.html` in the folder."""
-    document = as_document(project, summaries, results, skipped)
     write_file(folder / "report.json", json.dumps(document, indent=1) + "\n")
     write_file(folder / "report.html", page(document, results))
 
 
 def as_document(
-    project: Project, summaries: Sequence[Summary], results: Sequence[Result], skipped: dict[str, str]
-) -> dict[str, Any]:
-    """Everything but the single writes."""
+    project: Project, summaries: Sequence[Summary], results: Sequence[Result], skipped: dict[str, str],
+    ended_early: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """Everything but the single writes; `ended_early` says why not everything was played."""
     s = project.settings
     return {
         "project": project.name,
@@ -69,6 +67,7 @@ def as_document(
         "scenarios": [_summary_document(summary) for summary in summaries],
         "runs": [_run_document(result) for result in results],
         "skipped": skipped,
+        "ended_early": ended_early,
     }
 
 
@@ -137,6 +136,7 @@ def _run_document(result: Result) -> dict[str, Any]:
         "unknown": len(result.verdict.unknown),
         "unknown_present": result.verdict.unknown_present,
         "acknowledged": result.verdict.acknowledged,
+        "probed": result.verdict.probed,
         "roles": {member: [[round(at, 3), role] for at, role in roles] for member, roles in result.roles.items()},
         "missed": list(result.missed),
     }

@@ -15,7 +15,7 @@ from pgha.drills import ledger
 from pgha.drills.ledger import Gap, Read, Verdict, Write
 from pgha.drills.scenarios import Scenario, Scene
 from pgha.drills.traffic import Traffic, remove_table, require_client
-from pgha.errors import Missing, PghaError
+from pgha.errors import Missing, PghaError, TimedOut
 from pgha.project import Project, write_file
 from pgha.settings import Settings
 from pgha.tools import docker, postgres
@@ -152,8 +152,9 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
     The cluster is healthy before. Whatever fails on the way, breaking and healing too, is a promise that was not kept
     and part of the result; `make_whole` then tries further. An interrupted run leaves the cluster whole.
 
-    Raises Missing for a scenario this topology cannot play, TimedOut when the cluster is not healthy to begin with,
-    ToolFailed when a client ended by a fault of its own, or when the rows cannot be read at the end.
+    Raises Missing for a scenario this topology cannot play, TimedOut when the cluster is not healthy to begin with or
+    its rows cannot be read at the end, ToolFailed when a client ended by a fault of its own, and what a scenario's
+    preparation raises.
     """
     reason = scenario.needs(project.topology)
     if reason:
@@ -178,7 +179,7 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
         except PghaError:
             _keep_logs(project, traffic, kept)
             raise
-        if result.missed:
+        if result.missed or result.write_gap.seconds > scenario.allowed(project.settings):
             _keep_logs(project, traffic, kept)
     return result
 
@@ -205,12 +206,17 @@ def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if broken.read(project) or any(c.state != "running" for c in engine.containers(project)):
-            chaos.heal(project, progress, wait=False)
-        with progress.stage("wait until the cluster is whole"):
-            wait_until_whole(project, progress)
+        _heal_the_rest(project, progress)
         remove_table(connection_string(project, standby=False, inside=False))
         raise
+
+
+def _heal_the_rest(project: Project, progress: Progress) -> None:
+    """Heal what is still broken, if anything, and wait until the cluster is whole. Raises TimedOut."""
+    if broken.read(project) or any(container.state != "running" for container in engine.containers(project)):
+        chaos.heal(project, progress, wait=False)
+    with progress.stage("wait until the cluster is whole"):
+        wait_until_whole(project, progress)
 
 
 def _traffic(project: Project) -> Traffic:
@@ -280,15 +286,16 @@ def make_whole(project: Project, progress: Progress) -> None:
 
     Its verdict is there and its logs are kept: now data may go. Raises TimedOut when the cluster is still not whole.
     """
-    if broken.read(project):
-        chaos.heal(project, progress, wait=False)
-    view = cluster.read_view(project)
-    # Without a leader every member counts as not streaming: then none may be wiped.
-    for name in view.not_streaming(cluster.node_names(project)) if view.leader else []:
-        progress.note(f"{name} does not stream: it is cloned anew")
-        chaos.wipe(project, name)
-    with progress.stage("wait until the cluster is whole"):
-        wait_until_whole(project, progress)
+    with _healed_at_last(project, progress):
+        try:
+            _heal_the_rest(project, progress)
+        except TimedOut:
+            view = cluster.read_view(project)
+            # Without a leader every member counts as not streaming: then none may be wiped.
+            for name in view.not_streaming(cluster.node_names(project)) if view.leader else []:
+                progress.note(f"{name} does not stream: it is cloned anew")
+                chaos.wipe(project, name)
+            _heal_the_rest(project, progress)
 
 
 # After ------------------------------------------------------------------------------------------------------
@@ -297,11 +304,11 @@ def make_whole(project: Project, progress: Progress) -> None:
 def _judge(
     project: Project, scenario: Scenario, run: int, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]
 ) -> Result:
-    writes, reads = tuple(traffic.writes), tuple(traffic.reads)
+    writes, reads, probes = tuple(traffic.writes), tuple(traffic.reads), tuple(traffic.probes)
     rows = wait_until(traffic.rows, lambda _: True, "The drill's rows can be read", timeout=READ_TIMEOUT)
     with _told(problems):
         remove_table(connection_string(project, standby=False, inside=False))
-    verdict = ledger.check(writes, rows, traffic.probes)
+    verdict = ledger.check(writes, rows, probes)
     has_standby = len(project.topology.nodes) > 1
     gap = ledger.longest_gap(ledger.acknowledged_at(writes), LEAD_IN / 2, marks.ended)
     return Result(

@@ -10,6 +10,7 @@ from pgha.connections import connect
 from pgha.console import Progress
 from pgha.errors import Missing
 from pgha.project import Project
+from pgha.settings import Settings
 from pgha.tools import etcd, patroni, postgres
 from pgha.topology import Host, Topology
 
@@ -181,6 +182,10 @@ class Scenario:
     heals_service: bool = False
     """Service comes back only by healing."""
     needs: Callable[[Topology], str] = _always
+
+    def allowed(self, settings: Settings) -> float:
+        """Seconds without an acknowledged write that the settings allow."""
+        return float(getattr(settings, self.objective))
 
 
 BY_ITSELF = "another member takes over by itself"

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgha import broken
 from pgha.console import Progress
 from pgha.drills import report, runner
 from pgha.drills.runner import Result
@@ -63,23 +64,30 @@ def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress
         for scenario in scenarios:
             for run in range(1, runs + 1):
                 results.append(runner.play(project, scenario, run, folder, progress))
-                if not results[-1].whole:
+                if not results[-1].whole or broken.read(project):
                     runner.make_whole(project, progress)
     except PghaError as error:
         early = error
+    except KeyboardInterrupt:
+        early = PghaError("Interrupted")
+        raise
     finally:
         summaries = tuple(summarize(project.settings, results))
         if results:
-            report.write(project, summaries, results, skipped, folder)
+            why = early.message if early else ""
+            report.write(report.as_document(project, summaries, results, skipped, why), results, folder)
     return Series(summaries, skipped, folder, early)
 
 
 def require_kept(played: Series) -> None:
-    """Raises what ended the series early, else Missed, which names every promise that was not kept."""
-    if played.error:
+    """Raises Missed and names every promise that was not kept; without any, what ended the series early."""
+    missed = [f"{summary.scenario.name}: {sentence}" for summary in played.summaries for sentence in summary.missed]
+    if not missed and played.error:
         raise played.error
-    summaries, folder = played.summaries, played.folder
-    missed = [f"{summary.scenario.name}: {sentence}" for summary in summaries for sentence in summary.missed]
     if missed:
         count = "1 promise was" if len(missed) == 1 else f"{len(missed)} promises were"
-        raise Missed("\n  ".join([f"{count} not kept:", *missed]), f"see {folder}/report.html and the logs beside it")
+        early = [f"The series ended early: {played.error.message}"] if played.error else []
+        raise Missed(
+            "\n  ".join([f"{count} not kept:", *missed, *early]),
+            f"see {played.folder}/report.html and the logs beside it",
+        )

@@ -54,7 +54,7 @@ def summarize(settings: Settings, results: Sequence[Result]) -> list[Summary]:
 
 
 def _summary(settings: Settings, scenario: Scenario, results: Sequence[Result]) -> Summary:
-    objective = float(getattr(settings, scenario.objective))
+    objective = scenario.allowed(settings)
     gap = _spread(result.write_gap.seconds for result in results)
     assert gap is not None
     missed = [f"run {result.run}: {sentence}" for result in results for sentence in result.missed]

@@ -57,7 +57,7 @@ def list_(c):
     project = cli.project_of(c)
     rows = []
     for scenario in SCENARIOS:
-        bound = f"{getattr(project.settings, scenario.objective):g} s"
+        bound = f"{scenario.allowed(project.settings):g} s"
         rows.append((scenario.name, scenario.breaks, scenario.promise, bound, scenario.needs(project.topology)))
     console.show(console.table("", ("Scenario", "Breaks", "Promises", "Write gap", "Not here"), rows))
     lost = project.settings.drill_lost_writes

@@ -28,6 +28,7 @@ def drill(main):
         assert main.well(), "a drill leaves the cluster whole"
         (run,) = document["runs"]
         assert run["acknowledged"] > 100
+        assert run["probed"] > 10
         assert (run["lost"], run["phantom"], run["duplicates"], run["two_leaders"]) == ([], [], [], [])
         return document
 
@@ -90,6 +91,8 @@ def test_a_promise_that_is_missed_is_named_and_its_logs_are_kept(main):
     assert "switchover: writes stopped for" in said and "drill_gap_planned" in said
     folder = reports(main)[-1]
     assert json.loads((folder / "report.json").read_text())["scenarios"][0]["missed"]
+    assert {log.stem for log in (folder / "switchover-1").iterdir()} == set(main.containers())
+    assert "promoted" in (folder / "switchover-1" / f"{main.leader()}.log").read_text()
     assert main.well()
 
 
@@ -116,10 +119,11 @@ def test_a_drill_that_cannot_heal_has_a_verdict_and_logs_all_the_same(main):
     record.write_text("- 7\n")
     try:
         code, output = finish(process, 300)
-        assert code == 3, output
-        assert "ERROR: " in output and "broken.yaml is damaged" in output
-        assert "1 never" in output and "MISSED" in output
+        assert code == 7, output
+        assert "repository-killed: run 1: " in output and "broken.yaml is damaged" in output
+        assert "The series ended early" in output and "1 never" in output and "MISSED" in output
         document = json.loads((reports(main)[-1] / "report.json").read_text())
+        assert "damaged" in document["ended_early"]
         assert any("damaged" in sentence for sentence in summary(document)["missed"])
         assert (summary(document)["lost"], summary(document)["never_whole"]) == (0, 1)
         assert {log.stem for log in (reports(main)[-1] / "repository-killed-1").iterdir()} == set(main.containers())

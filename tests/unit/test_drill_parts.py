@@ -147,10 +147,15 @@ def test_a_run_that_never_became_whole_is_told_and_not_left_out():
     assert (only.redundant, only.never_whole) == (None, 1)
 
 
-def test_a_series_that_ended_early_says_why(tmp_path):
+def test_a_series_that_ended_early_says_why_and_what_was_missed(tmp_path):
     played = series.Series(tuple(summarize(Settings(), [result()])), {}, tmp_path, TimedOut("not whole"))
     with pytest.raises(TimedOut, match="not whole"):
         series.require_kept(played)
+    missed = tuple(summarize(Settings(), [result(missed=["3 acknowledged writes are lost"])]))
+    with pytest.raises(Missed) as error:
+        series.require_kept(replace(played, summaries=missed))
+    assert "3 acknowledged writes are lost" in error.value.message
+    assert "ended early: not whole" in error.value.message
 
 
 def test_what_was_missed_is_named(tmp_path):

@@ -106,7 +106,7 @@ def test_a_member_that_accepts_writes_unseen_by_the_clients_is_a_second_leader(w
 def test_a_probes_write_counts_when_it_is_lost_and_not_when_it_is_in_doubt(writes, rows):
     probes = [write(301), write(302, UNKNOWN), write(303)]
     verdict = ledger.check(writes, [*rows, 303], probes)
-    assert (verdict.lost, verdict.phantom, verdict.acknowledged) == ((301,), (), 100)
+    assert (verdict.lost, verdict.phantom, verdict.acknowledged, verdict.probed) == ((301,), (), 100, 2)
     assert verdict.unknown == tuple(range(111, 121))
 
 
