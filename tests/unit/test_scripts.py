@@ -11,7 +11,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 import pytest
 
 from pgha import ROOT
-from pgha.tools import pgbackrest, postgres
+from pgha.tools import pgbackrest, postgres, processes
 
 BASE = ROOT / "images" / "base"
 PATRONI = ROOT / "images" / "patroni"
@@ -597,3 +597,39 @@ def test_a_server_that_does_not_run_shows_its_log(fake, tmp_path, state, code):
     assert answer.returncode == code
     assert answer.stdout == ("{}\n" if code == 0 else "")
     assert answer.stderr.splitlines() == ([] if code == 0 else [f"line {n}" for n in range(15, 30)])
+
+
+# A pid file that tells the truth or not ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(tmp_path):
+    """A process of some name that a data directory's pid file names."""
+    begun = []
+
+    def process(name):
+        program = tmp_path / name
+        shutil.copy(shutil.which("sleep"), program)
+        begun.append(subprocess.Popen([program, "60"]))
+        (tmp_path / "17").mkdir()
+        (tmp_path / "17" / "postmaster.pid").write_text(f"{begun[-1].pid}\n/pgdata/17\n")
+        return begun[-1]
+
+    yield process
+    for one in begun:
+        one.kill()
+        one.wait()
+
+
+def test_postgres_is_signalled(process, tmp_path):
+    postmaster = process("postgres")
+    assert run("sh", "-c", processes.POSTGRES, "signal", tmp_path / "17", "KILL").returncode == 0
+    assert postmaster.wait(5) == -9
+
+
+def test_a_process_that_is_not_postgres_is_left_alone(process, tmp_path):
+    """The pid file of a Postgres that crashed stays, and its number may be another process' now."""
+    other = process("patroni")
+    answer = run("sh", "-c", processes.POSTGRES, "signal", tmp_path / "17", "KILL")
+    assert (answer.returncode, answer.stderr) == (1, "Postgres does not run\n")
+    assert other.poll() is None
