@@ -289,6 +289,7 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
         raise Missing(f"Project {project.name} is not up", "inv up")
     if not entries and all(container.state == "exited" for container in containers.values()):
         raise Missing(f"Project {project.name} is stopped", "inv start")
+    containers = _finish_stops(project, containers, entries)
     revived = _revive(project, containers)
     broken.remove(project, [entry for entry in entries if entry.is_container])
     left = [entry for entry in entries if not entry.is_container]
@@ -302,6 +303,19 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     recorded = {entry.host for entry in entries}
     view = _wait_until_redundant(project, progress) if wait else None
     return Healing(entries, tuple(name for name in revived if name not in recorded), view)
+
+
+def _finish_stops(
+    project: Project, containers: dict[str, docker.Container], entries: Sequence[Broken]
+) -> dict[str, docker.Container]:
+    """The engine goes on with what a killed command had told it: a container that runs and is written down as stopped
+    may stop at any moment. To stop it again is to wait for that."""
+    stopping = {entry.host for entry in entries if entry.is_container and entry.mechanism == "stop"}
+    names = [c.name for host, c in containers.items() if host in stopping and c.state == "running"]
+    if not names:
+        return containers
+    engine.must(docker.signal("stop", names))
+    return stack.container_names(project)
 
 
 def _revive(project: Project, containers: dict[str, docker.Container]) -> list[str]:

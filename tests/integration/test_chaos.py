@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 from tools import Writer, docker, inspect, until
@@ -132,6 +133,16 @@ def test_what_a_killed_command_broke_is_healed(chaos):
     until(lambda: nodes[0] in chaos.containers("exited"), f"{nodes[0]} is stopped", 60)
     chaos.inv("chaos.heal")
     assert set(chaos.containers("running")) == set(chaos.containers())
+
+
+def test_a_stop_that_is_still_under_way_is_waited_for(chaos):
+    """As after a command that was killed: the engine goes on with what it was told."""
+    host = chaos.replicas()[0]
+    record(chaos).write_text(f"- {{mechanism: stop, host: {host}, process: '', sites: [], milliseconds: 0}}\n")
+    with subprocess.Popen(["docker", "stop", "-t", "120", chaos.container(host)], stdout=subprocess.DEVNULL):
+        chaos.inv("chaos.heal")
+    assert host in chaos.containers("running")
+    assert chaos.well()
 
 
 def test_a_damaged_record_is_named(chaos):

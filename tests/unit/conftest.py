@@ -1,6 +1,7 @@
 """Fixtures of the fast tests: projects in a temporary folder, on a host without a container engine."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from pgha import keys, passwords, project, restores
 from pgha.ports import choose_ports
 from pgha.rendering import render
 from pgha.settings import read_settings
+
+# A test run in the background inherits an ignored SIGINT; the programs it starts must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA = Path(__file__).parent.parent / "data"
 
