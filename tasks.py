@@ -107,7 +107,8 @@ def plan(c, data_centers="", per_data_center="", witness=False, no_witness=False
     if json:
         console.print_json(plans.as_document(made))
     else:
-        cli.show_plan(f"-d {project.settings.data_centers} -p {project.settings.nodes}", made)
+        shape = f"-d {project.settings.data_centers} -p {project.settings.nodes}"
+        cli.show_plan(shape + (" --witness" if witness else " --no-witness" if no_witness else ""), made)
 
 
 # The stack --------------------------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port="", rem
         restores.refuse_half_done(project)
         clones.require_up(project)
         progress = Progress()
-        made = clones.make(project, restores.prepare(project, request, progress), int(port or 0), progress)
+        made = clones.make(project, cli.prepare(project, request, progress), int(port or 0), progress)
     cli.show_clone(project, request, made)
 
 

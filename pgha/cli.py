@@ -205,15 +205,21 @@ def run_restore(project: Project, request: Request, half_done: restores.Record |
             raise BadValue(f"A restore to {asked} is half done, not to {request}", restores.way_on(half_done))
         console.confirm(f"Complete the restore to {asked}, which is at stage {half_done.stage}?", yes)
         return restores.resume(project, half_done, progress)
-    prepared = restores.prepare(project, request, progress)
-    for note in prepared.target.notes:
-        progress.note(note)
+    prepared = prepare(project, request, progress)
     console.confirm(
         f"Restore project {project.name} to {request} from backup {prepared.target.backup.label}? "
         "What was committed after that point goes.",
         yes,
     )
     return restores.restore(project, prepared, progress)
+
+
+def prepare(project: Project, request: Request, progress: Progress) -> restores.Prepared:
+    """Resolve a point, and say what has to be known about it before anything happens."""
+    prepared = restores.prepare(project, request, progress)
+    for note in prepared.target.notes:
+        progress.note(note)
+    return prepared
 
 
 def abort_restore(project: Project, half_done: restores.Record | None, yes: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
@@ -213,7 +214,7 @@ class _Search:
 
     def time(self, text: str) -> Target:
         when, assumed = parse_time(text)
-        what = f"--time {text_of(when)}"
+        what = f"--time {text_of(when)}" + (f" ({when.tzname()} was assumed)" if assumed else "")
         if when > self.situation.now:
             raise BadValue(f"{what} is in the future", self.window)
         self.require_begun()
@@ -341,7 +342,9 @@ class _Search:
     def was_left_but_wrote(self, parent: int, end: int, when: datetime) -> bool:
         segments = self.catalogue.archive.segments
         after = [at for number, at in segments.get(parent, {}).items() if number >= wal.number_of(end)]
-        begun = min(segments.get(self.history.timeline, {}).values(), default=0)
+        # When the next timeline began; one of which nothing is archived yet began after all that is.
+        next_ones = [timeline for timeline, _ in self.history.parents if timeline > parent] + [self.history.timeline]
+        begun = min((at for timeline in next_ones for at in segments.get(timeline, {}).values()), default=math.inf)
         return bool(after) and min(after) - 1 <= when.timestamp() <= max(after) and when.timestamp() < begun
 
 

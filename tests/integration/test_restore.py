@@ -155,6 +155,25 @@ def test_a_restore_asks_first(main):
     main.wait_well()
 
 
+def test_a_time_on_a_timeline_that_was_left_is_said_before_anything_happens(numbered):
+    """Also when the leader's own timeline has archived no segment yet, as after every switchover."""
+    point = pause()
+    write(numbered, 4)
+    numbered.sql(numbered.leader(), "select pg_switch_wal()")
+    left = pause()
+    write(numbered, 5)
+    numbered.inv("restore", "--time", point, "--yes")
+    numbered.inv("switchover")
+    leader = numbered.wait_well()
+    assert "was left at" in numbered.refused(2, "restore", "--time", left)
+    assert numbered.leader() == leader
+    try:
+        assert "was left at" in numbered.inv("clone", "--time", left).stderr
+    finally:
+        numbered.inv("clone", "--remove")
+    assert rows(numbered) == [1, 2, 3]
+
+
 def test_a_clone_is_beside_the_cluster_and_touches_nothing(numbered):
     wanted = pause()
     write(numbered, 4)

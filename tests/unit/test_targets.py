@@ -580,6 +580,17 @@ def test_once_the_followed_timeline_had_begun_an_older_one_is_not_said():
     assert resolved(made, LEADS_TWO, time=at(1300)).notes == ()
 
 
+def test_an_abandoned_timeline_is_said_before_the_next_one_has_archived_anything():
+    """As after a failover: the newest timeline has no segment in the archive yet, and those between may have none."""
+    three = History(3, (*TWO.parents, (2, position(7, 0x600))))
+    only_one = {1: FORKED.archive.segments[1]}
+    for segments in (FORKED.archive.segments, only_one):
+        made = replace(FORKED, archive=replace(FORKED.archive, segments=segments, histories=(2, 3)),
+                       histories={2: TWO, 3: three})  # fmt: skip
+        target = resolved(made, Situation(NOW, 3, position(10), 800), time=at(450))
+        assert target.notes == (LEFT_ONE,)
+
+
 def test_the_abandoned_timeline_itself_has_no_such_note():
     assert resolved(FORKED, LEADS_TWO, Finder(committed=470), time=at(450), timeline="1").notes == ()
 
