@@ -153,8 +153,11 @@ def outages(settings: Settings, topology: Topology, copies: int, outcomes: tuple
     if len(centers) == 1:
         return found
     if needed:
-        because = f"without {_listed(needed, 'or')} nobody can be promoted"
-        return [*found, Outage("a data center lost or cut off", 0.0, None, because)]
+        because = "without it nobody can be promoted"
+        found += [Outage(f"{name} lost or cut off", 0.0, None, because) for name in needed]
+        because = "the lock expires after ttl, if the leader is there"
+        others = [name for name in centers if name not in needed]
+        return [*found, *(Outage(f"{name} lost or cut off", 0.0, lock[1], because) for name in others)]
     return [*found, *_cut_outages(settings, topology, copies, lock)]
 
 
