@@ -252,7 +252,7 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
         removed.append(f"{len(names)} volumes")
     if project.folder.exists():
         project.forget(keep=(path_of(project).name, RECORD) if keep_repository else ())
-        removed.append("rendered files" if keep_repository else "rendered files and passwords")
+        removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")
     return removed
 
 

@@ -193,7 +193,8 @@ def _problems(
         found.append("there is no leader: writes are not accepted")
     if isinstance(view, PghaError):
         found.append(f"the DCS view is not available: {view.message.splitlines()[0]}")
-    found += [f"{m.name}: {m.state or 'unknown'}" for m in members if m.name != leader and m.state != "streaming"]
+    unwell = {m.name: m.state or "unknown" for m in members if m.name != leader and m.state != "streaming"}
+    found += [f"{n}: {'running, but it does not stream' if s == 'running' else s}" for n, s in unwell.items()]
     shown = {member.name for member in members}
     if isinstance(view, patroni.ClusterView):
         strangers = [m.name for m in view.members if m.name not in shown]

@@ -249,7 +249,8 @@ def _break(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, pro
         scenario.react(scene)
     with scene.progress.stage(f"{scenario.name}: wait for service"):
         _wait_for_service(scenario, scene, traffic, marks, problems)
-    traffic.go_on(_hold(scenario, scene))
+    with scene.progress.stage(f"{scenario.name}: look on"):
+        traffic.go_on(_hold(scenario, scene))
 
 
 def _hold(scenario: Scenario, scene: Scene) -> float:

@@ -89,5 +89,5 @@ def require_kept(played: Series) -> None:
         early = [f"The series ended early: {played.error.message}"] if played.error else []
         raise Missed(
             "\n  ".join([f"{count} not kept:", *missed, *early]),
-            f"see {played.folder}/report.html and the logs beside it",
+            f"see {played.folder}/report.html and the logs in the folders beside it",
         )
