@@ -23,7 +23,7 @@ from pgha.settings import Settings
 from pgha.tools.patroni import WAL_SENDER_TIMEOUT
 from pgha.topology import Host, Topology
 
-PROMOTION = 4.0
+PROMOTION = 5.0
 """Seconds from a free lock to the first commit under the new leader: the race, the promotion, and the standbys that
 have to stream again before a commit is acknowledged. Measured on two cores; docs/drills.md."""
 

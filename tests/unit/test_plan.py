@@ -124,7 +124,7 @@ def test_a_data_center_nobody_can_be_promoted_without_is_no_matter_of_seconds():
     found = {o.failure: o for o in make_plan(settings, build_topology(settings, witness=False)).outages}
     assert not any("data center" in failure for failure in found)
     assert found["dc1 lost or cut off"].longest is None
-    assert found["dc2 lost or cut off"].longest == 24
+    assert found["dc2 lost or cut off"].longest == 25
     assert found["leader's container or host lost, or frozen"].shortest == 18
 
 
