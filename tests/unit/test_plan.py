@@ -140,8 +140,8 @@ def test_a_commit_waits_for_standbys_behind_a_cut_only_where_too_few_are_left(d,
 
 
 def test_in_async_the_old_leader_goes_on_for_as_long_as_etcd_is_retried():
-    """Measured: 13.3 s without a write when the leader's data center was cut off (ttl 20, retry_timeout 5)."""
+    """Measured: 9.9 and 13.3 s without a write when the leader's data center was cut off (retry_timeout 5)."""
     cut = outages_of(3, 2, durability="async")["leader's data center cut off"]
-    assert cut.shortest <= 13.3 <= cut.longest
+    assert cut.shortest <= 9.9 < 13.3 <= cut.longest
     slower = outages_of(3, 2, durability="async", ttl=30, retry_timeout=10)["leader's data center cut off"]
     assert slower.longest == cut.longest + 5
