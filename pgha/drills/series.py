@@ -60,21 +60,19 @@ def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress
     folder = project.folder / "drills" / time.strftime("%Y%m%d-%H%M%S")
     results: list[Result] = []
     early: PghaError | None = None
+    why = "it was interrupted"
     try:
         for scenario in scenarios:
             for run in range(1, runs + 1):
                 results.append(runner.play(project, scenario, run, folder, progress))
                 if not results[-1].whole or broken.read(project):
                     runner.make_whole(project, progress)
+        why = ""
     except PghaError as error:
-        early = error
-    except KeyboardInterrupt:
-        early = PghaError("Interrupted")
-        raise
+        early, why = error, error.message
     finally:
         summaries = tuple(summarize(project.settings, results))
         if results:
-            why = early.message if early else ""
             report.write(report.as_document(project, summaries, results, skipped, why), results, folder)
     return Series(summaries, skipped, folder, early)
 
