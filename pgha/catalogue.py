@@ -21,9 +21,14 @@ class Window:
     end: datetime
     segment: str
     """the newest archived segment"""
+    lacking: tuple[str, ...] = ()
+    """segments in between that are not in the archive: no point from there to the next backup can be reached"""
 
     def __str__(self) -> str:
-        return f"{text_of(self.begin)} to {text_of(self.end)} (WAL {self.segment})"
+        text = f"{text_of(self.begin)} to {text_of(self.end)} (WAL {self.segment})"
+        if not self.lacking:
+            return text
+        return f"{text}; the archive lacks {wal.name_some(self.lacking)}: no point from there to the next backup"
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class Catalogue:
         if not usable or last is None:
             return None
         begin = time_of(usable[0].consistent_from)
-        return Window(begin, max(begin, self.archived_at(*last)), wal.segment_name(*last))
+        first = wal.parse_segment(usable[0].wal_start)[1]
+        _, lacking = wal.segments_on(self.archive.segments, history, first, max(first, last[1]))
+        return Window(begin, max(begin, self.archived_at(*last)), wal.segment_name(*last), tuple(lacking))
 
 
 def time_of(seconds: float) -> datetime:

@@ -284,9 +284,8 @@ class _Search:
         """The segments from the backup to this one. Raises BadValue when one is missing."""
         names, lacking = self.segments(backup, last)
         if lacking:
-            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             raise BadValue(
-                f"The archive lacks WAL that is needed after backup {backup.label}: {lacking[0]}{more}",
+                f"The archive lacks WAL that is needed after backup {backup.label}: {wal.name_some(lacking)}",
                 "a point before it (--time, --lsn), or a newer backup (--set): inv info",
             )
         return tuple(names)

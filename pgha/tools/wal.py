@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgha.errors import BadValue, ToolFailed
@@ -37,6 +37,12 @@ def parse_segment(name: str) -> tuple[int, int]:
     if not NAME.fullmatch(name):
         raise ValueError(f"{name} is not the name of a WAL segment")
     return int(name[:8], 16), int(name[8:16], 16) * PER_LOG + int(name[16:], 16)
+
+
+def name_some(segments: Sequence[str]) -> str:
+    """The first of these segments, and how many more there are."""
+    more = f" and {len(segments) - 1} more" if len(segments) > 1 else ""
+    return f"{segments[0]}{more}"
 
 
 def number_of(position: int) -> int:

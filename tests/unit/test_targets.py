@@ -761,6 +761,25 @@ def test_a_window_ends_with_a_segment_that_is_there():
     assert (window.end, window.segment) == (time_of(BEGIN + 300), "000000010000000000000005")
 
 
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ([], ""),
+        ([(1, 1)], ""),  # before the first backup
+        ([(1, 4)], "000000010000000000000004"),
+        ([(1, 4), (1, 8), (1, 9)], "000000010000000000000004 and 2 more"),
+    ],
+)
+def test_a_window_says_what_the_archive_lacks(gone, said):
+    more = f"; the archive lacks {said}: no point from there to the next backup" if said else ""
+    assert str(without(ONE, *gone).window(History(1, ()))) == WINDOW + more
+
+
+def test_a_window_across_a_fork_needs_the_segment_of_the_younger_timeline():
+    assert FORKED.window(TWO).lacking == ()
+    assert without(FORKED, (2, 5)).window(TWO).lacking == ("000000020000000000000005",)
+
+
 # Against brute force ----------------------------------------------------------------------------------------
 
 
