@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pgha import ROOT
+from pgha import ROOT, engine
 from pgha.errors import Missing
 from pgha.project import Project, write_file
+from pgha.tools import docker
 
 FILE = "broken.yaml"
 
@@ -27,11 +29,27 @@ class Broken:
     sites: tuple[str, ...] = ()
     """The sites a partition or delay lies between: the host's own, then the others."""
     milliseconds: int = 0
+    started: str = field(default="", compare=False)
+    """When its container had been started last; as the engine says it."""
 
     @property
     def is_container(self) -> bool:
         """Whether the container itself was stopped, killed or paused."""
         return not self.process and self.mechanism in ("stop", "kill", "pause")
+
+    def is_restarted(self, state: str, started: str) -> bool:
+        """Whether its container, in this state and started then, was started again since."""
+        return state == "running" and bool(self.started) and started != self.started
+
+    def is_over(self, state: str, started: str) -> bool:
+        """Whether it ended without being healed.
+
+        The network and the processes of a container that is started again are new; one that runs is not paused. A
+        small disk leaves something behind, its data.
+        """
+        if self.is_container and self.mechanism == "pause":
+            return state == "running"
+        return self.mechanism != "fill" and self.is_restarted(state, started)
 
     def __str__(self) -> str:
         if self.mechanism == "partition":
@@ -69,13 +87,14 @@ def _entry(entry: dict[str, Any]) -> Broken:
         process=str(entry["process"]),
         sites=tuple(str(site) for site in entry["sites"]),
         milliseconds=int(entry["milliseconds"]),
+        started=str(entry.get("started", "")),
     )
 
 
 def add(project: Project, entries: Iterable[Broken]) -> None:
-    """Write down what is about to be broken."""
-    known = read(project)
-    _write(project, [*known, *(entry for entry in entries if entry not in known)])
+    """Write down what is about to be broken; what is broken once more is written anew."""
+    new = list(entries)
+    _write(project, [*(entry for entry in read(project) if entry not in new), *new])
 
 
 def remove(project: Project, entries: Iterable[Broken]) -> None:
@@ -87,6 +106,33 @@ def remove(project: Project, entries: Iterable[Broken]) -> None:
 def clear(project: Project) -> None:
     """Forget everything: the containers are gone, and what is made anew is unbroken."""
     path_of(project).unlink(missing_ok=True)
+
+
+def still(project: Project, containers: Iterable[docker.Container]) -> list[Broken]:
+    """What did not end since it was broken, as these containers tell. Raises Missing when the record is damaged."""
+    states = _states(containers)
+    return [entry for entry in read(project) if not entry.is_over(*states.get(entry.host, ("", "")))]
+
+
+def _states(containers: Iterable[docker.Container]) -> dict[str, tuple[str, str]]:
+    return {container.service: (container.state, container.started) for container in containers}
+
+
+@contextmanager
+def ended_by_start(project: Project) -> Iterator[None]:
+    """Starting containers ends what was done to them, and that is forgotten.
+
+    Raises Missing when the record is damaged, before anything is started; and when a small disk ended with its
+    container, after that: Patroni does not start on the older data.
+    """
+    read(project)
+    yield
+    containers = engine.containers(project)
+    left, states = still(project, containers), _states(containers)
+    remove(project, [entry for entry in read(project) if entry not in left])
+    lost = [entry.host for entry in left if entry.is_restarted(*states.get(entry.host, ("", "")))]
+    if lost:
+        raise Missing(f"The small disk of {' and '.join(lost)} ended with its container", "inv chaos.heal")
 
 
 def _write(project: Project, entries: list[Broken]) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pgha import broken, cluster, connections, engine, shell, stack
 from pgha.broken import Broken
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.errors import BadValue, Missing, TimedOut, ToolFailed
 from pgha.project import Project
 from pgha.tools import disk, docker, network, patroni, postgres, processes
 from pgha.tools.command import Answer, Command
@@ -26,6 +27,9 @@ DISK_ROOM = 96
 
 STOP_PATIENCE = 30
 """Seconds Patroni may take to stop a node whose disk was full."""
+
+ELECTION = 15
+"""Seconds a member may take to lead once the lock has expired, or its container has been started."""
 
 
 # What is meant ----------------------------------------------------------------------------------------------
@@ -86,8 +90,8 @@ def signal_hosts(project: Project, mechanism: str, hosts: Sequence[Host], proces
     Raises BadValue for a process a host does not have, Missing when a container does not run.
     """
     _require_process(project, hosts, process)
-    _require_running(project, hosts)
-    entries = [Broken(mechanism, host.name, process) for host in hosts]
+    containers = _require_running(project, hosts)
+    entries = [Broken(mechanism, host.name, process, started=containers[host.name].started) for host in hosts]
     broken.add(project, [entry for entry in entries if not _mends_itself(entry)])
     names = [project.container(host.name) for host in hosts]
     if process:
@@ -149,7 +153,10 @@ def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
         raise BadValue(f"{dc} cannot be cut off from itself", "--from takes another site")
     hosts = project.topology.at(site)
     containers = _require_running(project, hosts)
-    entries = [Broken("partition", host.name, sites=(dc, *(s.name for s in others))) for host in hosts]
+    entries = [
+        Broken("partition", host.name, sites=(dc, *(s.name for s in others)), started=containers[host.name].started)
+        for host in hosts
+    ]
     broken.add(project, entries)
     known = broken.read(project)
     _together([_cut(project, containers, host, known) for host in hosts])
@@ -190,7 +197,10 @@ def delay(project: Project, dc: str, milliseconds: int) -> list[Broken]:
         )
     if not probe.ok:
         raise ToolFailed("tc could not be tried", probe.words)
-    entries = [Broken("delay", host.name, sites=(dc,), milliseconds=milliseconds) for host in hosts]
+    entries = [
+        Broken("delay", host.name, sites=(dc,), milliseconds=milliseconds, started=containers[host.name].started)
+        for host in hosts
+    ]
     broken.add(project, entries)
     _together([
         network.delay(project.container(host.name), _image(project), containers[host.name].addresses[_wan(project)],
@@ -231,8 +241,8 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
     Raises BadValue when the node is the only one that has the data: what is in memory ends with its container.
     """
     host = _postgres_node(project, node)
-    _require_running(project, [host])
-    entries = [Broken("fill", node)]
+    containers = _require_running(project, [host])
+    entries = [Broken("fill", node, started=containers[node].started)]
     if entries[0] in broken.read(project):
         return entries
     before = cluster.read_view(project)
@@ -247,7 +257,7 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
         finally:
             engine.must(processes.resume_service(container, "patroni"))
         cluster.wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
-    if before.leader and before.leader.name == node and len(before.members) > 1:
+    if before.leader and before.leader.name == node:
         leader = cluster.read_view(project).leader
         if leader and leader.name != node:
             cluster.hand_over(project, node, progress, only_switchover=True)
@@ -289,27 +299,26 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
         raise Missing(f"Project {project.name} is not up", "inv up")
     if not entries and all(container.state == "exited" for container in containers.values()):
         raise Missing(f"Project {project.name} is stopped", "inv start")
-    containers = _finish_stops(project, containers, entries)
+    containers = _finish_stops(project, containers)
     revived = _revive(project, containers)
-    broken.remove(project, [entry for entry in entries if entry.is_container])
-    left = [entry for entry in entries if not entry.is_container]
-    if left:
-        # Networks first: what is healed next may have to reach the others.
-        for entry in sorted(left, key=lambda e: e.mechanism not in ("partition", "delay")):
-            if entry.host in containers:
-                _undo(project, entry, progress)
-            broken.remove(project, [entry])
+    containers = stack.container_names(project) if revived else containers
+    left = [entry for entry in broken.still(project, containers.values()) if not entry.is_container]
+    broken.remove(project, [entry for entry in entries if entry not in left])
+    # Networks first: what is healed next may have to reach the others.
+    for entry in sorted(left, key=lambda e: e.mechanism not in ("partition", "delay")):
+        if entry.host in containers:
+            _undo(project, entry, progress)
+        broken.remove(project, [entry])
     connections.close_all()
     recorded = {entry.host for entry in entries}
     view = _wait_until_redundant(project, progress) if wait else None
     return Healing(entries, tuple(name for name in revived if name not in recorded), view)
 
 
-def _finish_stops(
-    project: Project, containers: dict[str, docker.Container], entries: Sequence[Broken]
-) -> dict[str, docker.Container]:
-    """The engine goes on with what a killed command had told it: a container that runs and is written down as stopped
-    may stop at any moment. To stop it again is to wait for that."""
+def _finish_stops(project: Project, containers: dict[str, docker.Container]) -> dict[str, docker.Container]:
+    """The engine goes on with what a killed command had told it: a container that is written down as stopped and was
+    not started since may stop at any moment. To stop it again is to wait for that."""
+    entries = broken.still(project, containers.values())
     stopping = {entry.host for entry in entries if entry.is_container and entry.mechanism == "stop"}
     names = [c.name for host, c in containers.items() if host in stopping and c.state == "running"]
     if not names:
@@ -346,7 +355,10 @@ def _undo(project: Project, entry: Broken, progress: Progress) -> None:
 
 
 def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None:
-    """The data returns to the volume as it is now; if it was lost with its container, the node is cloned anew."""
+    """The data returns to the volume as it is now; if it was lost with its container, the node is cloned anew.
+
+    Unless nobody else leads, so that there is nothing to clone: then the older data counts again.
+    """
     container = project.container(node)
     with progress.stage(f"give {node} its own disk back"):
         engine.must(disk.empty(container))
@@ -363,8 +375,16 @@ def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None
 
 
 def _another_leads(project: Project, node: str) -> bool:
-    leader = cluster.read_view(project).leader
-    return leader is not None and leader.name != node
+    """Whether another member leads, or does when this one's lock has expired."""
+    with suppress(TimedOut):
+        wait_until(
+            lambda: cluster.read_view(project).leader,
+            lambda leader: leader is not None and leader.name != node,
+            "Another member leads",
+            timeout=project.settings.ttl + ELECTION,
+        )
+        return True
+    return False
 
 
 def _wait_until_redundant(project: Project, progress: Progress) -> patroni.ClusterView:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from pgha import ROOT, backups, catalogue, cluster, connections, engine, recovery, targets
+from pgha import ROOT, backups, broken, catalogue, cluster, connections, engine, recovery, targets
 from pgha.cluster import Stopwatch
 from pgha.connections import connect
 from pgha.console import Progress
@@ -371,8 +371,8 @@ def _start_containers(project: Project, progress: Progress) -> None:
     states = [container.state for container in engine.containers(project)]
     if states.count("running") == len(project.topology.hosts):
         return
-    engine.revive(project)
-    with progress.stage("start the containers that do not run"):
+    with broken.ended_by_start(project), progress.stage("start the containers that do not run"):
+        engine.revive(project)
         engine.compose(project, "Compose could not start the stack", "up", "--detach", "--no-recreate")
         connections.close_all()
         names = [host.name for host in project.topology.ssh_hosts]

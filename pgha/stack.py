@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pgha import broken, clones, cluster, connections, engine, scheduling, shell
@@ -161,7 +159,7 @@ def _announce(project: Project, report: RenderReport, progress: Progress) -> Non
 
 
 def _compose_up(project: Project, progress: Progress) -> None:
-    with _chaos_ends(project):
+    with broken.ended_by_start(project):
         engine.revive(project)
         engine.compose(
             project,
@@ -171,27 +169,6 @@ def _compose_up(project: Project, progress: Progress) -> None:
             "--remove-orphans",
             line=progress.detail,
         )
-
-
-@contextmanager
-def _chaos_ends(project: Project) -> Iterator[None]:
-    """What chaos did to a container is over when that is started again or made anew: its network and its processes are
-    new. Only a small disk leaves something behind, its data; that is left to `chaos.heal`. A container that is resumed
-    is no longer paused, and that is all.
-
-    Raises Missing when the record is damaged, before anything is started.
-    """
-    broken.read(project)
-    before = container_names(project)
-    yield
-    running = {name: container for name, container in container_names(project).items() if container.state == "running"}
-    fresh = {name for name, now in running.items() if name not in before or before[name].started != now.started}
-    over = [
-        entry
-        for entry in broken.read(project)
-        if (entry.is_container and entry.host in running) or (entry.mechanism != "fill" and entry.host in fresh)
-    ]
-    broken.remove(project, over)
 
 
 def require_rendered(project: Project) -> None:
@@ -210,19 +187,28 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
     require_rendered(project)
     if not engine.containers(project):
         raise Missing(f"Project {project.name} has no containers to start", "inv up")
-    with _chaos_ends(project):
+    with broken.ended_by_start(project):
         _compose(project, progress, "start", "Compose could not start the stack", "start")
     with progress.stage("wait until every member streams"):
         return cluster.wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
 
 
 def down(project: Project, progress: Progress) -> None:
-    """Remove containers and networks; every volume stays. A clone, which hangs on a network, goes, too."""
+    """Remove containers and networks; every volume stays. A clone, which hangs on a network, goes, too.
+
+    Raises Missing when the record of what is broken is damaged.
+    """
     engine.require_engine()
+    # What was done to a container ends with it; the volume of a node that had a small disk still holds older data.
+    over = [entry for entry in broken.read(project) if entry.mechanism != "fill"]
+    _remove_containers(project, progress)
+    broken.remove(project, over)
+
+
+def _remove_containers(project: Project, progress: Progress) -> None:
     clones.remove(project)
     _compose(project, progress, "remove containers and networks", "Compose could not take the stack down", "down",
              "--remove-orphans")  # fmt: skip
-    broken.clear(project)
 
 
 def destroy(project: Project, progress: Progress, *, keep_repository: bool = False) -> list[str]:
@@ -232,10 +218,11 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
     repository is encrypted with one.
     """
     engine.require_engine()
-    clones.remove(project)
     removed = []
     if project.rendered:
-        down(project, progress)
+        _remove_containers(project, progress)
+        broken.clear(project)
+    clones.remove(project)
     leftover = [c.name for c in engine.containers(project)]
     if leftover:
         engine.must(docker.docker("rm", "--force", *leftover, timeout=180))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from pgha.connections import connect
 from pgha.errors import Missing, PghaError, Unreachable
 from pgha.project import Project
 from pgha.scheduling import Job
-from pgha.tools import etcd, patroni, pgbackrest, postgres
+from pgha.tools import docker, etcd, patroni, pgbackrest, postgres
 
 T = TypeVar("T")
 
@@ -83,6 +83,7 @@ def take(project: Project) -> Survey:
         etcd_view, stanza = etcd_.result(), stanza_.result() if stanza_ else None
         kept = kept_.result() if kept_ else None
     states = {name: container.state for name, container in containers.items()}
+    chaos = _broken(project, containers)
     members = _members(project, view, nodes, states, leader)
     return Survey(
         members=members,
@@ -97,9 +98,10 @@ def take(project: Project) -> Survey:
         problems=(
             *([restores.describe(half_done)] if half_done else []),
             *_problems(project, view, members, leader, etcd_view, stanza, archiver, states),
+            *chaos,
             *_verification_problems(stanza, kept),
         ),
-        hint=restores.way_on(half_done) if half_done else _hint(project, members, states),
+        hint=restores.way_on(half_done) if half_done else _hint(project, members, states, chaos),
     )
 
 
@@ -207,12 +209,12 @@ def _problems(
         found.append(f"the repository cannot be read: {stanza.message.splitlines()[0]}")
     if isinstance(archiver, postgres.Archiver) and archiver.failing:
         found.append(f"archiving fails at {archiver.last_failed}")
-    return found + _broken(project)
+    return found
 
 
-def _broken(project: Project) -> list[str]:
+def _broken(project: Project, containers: Mapping[str, docker.Container]) -> list[str]:
     """What chaos broke and nobody healed yet."""
-    entries = _or_error(lambda: broken.read(project))
+    entries = _or_error(lambda: broken.still(project, containers.values()))
     if isinstance(entries, PghaError):
         return [entries.message]
     return [f"broken by chaos: {entry}" for entry in entries]
@@ -238,9 +240,9 @@ def _verification_problems(
     return found
 
 
-def _hint(project: Project, members: tuple[MemberState, ...], containers: dict[str, str]) -> str:
+def _hint(project: Project, members: tuple[MemberState, ...], containers: dict[str, str], chaos: Sequence[str]) -> str:
     """The next command when something is wrong."""
-    if _broken(project):
+    if chaos:
         return "inv chaos.heal"
     if any(containers.get(host.name) != "running" for host in project.topology.hosts):
         return "inv up brings back what does not run"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke import Context, task
 
-from pgha import chaos, cli, console
+from pgha import chaos, cli, console, restores
 from pgha.broken import Broken
 from pgha.console import Progress
 from pgha.errors import BadValue
@@ -20,6 +20,7 @@ HELP = {
 
 def _break(c: Context, mechanism: str, node: str, dc: str, process: str) -> None:
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock(f"chaos.{mechanism}"):
         entries = chaos.signal_hosts(project, mechanism, chaos.targets(project, node, dc), process)
     _tell(entries)
@@ -64,6 +65,7 @@ def partition(c, dc="", from_=""):
     Example: inv chaos.partition --dc dc2 --from dc1
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock("chaos.partition"):
         entries = chaos.partition(project, dc, from_)
     _tell(entries)
@@ -76,6 +78,7 @@ def wipe(c, node=""):
     Example: inv chaos.wipe --node pg2-node1
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock("chaos.wipe"):
         host = chaos.wipe(project, node)
     console.show(f"the data of {host.name} is gone")
@@ -89,6 +92,7 @@ def fill(c, node=""):
     Example: inv chaos.fill --node pg1-node1
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     with project.lock("chaos.fill"):
         entries = chaos.fill(project, node, Progress())
     _tell(entries)
@@ -101,6 +105,7 @@ def delay(c, dc="", ms="40"):
     Example: inv chaos.delay --dc dc2 --ms 40
     """
     project = cli.project_of(c)
+    restores.refuse_half_done(project)
     if not ms.isdigit():
         raise BadValue(f"--ms {ms} is not a number of milliseconds", "inv chaos.delay --dc dc2 --ms 40")
     with project.lock("chaos.delay"):
@@ -116,7 +121,8 @@ def heal(c):
     """
     project = cli.project_of(c)
     with project.lock("chaos.heal"):
-        healing = chaos.heal(project, Progress())
+        # While a restore is half done members are held back: it has to go on before they stream.
+        healing = chaos.heal(project, Progress(), wait=restores.read_record(project) is None)
     for entry in healing.undone:
         console.show(f"healed: {entry}")
     for name in healing.revived:

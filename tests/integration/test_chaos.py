@@ -88,6 +88,8 @@ def test_one_link_is_cut_and_the_third_site_sees_both(chaos):
     assert reaches(chaos, nodes[0], third)
     assert reaches(chaos, leader, third)
     assert chaos.leader() == leader
+    silent = f"{nodes[0]}: "
+    until(lambda: any(problem.startswith(silent) for problem in chaos.status()["problems"]), "the lack is seen", 40)
 
 
 def test_two_cuts_of_one_data_center_add_up(chaos):
@@ -118,6 +120,29 @@ def test_heal_revives_what_something_else_broke(chaos):
     os.system(f"docker kill {chaos.container(host)} >/dev/null")
     assert f"{host} did not run" in chaos.inv("chaos.heal").stdout
     assert host in chaos.containers("running")
+
+
+def started(stack, host):
+    return inspect(stack.container(host))[0]["State"]["StartedAt"]
+
+
+def test_a_container_that_was_started_since_is_left_alone(chaos):
+    host = chaos.replicas()[0]
+    chaos.inv("chaos.stop", "--node", host)
+    docker("start", chaos.container(host))
+    before = started(chaos, host)
+    assert not any("chaos" in problem for problem in chaos.status()["problems"])
+    chaos.inv("chaos.heal")
+    assert started(chaos, host) == before
+
+
+def test_what_was_broken_inside_a_killed_container_ended_with_it(chaos):
+    host = chaos.replicas()[0]
+    chaos.inv("chaos.pause", "--node", host, "--process", "sshd", "chaos.kill", "--node", host)
+    shown = chaos.inv("chaos.heal").stdout
+    assert f"healed: sshd on {host} is paused" in shown
+    assert f"healed: {host} is killed" in shown
+    assert chaos.openssh(host, "hostname").stdout.strip() == host
 
 
 def test_what_a_killed_command_broke_is_healed(chaos):
@@ -249,25 +274,39 @@ def test_a_small_disk_that_was_never_made_takes_no_data_with_it(chaos):
     assert chaos.shell(host, "stat -f -c %T /pgdata").strip() != "tmpfs"
 
 
-def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos):
-    """It ends with its container, and what the volume holds is older."""
-    host = chaos.replicas()[0]
+@pytest.mark.parametrize("role", ["leader", "replica"])
+def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos, role):
+    """It ends with its container, and what the volume holds is older. The DCS may still call the node the leader."""
+    host = chaos.leader() if role == "leader" else chaos.replicas()[0]
     before = made_at(chaos, host)
     chaos.inv("chaos.fill", "--node", host)
     docker("restart", chaos.container(host))
     assert "is not full" in chaos.refused(4, "chaos.fill", "--node", host)
     chaos.inv("chaos.heal")
-    chaos.wait_well()
+    assert chaos.wait_well() != host
     assert made_at(chaos, host) != before
     assert "moved" not in chaos.run(host, "ls", "/pgdata")
 
 
-def test_up_ends_what_it_starts_again(chaos):
+def test_down_does_not_forget_that_data_is_not_the_newest(chaos):
+    host = chaos.replicas()[0]
+    before = made_at(chaos, host)
+    chaos.inv("chaos.fill", "--node", host, "chaos.stop", "--node", host, "--process", "sshd", "down")
+    assert f"The small disk of {host} ended with its container" in chaos.refused(3, "up")
+    assert "not started: the data here is not the newest" in chaos.logs(host)
+    assert not any("sshd" in problem for problem in chaos.status()["problems"])
+    chaos.inv("chaos.heal")
+    chaos.wait_well()
+    assert made_at(chaos, host) != before
+
+
+@pytest.mark.parametrize("task", ["up", "start"])
+def test_a_task_ends_what_it_starts_again(chaos, task):
     """A container that is started again has a new network and new processes; what runs stays broken."""
     stopped, other = chaos.replicas()[:2]
     chaos.inv("chaos.stop", "--node", other, "--process", "sshd")
     chaos.inv("chaos.stop", "--node", stopped, "--process", "sshd", "chaos.kill", "--node", stopped)
-    chaos.inv("up")
+    chaos.inv(task)
     left = chaos.status()["problems"]
     assert any(f"sshd on {other}" in problem for problem in left)
     assert not any(problem.startswith("broken by chaos") and stopped in problem for problem in left)

@@ -86,6 +86,7 @@ def test_killed_in_every_stage_and_completed_by_the_same_command(small, table):
             assert any("half done" in problem for problem in said["problems"])
             assert "half done" in small.refused(3, "failover", "--candidate", "pg1-node1")
             assert "half done" in small.refused(3, "up")
+            assert "half done" in small.refused(3, "chaos.kill", "--node", "pg1-node1")
             other = small.refused(2, "restore", "--xid", "5", "--yes")
             assert wanted in other
     assert "already leads" in small.refused(2, "restore", "--abort", "--yes")

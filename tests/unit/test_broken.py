@@ -1,5 +1,7 @@
 """The record of what chaos broke."""
 
+from dataclasses import replace
+
 import pytest
 
 from pgha import broken, chaos
@@ -22,13 +24,42 @@ def test_nothing_is_broken_at_first(project):
 
 def test_what_is_written_down_is_read_again_and_forgotten_one_by_one(project):
     broken.add(project, [CUT])
-    broken.add(project, [PAUSED, CUT])
+    broken.add(project, [PAUSED])
     assert broken.read(project) == (CUT, PAUSED)
     broken.remove(project, [CUT])
     assert broken.read(project) == (PAUSED,)
     broken.remove(project, [PAUSED])
     assert broken.read(project) == ()
     assert not broken.path_of(project).exists()
+
+
+def test_what_is_broken_once_more_is_written_anew(project):
+    broken.add(project, [replace(CUT, started="9:00"), PAUSED])
+    broken.add(project, [replace(CUT, started="9:30")])
+    assert [(entry, entry.started) for entry in broken.read(project)] == [(PAUSED, ""), (CUT, "9:30")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "state", "started", "over"),
+    [
+        (CUT, "running", "9:00", False),
+        (CUT, "running", "9:30", True),  # a new network
+        (CUT, "exited", "9:30", False),
+        (CUT, "", "", False),
+        (PAUSED, "running", "9:00", False),
+        (PAUSED, "running", "9:30", True),  # new processes
+        (Broken("stop", "etcd1"), "running", "9:00", False),  # the engine may be about to stop it
+        (Broken("stop", "etcd1"), "exited", "9:00", False),
+        (Broken("stop", "etcd1"), "running", "9:30", True),
+        (Broken("pause", "etcd1"), "paused", "9:00", False),
+        (Broken("pause", "etcd1"), "running", "9:00", True),
+        (Broken("fill", "pg1-node1"), "running", "9:30", False),  # its data is not the newest
+    ],
+)
+def test_a_container_that_is_started_again_is_unbroken(entry, state, started, over):
+    assert replace(entry, started="9:00").is_over(state, started) is over
+    # One that does not say when its container was started is not forgotten for that.
+    assert replace(entry, started="").is_over(state, started) is (over and entry == Broken("pause", "etcd1"))
 
 
 @pytest.mark.parametrize(
