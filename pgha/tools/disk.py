@@ -63,7 +63,7 @@ fi
 rm -f {ASIDE}/ballast
 find {VOLUME} -mindepth 1 ! -path {MOVED} -delete
 cp -a {ASIDE}/. {VOLUME}/
-rm {VOLUME}/{NEWEST} {MOVED}
+rm -f {VOLUME}/{NEWEST} {MOVED}
 sync -f {VOLUME}
 rm {ASIDE}/{NEWEST}
 umount {ASIDE}
@@ -123,7 +123,8 @@ def empty(container: str) -> Command:
 def wipe(container: str, data_dir: str) -> Command:
     """The data directory vanishes at once, and Postgres with it, as when a disk is lost."""
     script = (
-        f"lost=$(mktemp -d {VOLUME}/lost.XXXXXX) && pid=$(head -n 1 {data_dir}/postmaster.pid 2>/dev/null)\n"
+        f"lost=$(mktemp -d {VOLUME}/lost.XXXXXX) || exit 1\n"
+        f"pid=$(head -n 1 {data_dir}/postmaster.pid 2>/dev/null)\n"
         # The file of a Postgres that crashed may name what is another process now.
         f'[ "$(cat /proc/$pid/comm 2>/dev/null)" = postgres ] || pid=\n'
         f'mv {data_dir} "$lost/" && {{ [ -z "$pid" ] || kill -s KILL "$pid"; }}; rm -rf "$lost"; test ! -e "$lost"'

@@ -262,7 +262,8 @@ CASES = [
     (
         disk.wipe("p-pg1-node1", "/pgdata/17"),
         "docker exec --user root p-pg1-node1 sh -c "
-        "'lost=$(mktemp -d /pgdata/lost.XXXXXX) && pid=$(head -n 1 /pgdata/17/postmaster.pid 2>/dev/null)\n"
+        "'lost=$(mktemp -d /pgdata/lost.XXXXXX) || exit 1\n"
+        "pid=$(head -n 1 /pgdata/17/postmaster.pid 2>/dev/null)\n"
         """[ "$(cat /proc/$pid/comm 2>/dev/null)" = postgres ] || pid=\n"""
         """mv /pgdata/17 "$lost/" && { [ -z "$pid" ] || kill -s KILL "$pid"; }; rm -rf "$lost"; test ! -e "$lost"'""",
     ),
