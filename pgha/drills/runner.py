@@ -94,7 +94,7 @@ def require_healthy(project: Project) -> None:
     """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
     engine.require_engine()
     require_client()
-    if broken.read(project):
+    if broken.still(project, engine.containers(project)):
         raise Missing("The cluster is still broken by chaos", "inv chaos.heal")
     seen = survey.take(project)
     if not seen.healthy:
@@ -206,8 +206,12 @@ def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _heal_the_rest(project, progress)
-        remove_table(connection_string(project, standby=False, inside=False))
+        try:
+            _heal_the_rest(project, progress)
+            remove_table(connection_string(project, standby=False, inside=False))
+        except PghaError as error:
+            # Why the drill ended is the news; this comes with it.
+            progress.note(f"{error.message}; inv chaos.heal")
         raise
 
 
@@ -272,7 +276,8 @@ def _mend(
     marks.healing = traffic.clock()
     with _told(problems), progress.stage(f"{scenario.name}: heal"):
         chaos.heal(project, progress, wait=False)
-    marks.healed = healed = traffic.clock()
+        marks.healed = traffic.clock()
+    healed = traffic.clock()
     with _told(problems), progress.stage(f"{scenario.name}: wait until the cluster is whole"):
         wait_until_whole(project, progress)
         marks.redundant = traffic.clock()
