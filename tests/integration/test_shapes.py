@@ -1,7 +1,7 @@
 """Other shapes and versions come up, stream, and put another member in charge."""
 
 import pytest
-from tools import inspect
+from tools import inspect, until
 
 pytestmark = pytest.mark.integration
 
@@ -38,6 +38,11 @@ def etcd_sites(stack):
     return sites
 
 
+def awaited(stack):
+    """Patroni sets it a moment after the standbys stream."""
+    return stack.sql(stack.leader(), "show synchronous_standby_names")
+
+
 def version(stack):
     return stack.sql(stack.leader(), "select current_setting('server_version_num')::int / 10000")
 
@@ -46,7 +51,7 @@ def test_two_data_centers_have_a_witness(shape):
     stack = shape(2, 2)
     assert {site: len(members) for site, members in etcd_sites(stack).items()} == {"dc1": 1, "dc2": 1, "witness": 1}
     assert stack.etcd_healthy() == 3
-    assert stack.sql(stack.leader(), "show synchronous_standby_names").startswith("ANY 2 (")
+    until(lambda: awaited(stack).startswith("ANY 2 ("), "commits wait for two standbys")
     assert stack.status()["healthy"] is True
 
 
@@ -66,7 +71,7 @@ def test_nine_nodes(shape):
     sites = etcd_sites(stack)
     assert sum(len(members) for members in sites.values()) == stack.etcd_healthy() == 5
     assert max(len(members) for members in sites.values()) == 2
-    assert stack.sql(stack.leader(), "show synchronous_standby_names").startswith("ANY 3 (")
+    until(lambda: awaited(stack).startswith("ANY 3 ("), "commits wait for three standbys")
     assert len(stack.status()["members"]) == 9
 
 
@@ -88,7 +93,7 @@ def test_postgres_15_runs_with_the_strongest_mode_its_patroni_knows(shape):
 def test_postgres_18(shape):
     stack = shape(1, 2, "-v", "18", line=("up", "stanza", "backup"))
     assert version(stack) == "18"
-    assert stack.sql(stack.leader(), "show synchronous_standby_names").startswith("ANY 1 (")
+    until(lambda: awaited(stack).startswith("ANY 1 ("), "commits wait for a standby")
     assert stack.sql(stack.leader(), "show data_checksums") == "on"
     candidate = stack.replicas()[0]
     stack.inv("failover", "--candidate", candidate)
