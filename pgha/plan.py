@@ -127,9 +127,9 @@ def _judge(topology: Topology, loss: Loss, copies: int) -> Outcome:
 def outages(settings: Settings, topology: Topology, copies: int, outcomes: tuple[Outcome, ...]) -> list[Outage]:
     """How long writes stop in each failure of this topology, from Patroni's settings; `copies` standbys acknowledge.
 
-    In a switchover a standby that is not the candidate waits 2 s before it follows (`patroni/ha.py`,
-    `process_unhealthy_cluster`), and a commit waits for it. The lock of a leader that is gone expires `ttl` seconds
-    after its last renewal, and it is renewed every `loop_wait`.
+    In a switchover to a candidate every other standby waits 2 s before it follows (`patroni/ha.py`,
+    `process_unhealthy_cluster`), and a commit waits for it; without a candidate all that are as far as any race. The
+    lock of a leader that is gone expires `ttl` seconds after its last renewal, and it is renewed every `loop_wait`.
     """
     found = [
         Outage("leader's Postgres killed", 0.0, settings.loop_wait + PROMOTION, "Patroni looks every loop_wait"),
@@ -139,12 +139,14 @@ def outages(settings: Settings, topology: Topology, copies: int, outcomes: tuple
     if len(topology.nodes) == 1:
         return [*found, Outage("the node lost or stopped, or its disk full", 0.0, None, "nobody can be promoted")]
     follow = 2.0 if copies else 0.0
+    named = "the other standbys follow 2 s later" if copies else "the leader hands over"
     lock = (settings.ttl - settings.loop_wait, settings.ttl + PROMOTION)
     centers = [center.name for center in topology.data_centers]
     needed = [o.loss for o in outcomes if o.loss in centers and not (o.etcd_quorum and o.candidate)]
     lost = "leader's container or host lost" if needed else "leader's container, host or data center lost"
     found = [
-        Outage("switchover", follow, follow + PROMOTION, "the leader hands over"),
+        Outage("switchover", 0.0, PROMOTION, "the leader hands over"),
+        Outage("switchover to a candidate", follow, follow + PROMOTION, named),
         Outage("leader stopped", 0.0, PROMOTION, "Patroni releases the lock on SIGTERM"),
         *found,
         Outage(f"{lost}, or frozen", *lock, "the lock expires after ttl"),

@@ -44,6 +44,10 @@ class Scene:
 
 
 def _switch_over(scene: Scene) -> None:
+    cluster.hand_over(scene.project, "", scene.progress, only_switchover=True)
+
+
+def _switch_over_to(scene: Scene) -> None:
     cluster.hand_over(scene.project, scene.standbys[0].name, scene.progress, only_switchover=True)
 
 
@@ -194,6 +198,8 @@ GOES_ON = "writes go on"
 SCENARIOS = (
     Scenario("switchover", "nothing: a planned switchover under load", "the lead changes hands", "drill_gap_planned",
              _switch_over, new_leader=True, needs=_nodes(2)),
+    Scenario("switchover-candidate", "nothing: a planned switchover to a named member", "the candidate leads",
+             "drill_gap_planned", _switch_over_to, new_leader=True, needs=_nodes(2)),
     Scenario("leader-stopped", "the leader's container is stopped (SIGTERM)", BY_ITSELF, "drill_gap_stopped",
              _leader("stop"), new_leader=True, needs=_nodes(2)),
     Scenario("postgres-killed", "the leader's Postgres is killed", "it or another member leads again",

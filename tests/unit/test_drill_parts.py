@@ -52,10 +52,10 @@ def test_every_scenario_has_a_name_of_its_own_and_states_a_promise():
 
 
 @pytest.mark.parametrize("needed", [
-    "switchover", "leader-stopped", "postgres-killed", "patroni-killed", "patroni-hung", "leader-killed",
-    "leader-paused", "site-killed", "site-cut", "link-cut", "replica-wiped", "disk-full", "leader-and-standby-killed",
-    "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed", "repository-killed",
-    "sshd-stopped", "cold-start",
+    "switchover", "switchover-candidate", "leader-stopped", "postgres-killed", "patroni-killed", "patroni-hung",
+    "leader-killed", "leader-paused", "site-killed", "site-cut", "link-cut", "replica-wiped", "disk-full",
+    "leader-and-standby-killed", "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed",
+    "repository-killed", "sshd-stopped", "cold-start",
 ])  # fmt: skip
 def test_every_failure_an_operator_fears_is_there(needed):
     assert needed in BY_NAME

@@ -113,6 +113,12 @@ def test_the_outage_of_a_lost_leader_is_bounded_by_ttl():
     assert short["switchover"] == long["switchover"]
 
 
+def test_naming_a_candidate_costs_two_seconds_where_commits_wait_for_standbys():
+    quorum, async_ = outages_of(3, 2), outages_of(3, 2, durability="async")
+    assert quorum["switchover to a candidate"].shortest - quorum["switchover"].shortest == 2
+    assert async_["switchover to a candidate"].shortest == async_["switchover"].shortest
+
+
 def test_a_single_node_has_nobody_to_hand_over_to():
     found = outages_of(1, 1)
     assert not any("switchover" in failure or "data center" in failure for failure in found)
