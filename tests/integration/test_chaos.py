@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -134,6 +135,21 @@ def test_a_container_that_was_started_since_is_left_alone(chaos):
     assert not any("chaos" in problem for problem in chaos.status()["problems"])
     chaos.inv("chaos.heal")
     assert started(chaos, host) == before
+
+
+def test_a_port_that_a_client_got_meanwhile_is_waited_for(chaos):
+    host = chaos.replicas()[0]
+    port = chaos.published(host, 5432)
+    chaos.inv("chaos.kill", "--node", host)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        healing = chaos.begin("chaos.heal")
+        with pytest.raises(subprocess.TimeoutExpired):
+            healing.communicate(timeout=8)
+    said, _ = healing.communicate(timeout=120)
+    assert healing.returncode == 0, said
+    assert host in chaos.containers("running")
 
 
 def test_what_was_broken_inside_a_killed_container_ended_with_it(chaos):
