@@ -36,6 +36,19 @@ def pytest_collection_modifyitems(items):
     items[:] = [next(ours) if item.path in places else item for item in items]
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """What the containers said when a test failed is kept: the next test may remove them."""
+    outcome = yield
+    report = outcome.get_result()
+    bench = getattr(item, "funcargs", {}).get("bench")
+    if report.failed and bench is not None:
+        kept = ROOT / "build" / "failed" / item.name
+        for stack in bench.all:
+            stack.keep_logs(kept)
+        report.sections.append(("containers' logs", str(kept)))
+
+
 class Bench:
     """The stacks of this run, at most one of them big at a time."""
 

@@ -175,6 +175,19 @@ class Stack:
         answer = program("docker", "logs", self.container(host))
         return answer.stdout + answer.stderr
 
+    def keep_logs(self, folder):
+        """Every container's log, and of a node what its Postgres has and what runs, to look at later."""
+        for host in self.containers():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{self.container(host)}.log").write_text(self.logs(host))
+        for host in self.running_nodes():
+            seen = self.shell(
+                host, f"patronictl -c {CONFIG} list; ps axf; ls -l /pgdata/*/pg_wal; "
+                "for bin in /usr/lib/postgresql/*/bin; do $bin/pg_controldata /pgdata/1?; done",
+                check=False,
+            )  # fmt: skip
+            (folder / f"{self.container(host)}.state").write_text(seen)
+
     def published(self, host, port):
         """Host port of a container's port, as the engine binds it."""
         (binding,) = inspect(self.container(host))[0]["NetworkSettings"]["Ports"][f"{port}/tcp"]
