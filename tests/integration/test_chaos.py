@@ -228,6 +228,41 @@ def test_a_patroni_that_hangs_is_killed_before_its_lock_expires(chaos):
     assert "guard: Patroni has not answered" in chaos.logs(leader)
 
 
+@pytest.mark.parametrize("archive", ["there", "away"])
+def test_a_standby_that_received_more_than_the_next_leader_is_the_same_database(chaos, archive):
+    """Its control file is older than what lies in its pg_wal. Without the archive it does not know at its start that
+    the timeline was left, and replays all that."""
+    leader = chaos.leader()
+    site = site_of(chaos, leader)
+    nodes = [host for host in at(chaos, site) if host in chaos.nodes]
+    (beside,) = set(nodes) - {leader}
+    chaos.sql(leader, "create table if not exists written_by_either (n int, t text)")
+    chaos.inv("chaos.partition", "--dc", site)
+    for _ in range(2):
+        chaos.sql(
+            leader, "set synchronous_commit = local; insert into written_by_either select n, 'lost' "
+            "from generate_series(1, 5000) n; select pg_switch_wal()",
+        )  # fmt: skip
+    received = chaos.sql(leader, "select pg_current_wal_flush_lsn()")
+    until(lambda: chaos.sql(beside, f"select pg_last_wal_receive_lsn() >= '{received}'") == "t", f"{beside} has it")
+    chaos.inv("chaos.kill", "--dc", site)
+    new = until(lambda: chaos.leader() not in nodes and chaos.leader(), "another site leads", 60)
+    chaos.sql(new, "insert into written_by_either select n, 'kept' from generate_series(1, 5000) n")
+    if archive == "away":
+        chaos.inv("chaos.stop", "--node", "pgbackrest")
+        docker("start", *map(chaos.container, at(chaos, site)))
+        until(lambda: "Postgres is stopped to be rewound" in chaos.logs(beside), f"{beside} is found out", 60)
+    chaos.inv("chaos.heal")
+    assert chaos.wait_well() == new
+    rows = "select count(*) filter (where t = 'kept'), count(*) filter (where t = 'lost') from written_by_either"
+    expected = chaos.sql(new, rows)
+    written = chaos.sql(new, "select pg_current_wal_flush_lsn()")
+    for node in nodes:
+        until(lambda n=node: chaos.sql(n, f"select pg_last_wal_replay_lsn() >= '{written}'") == "t", f"{node} has it")
+        assert chaos.sql(node, rows) == expected
+    chaos.sql(new, "drop table written_by_either")
+
+
 def test_etcd_is_not_led_from_the_data_center_of_the_leader(chaos):
     leader = chaos.leader()
     endpoints = {host: f"http://{host}:2379" for host in chaos.containers() if host.startswith("etcd")}

@@ -19,6 +19,7 @@ def run(tmp_path):
     (tmp_path / "pg_wal" / "00000011.history").write_text(HISTORY)
     for name in ("pgbackrest-archive-get", "pgbackrest-archive-push"):
         text = (SCRIPTS / name).read_text().replace("/usr/local/lib/pgha", str(SCRIPTS))
+        text = text.replace("/usr/lib/postgresql/*/bin", str(tmp_path))
         (tmp_path / name).write_text(text.replace("/var/spool/pgbackrest", str(tmp_path / "spool")))
         (tmp_path / name).chmod(0o755)
     (tmp_path / "spool" / "archive" / "s" / "out").mkdir(parents=True)
@@ -68,6 +69,53 @@ def test_postgres_does_not_wait_for_the_end_of_a_connection(run, tmp_path, said,
 def test_a_timeline_is_not_fetched_beyond_the_point_where_it_was_left(run, file):
     answer = run("pgbackrest-archive-get", file, "pg_wal/RECOVERYXLOG")
     assert (answer.stdout, answer.returncode) == ("", 1)
+
+
+@pytest.fixture
+def has(run, tmp_path):
+    """Run archive-get for a segment that pg_wal has, with Postgres' tools answering so: whether there is a record,
+    the position of the control file while Postgres starts, whether a Postgres that answers is not beyond."""
+
+    def has(file, record=True, written="0/16000000", not_beyond=None, there="pg_wal/RECOVERYXLOG"):
+        (tmp_path / "pg_wal" / file).write_bytes(b"x" * (16 << 20))
+        for name, line in {
+            "pg_waldump": f'echo "$*" > asked; exit {int(not record)}',
+            "pg_isready": f"exit {int(not_beyond is None)}",
+            "pg_controldata": f"echo 'Minimum recovery ending location:     {written}'",
+            "psql": f"echo {not_beyond}",
+        }.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+            (tmp_path / name).chmod(0o755)
+        return run("pgbackrest-archive-get", file, there).returncode
+
+    return has
+
+
+@pytest.mark.parametrize(("file", "asked", "size"), [
+    ("000000100000000000000016", "-t 16 -s 0/161C6EE0", 0x1C6EE0),
+    ("0000000F0000000000000016", "-t 15 -s 0/16010000", 0x10000),
+])  # fmt: skip
+def test_what_a_member_has_of_a_timeline_that_was_left_is_replayed_as_far_as_it_counts(
+    has, tmp_path, file, asked, size
+):
+    given = tmp_path / "pg_wal" / "RECOVERYXLOG"
+    for answers in {"written": f"0/{0x16000000 + size:X}"}, {"written": "0/0"}, {"not_beyond": "t"}:
+        assert has(file, **answers) == 0
+        assert given.read_bytes() == b"x" * size + bytes((16 << 20) - size)
+        assert (tmp_path / "asked").read_text() == f"-q -n 1 -p pg_wal {asked}\n"
+    assert has(file, there="nowhere/RECOVERYXLOG") == 126
+
+
+@pytest.mark.parametrize("answers", [
+    {"record": False}, {"written": "0/161C6EE8"}, {"written": "1/0"}, {"not_beyond": "f"}, {"not_beyond": ""},
+])  # fmt: skip
+def test_a_member_that_has_nothing_beyond_or_replayed_it_is_given_nothing(has, tmp_path, answers):
+    assert has("000000100000000000000016", **answers) == 1
+    assert not (tmp_path / "pg_wal" / "RECOVERYXLOG").exists()
+
+
+def test_a_segment_after_the_one_that_was_left_is_not_given(has):
+    assert has("000000100000000000000017") == 1
 
 
 @pytest.mark.parametrize("file", ["000000100000000000000016", "000000110000000000000016", "00000011.history"])

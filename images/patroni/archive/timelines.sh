@@ -1,22 +1,29 @@
 # Which WAL segments of old timelines still count. Sourced in Postgres' data directory.
 
-# The segment number of a position such as 0/161C6EE0, with segments of 16 MB.
-segment_of() { echo $(((0x${1%/*} << 8) | (0x${1#*/} >> 24))); }
+SEGMENT_SIZE=$((16 << 20))
 
-# What became of a segment whose timeline is a parent of the newest one known here: `left` when its timeline was left
-# within the segment or before it, `passed` when the newest timeline passed through all of it. Nothing for another
-# timeline's, and for other files than segments (history, backup, partial).
+# A position such as 0/161C6EE0 as a number, its segment's number, and its place in that segment.
+number_of() { echo $((0x${1%/*} << 32 | 0x${1#*/})); }
+segment_of() { echo $(($(number_of "$1") >> 24)); }
+offset_of() { echo $(($(number_of "$1") & (SEGMENT_SIZE - 1))); }
+
+# What became of a segment whose timeline is a parent of the newest one known here: `passed` when the newest timeline
+# passed through all of it, `left` and the position when its timeline was left within it, `over` and the position when
+# that was before it. Nothing for another timeline's, and for other files than segments (history, backup, partial).
 fate() { # file name
     case $1 in *[!0-9A-F]*) return ;; esac
     timeline=$(printf %.8s "$1") rest=${1#????????}
     segment=$(((0x${rest%????????} << 8) | 0x${rest#????????}))
-    newest=$(ls pg_wal/????????.history 2>/dev/null | tail -n 1)
-    [ -n "$newest" ] || return
+    for newest in pg_wal/????????.history; do :; done
+    [ -e "$newest" ] || return
     while read -r parent point _; do
         [ "$parent" = "$((0x$timeline))" ] || continue
-        if [ "$segment" -ge "$(segment_of "$point")" ]; then echo left; else echo passed; fi
+        last=$(segment_of "$point")
+        if [ "$segment" -lt "$last" ]; then echo passed
+        elif [ "$segment" -eq "$last" ]; then echo "left $point"
+        else echo "over $point"; fi
         return
     done < "$newest"
 }
 
-left_behind() { [ "$(fate "$1")" = left ]; }
+left_behind() { case $(fate "$1") in left* | over*) ;; *) return 1 ;; esac }
