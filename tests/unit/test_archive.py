@@ -1,6 +1,7 @@
 """The archive's two commands as a shell runs them, with a pgbackrest that only says what it was asked."""
 
 import subprocess
+import time
 
 import pytest
 
@@ -62,6 +63,29 @@ def test_postgres_does_not_wait_for_the_end_of_a_connection(run, tmp_path, said,
     assert answer.returncode == code
     assert said in answer.stdout
     assert not (tmp_path / "ended").exists()
+
+
+def test_what_the_archive_lacks_is_remembered_for_a_second(run, tmp_path):
+    def asks(file, says):
+        """The exit code, and whether pgBackRest was asked."""
+        answer = run("pgbackrest-archive-get", file, "there", says=says)
+        return answer.returncode, f"archive-get {file}" in answer.stdout
+
+    lacks = 'echo "P00   INFO: unable to find $3 in the archive"'
+    assert asks("00000012.history", lacks) == (1, True)
+    assert asks("000000120000000000000001", lacks) == (1, True)
+    assert asks("00000012.history", "") == (1, False)
+    assert asks("000000120000000000000001", "") == (1, False)
+    assert asks("00000013.history", "") == (0, True)
+    assert asks("00000013.history", "") == (0, True)
+    time.sleep(1)
+    assert asks("00000012.history", "") == (0, True)
+
+
+@pytest.mark.parametrize("code", [0, 1, 103])
+def test_another_answer_of_the_archive_is_not_remembered(run, code):
+    assert run("pgbackrest-archive-get", "00000012.history", "there", code=code).returncode == code
+    assert run("pgbackrest-archive-get", "00000012.history", "there", code=0).returncode == 0
 
 
 @pytest.mark.parametrize("file", ["000000100000000000000016", "000000100000000000000017", "000000100000000100000000",
