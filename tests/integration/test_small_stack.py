@@ -59,7 +59,7 @@ def test_up_that_was_interrupted_is_completed_by_up(stack):
 
     stack.inv("up")
     assert stack.wait_well()
-    assert stack.status()["healthy"] is True
+    assert stack.status()["problems"] == []
 
 
 def test_a_backup_needs_a_stanza(small):
@@ -146,6 +146,8 @@ def test_rotated_keys_lock_out_until_up_gives_them_to_the_containers(small):
     small.refused(5, "config")
     small.inv("up")
     assert small.wait_well()
+    # While all containers were made anew the archiver may have failed three times; then it waits a minute.
+    until(lambda: small.status()["problems"] == [], "WAL is archived with the new keys", 90)
     assert small.system_identifier() == identifier
     assert small.openssh("pg1-node1", "hostname").stdout.strip() == "pg1-node1"
     answer = small.run("pg1-node1", "ssh", "-o", "BatchMode=yes", "pg1-node2", "hostname", user="postgres")
@@ -198,7 +200,7 @@ def test_a_damaged_record_is_named(small, damage):
             assert "project.yaml is damaged" in small.refused(3, line)
     finally:
         path.write_text(kept)
-    assert small.status()["healthy"] is True
+    assert small.status()["problems"] == []
 
 
 def test_another_project_of_the_host_may_be_damaged(small):
@@ -206,7 +208,7 @@ def test_another_project_of_the_host_may_be_damaged(small):
     other.mkdir(parents=True)
     (other / "project.yaml").write_text("flags: [")
     try:
-        assert small.status()["healthy"] is True
+        assert small.status()["problems"] == []
         said = small.try_inv("up")
         assert said.returncode in (0, 3)
         assert said.returncode == 0 or "pghatest-damaged" in said.stderr
