@@ -28,10 +28,6 @@ DISK_ROOM = 96
 STOP_PATIENCE = 30
 """Seconds Patroni may take to stop a node whose disk was full."""
 
-PORT_TAKEN = "address already in use"
-PORT_PATIENCE = 90
-"""Seconds to wait for a port that another connection had: TIME-WAIT lasts 60 on Linux (tcp(7))."""
-
 ELECTION = 15
 """Seconds a member may take to lead once the lock has expired, or its container has been started."""
 
@@ -338,25 +334,8 @@ def _revive(project: Project, containers: dict[str, docker.Container]) -> list[s
     if paused:
         engine.must(docker.signal("unpause", [project.container(name) for name in paused]))
     if away:
-        _start(project, away)
+        engine.start([project.container(name) for name in away], hint="inv chaos.heal")
     return paused + away
-
-
-def _start(project: Project, names: Sequence[str]) -> None:
-    """Start containers. While they did not run, a client's outgoing connection may have got one of their ports; when
-    it ends, the kernel keeps that for another minute (TIME-WAIT)."""
-    command = docker.signal("start", [project.container(name) for name in names])
-    answer = wait_until(
-        lambda: shell.run(command),
-        lambda answer: answer.ok or PORT_TAKEN not in answer.words,
-        "The ports of the containers are free",
-        timeout=PORT_PATIENCE,
-        interval=2,
-        explain=lambda answer: answer.last_words,
-        hint="ss -tan tells who has them; inv chaos.heal",
-    )
-    if not answer.ok:
-        raise ToolFailed(f"docker failed: {command}", answer.words)
 
 
 def _undo(project: Project, entry: Broken, progress: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +16,13 @@ from pgha.errors import Missing, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.project import Project
 from pgha.tools import docker
 from pgha.tools.command import Answer, Command
+from pgha.waiting import wait_until
 
 SOCKET = Path("/var/run/docker.sock")
+
+PORT_TAKEN = "address already in use"
+PORT_PATIENCE = 90
+"""Seconds to wait for a port that another connection had: TIME-WAIT lasts 60 on Linux (tcp(7))."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,26 @@ def revive(project: Project) -> None:
     """Resume paused containers: one that is paused answers no signal and would block Compose."""
     if any(container.state == "paused" for container in containers(project)):
         compose(project, "Compose could not resume paused containers", "unpause")
+
+
+def start(names: Sequence[str], hint: str) -> None:
+    """Start containers. While they did not run, a client's outgoing connection may have got one of their ports; when
+    it ends, the kernel keeps that for another minute (TIME-WAIT).
+
+    Raises TimedOut with `hint` when a port is not free after PORT_PATIENCE seconds, ToolFailed for what else is wrong.
+    """
+    command = docker.signal("start", names)
+    answer = wait_until(
+        lambda: shell.run(command),
+        lambda answer: answer.ok or PORT_TAKEN not in answer.words,
+        "The ports of the containers are free",
+        timeout=PORT_PATIENCE,
+        interval=2,
+        explain=lambda answer: answer.last_words,
+        hint=f"ss -tan tells who has them; {hint}",
+    )
+    if not answer.ok:
+        raise ToolFailed(f"docker failed: {command}", answer.words)
 
 
 def containers(project: Project) -> tuple[docker.Container, ...]:

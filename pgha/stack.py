@@ -189,6 +189,11 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
         raise Missing(f"Project {project.name} has no containers to start", "inv up")
     with broken.ended_by_start(project):
         _compose(project, progress, "start", "Compose could not start the stack", "start")
+        # Compose 1.29 reports no error when a port is taken.
+        away = [c for c in engine.containers(project) if c.state in ("exited", "created")]
+        if away:
+            with progress.stage(f"start {', '.join(c.service for c in away)} once more"):
+                engine.start([c.name for c in away], hint="inv start")
     with progress.stage("wait until every member streams"):
         return cluster.wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
 

@@ -62,6 +62,25 @@ def test_up_that_was_interrupted_is_completed_by_up(stack):
     assert stack.status()["problems"] == []
 
 
+def test_start_waits_for_a_port_that_a_client_got_meanwhile(small):
+    port = small.published("pg1-node1", 5432)
+    small.inv("stop")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        starting = small.begin("start")
+        # Compose has started the others by then.
+        until(lambda: len(small.containers("running")) == 5, "the others run", 60)
+        with pytest.raises(subprocess.TimeoutExpired):
+            starting.communicate(timeout=5)
+        assert "pg1-node1" not in small.containers("running")
+    said, _ = starting.communicate(timeout=120)
+    assert starting.returncode == 0, said
+    assert "start pg1-node1 once more" in said
+    assert small.wait_well()
+
+
 def test_a_backup_needs_a_stanza(small):
     if small.stanza()["status"]["code"] not in (1, 3):
         pytest.skip("an earlier test made the stanza")
