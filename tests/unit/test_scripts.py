@@ -633,3 +633,43 @@ def test_a_process_that_is_not_postgres_is_left_alone(process, tmp_path):
     answer = run("sh", "-c", processes.POSTGRES, "signal", tmp_path / "17", "KILL")
     assert (answer.returncode, answer.stderr) == (1, "Postgres does not run\n")
     assert other.poll() is None
+
+
+# A standby that replayed more than counts -------------------------------------------------------------------
+
+
+@pytest.fixture
+def look(fake, tmp_path, monkeypatch):
+    """Let the watcher look once at a Postgres whose startup process is at a segment, or has ended."""
+    wal = tmp_path / "pg_wal"
+    wal.mkdir()
+    (wal / "00000002.history").write_text("1\t0/3000100\tno recovery target specified\n")
+    (tmp_path / "postmaster.pid").write_text("1\n")
+    (tmp_path / "patroni.conf").write_text(f"postgresql:\n  data_dir: {tmp_path}\n")
+    monkeypatch.setenv("PATRONI_CFG", str(tmp_path / "patroni.conf"))
+    monkeypatch.setenv("PG_MAJOR", "17")
+    script = tmp_path / "diverged.run"
+    text = (PATRONI / "diverged.run").read_text()
+    script.write_text(text.replace("/usr/local/lib/pgha", str(PATRONI / "archive")))
+    fake("sleep", f"[ -e {tmp_path}/looked ] && exit 1; touch {tmp_path}/looked")
+    fake("s6-setuidgid", f'echo "${{2##*/}} $3" >> {tmp_path}/done; case $2 in *psql) echo t ;; esac')
+
+    def look(segment):
+        fake("pgrep", f"echo '17 postgres: startup recovering {segment}'" if segment else "exit 1")
+        answer = run("sh", script)
+        asked = tmp_path / "done"
+        return answer, asked.read_text() if asked.exists() else ""
+
+    return look
+
+
+def test_a_postgres_that_replayed_more_than_counts_is_stopped(look):
+    answer, done = look("000000010000000000000003")
+    assert done == "psql -XAtqc\npg_ctl stop\n"
+    assert answer.stdout.startswith("diverged: 000000010000000000000003 was replayed beyond 0/3000100")
+
+
+@pytest.mark.parametrize("segment", ["", "000000010000000000000002", "000000020000000000000003"])
+def test_a_leader_and_a_standby_that_follows_are_left_alone(look, segment):
+    answer, done = look(segment)
+    assert (answer.stdout, answer.stderr, done) == ("", "", "")
