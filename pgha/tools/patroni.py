@@ -136,7 +136,7 @@ def dynamic_configuration(settings: Settings, topology: Topology) -> dict[str, A
                 "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
                 # A standby that is told to promote while it asks the archive once more may sit out this interval
                 # first (Postgres' own: 5 s), and nobody accepts writes meanwhile. pgbackrest-archive-get asks the
-                # archive for the same file once a second, however often Postgres asks.
+                # archive for the same file once in three seconds, however often Postgres asks.
                 "wal_retrieve_retry_interval": "250ms",
             },
         },

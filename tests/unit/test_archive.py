@@ -1,5 +1,6 @@
 """The archive's two commands as a shell runs them, with a pgbackrest that only says what it was asked."""
 
+import os
 import subprocess
 import time
 
@@ -20,7 +21,7 @@ def run(tmp_path):
     (tmp_path / "pg_wal" / "00000011.history").write_text(HISTORY)
     for name in ("pgbackrest-archive-get", "pgbackrest-archive-push"):
         text = (SCRIPTS / name).read_text().replace("/usr/local/lib/pgha", str(SCRIPTS))
-        text = text.replace("/usr/lib/postgresql/*/bin", str(tmp_path))
+        text = text.replace("/usr/lib/postgresql/*/bin", str(tmp_path)).replace("PATIENCE=3", "PATIENCE=1")
         (tmp_path / name).write_text(text.replace("/var/spool/pgbackrest", str(tmp_path / "spool")))
         (tmp_path / name).chmod(0o755)
     (tmp_path / "spool" / "archive" / "s" / "out").mkdir(parents=True)
@@ -65,21 +66,89 @@ def test_postgres_does_not_wait_for_the_end_of_a_connection(run, tmp_path, said,
     assert not (tmp_path / "ended").exists()
 
 
-def test_what_the_archive_lacks_is_remembered_for_a_second(run, tmp_path):
-    def asks(file, says):
-        """The exit code, and whether pgBackRest was asked."""
-        answer = run("pgbackrest-archive-get", file, "there", says=says)
-        return answer.returncode, f"archive-get {file}" in answer.stdout
-
+@pytest.fixture
+def standby(run, tmp_path):
+    """A standby that has been ready for long; whether the archive is asked for a file, which it lacks."""
     lacks = 'echo "P00   INFO: unable to find $3 in the archive"'
-    assert asks("00000012.history", lacks) == (1, True)
-    assert asks("000000120000000000000001", lacks) == (1, True)
-    assert asks("00000012.history", "") == (1, False)
-    assert asks("000000120000000000000001", "") == (1, False)
-    assert asks("00000013.history", "") == (0, True)
-    assert asks("00000013.history", "") == (0, True)
+    (tmp_path / "standby.signal").touch()
+    for history in tmp_path.glob("pg_wal/*.history"):
+        aged(history, 60)
+    aged(tmp_path / "postmaster.pid", 60)
+
+    def standby(file):
+        answer = run("pgbackrest-archive-get", file, "there", says=lacks)
+        assert answer.returncode == 1
+        return f"archive-get {file}" in answer.stdout
+
+    return standby
+
+
+def aged(path, seconds):
+    """A file that was written so long ago."""
+    path.touch()
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_what_the_archive_lacks_is_remembered_for_a_moment(standby):
+    assert standby("00000012.history")
+    assert standby("000000120000000000000001")
+    assert not standby("00000012.history")
+    assert not standby("000000120000000000000001")
+    assert standby("00000013.history")
     time.sleep(1)
-    assert asks("00000012.history", "") == (0, True)
+    assert standby("00000012.history")
+
+
+@pytest.mark.parametrize(("there", "file"), [
+    ("000000110000000000000016", "000000110000000000000016"),
+    ("000000100000000000000016", "000000110000000000000016"),
+    ("000000110000000000000016", "00000012.history"),
+    ("00000012.history", "00000013.history"),
+])  # fmt: skip
+def test_what_follows_on_wal_that_came_a_moment_ago_is_not_asked_for(standby, tmp_path, there, file):
+    aged(tmp_path / "pg_wal" / there, 0)
+    assert not standby(file)
+    aged(tmp_path / "pg_wal" / there, 2)
+    assert standby(file)
+
+
+def test_nothing_else_is_taken_for_sent(standby, tmp_path):
+    (tmp_path / "pg_wal" / "000000110000000000000016").touch()
+    assert standby("000000110000000000000017")
+    assert standby("00000013.history")
+
+
+@pytest.mark.parametrize("starting", [True, False])
+def test_a_postgres_that_starts_and_one_that_recovers_ask_for_everything(standby, tmp_path, starting):
+    """What is in pg_wal may be a rewind's or a backup's. A recovery chooses its timeline by the answers."""
+    (tmp_path / "pg_wal" / "000000110000000000000016").touch()
+    assert not standby("00000012.history")
+    assert standby("00000013.history")
+    assert not standby("00000013.history")
+    if starting:
+        aged(tmp_path / "postmaster.pid", 0)
+    else:
+        (tmp_path / "standby.signal").unlink()
+    assert standby("00000012.history")
+    assert standby("00000013.history")
+    assert standby("000000110000000000000016")
+
+
+def test_a_member_that_is_promoted_is_told_whether_the_next_timeline_is_taken(standby, tmp_path):
+    """Postgres removes standby.signal before it writes the new history, for which it asks for the last one."""
+    (tmp_path / "pg_wal" / "000000110000000000000016").touch()
+    assert standby("00000013.history")
+    promoting = tmp_path / "spool" / "promoting"
+    promoting.write_text(f"{time.time():.0f}\n")
+    assert standby("00000012.history")
+    assert standby("00000013.history")
+    assert not standby("000000110000000000000016")
+    (tmp_path / "standby.signal").unlink()
+    assert not standby("00000011.history"), "it has that itself"
+    (tmp_path / "standby.signal").touch()
+    promoting.write_text(f"{time.time() - 11:.0f}\n")
+    assert not standby("00000012.history")
+    assert standby("00000011.history")
 
 
 @pytest.mark.parametrize("code", [0, 1, 103])
@@ -148,6 +217,13 @@ def test_everything_is_archived_that_can_be(run, file):
     answer = run("pgbackrest-archive-push", f"pg_wal/{file}", ready=ready)
     assert answer.stdout == f"pgbackrest --stanza=s --no-archive-async archive-push pg_wal/{file}\n"
     assert answer.returncode == 0
+
+
+def test_postgres_does_not_wait_for_the_end_of_a_push(run, tmp_path):
+    file = "000000110000000000000016"
+    says = f"echo \"P00   INFO: pushed WAL file '{file}' to the archive\"; sleep 5; touch ended"
+    assert run("pgbackrest-archive-push", f"pg_wal/{file}", says=says, ready=[file]).returncode == 0
+    assert not (tmp_path / "ended").exists()
 
 
 @pytest.mark.parametrize("more", [

@@ -12,10 +12,11 @@ offset_of() { echo $(($(number_of "$1") & (SEGMENT_SIZE - 1))); }
 # that was before it. Nothing for another timeline's, and for other files than segments (history, backup, partial).
 fate() { # file name
     case $1 in *[!0-9A-F]*) return ;; esac
-    timeline=$(printf %.8s "$1") rest=${1#????????}
+    rest=${1#????????} timeline=${1%"${1#????????}"}
     segment=$(((0x${rest%????????} << 8) | 0x${rest#????????}))
     for newest in pg_wal/????????.history; do :; done
-    [ -e "$newest" ] || return
+    # The newest timeline's own segments, and none without a history, have no fate yet.
+    [ -e "$newest" ] && [ "$newest" != "pg_wal/$timeline.history" ] || return
     while read -r parent point _; do
         [ "$parent" = "$((0x$timeline))" ] || continue
         last=$(segment_of "$point")
