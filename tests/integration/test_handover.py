@@ -54,6 +54,21 @@ def test_switchover_goes_to_another_member(main):
     assert f"switchover {old} -> {new}" in shown
 
 
+def test_a_member_that_is_promoted_under_load_asks_whether_its_timeline_is_taken(main):
+    """Its leader was sending until now: but for the promotion it would not ask the archive yet."""
+    with Writer(main.dsn(), "written_during_switchover") as writer:
+        main.inv("switchover")
+        writer.wait_for_more()
+    new = main.wait_well()
+    # Postgres and pgBackRest write to two streams, and both begin a line with its time.
+    lines = sorted((line for line in main.logs(new).splitlines() if line[19:20] == "."), key=lambda line: line[:23])
+    promoted = max(n for n, line in enumerate(lines) if "received promote request" in line)
+    chosen = next(line for line in lines[promoted:] if "selected new timeline ID: " in line)
+    history = f"{int(chosen.rpartition(' ')[2]):08X}.history"
+    asked = lines[promoted : lines.index(chosen)]
+    assert any(f"unable to find {history} in the archive" in line for line in asked)
+
+
 def test_a_line_runs_the_same_task_twice(led_by):
     main = led_by(other_than="pg2-node1")
     shown = main.inv("status", "failover", "--candidate", "pg2-node1", "status").stdout

@@ -1,14 +1,17 @@
 """The archive's two commands as a shell runs them, with a pgbackrest that only says what it was asked."""
 
 import os
+import shlex
 import subprocess
 import time
 
 import pytest
+import yaml
 
 from pgha import ROOT
 
 SCRIPTS = ROOT / "images" / "patroni" / "archive"
+SPOOL = "/var/spool/pgbackrest"
 HISTORY = "15\t0/16010000\tno recovery target specified\n\n16\t0/161C6EE0\tno recovery target specified\n"
 
 
@@ -19,11 +22,11 @@ def run(tmp_path):
     status.mkdir(parents=True)
     (tmp_path / "pg_wal" / "00000010.history").write_text(HISTORY.splitlines()[0] + "\n")
     (tmp_path / "pg_wal" / "00000011.history").write_text(HISTORY)
-    for name in ("pgbackrest-archive-get", "pgbackrest-archive-push"):
-        text = (SCRIPTS / name).read_text().replace("/usr/local/lib/pgha", str(SCRIPTS))
-        text = text.replace("/usr/lib/postgresql/*/bin", str(tmp_path)).replace("PATIENCE=3", "PATIENCE=1")
-        (tmp_path / name).write_text(text.replace("/var/spool/pgbackrest", str(tmp_path / "spool")))
-        (tmp_path / name).chmod(0o755)
+    for script in SCRIPTS.iterdir():
+        text = script.read_text().replace("/usr/local/lib/pgha", str(tmp_path))
+        text = text.replace("/usr/lib/postgresql/*/bin", str(tmp_path))
+        (tmp_path / script.name).write_text(text.replace(SPOOL, str(tmp_path / "spool")))
+        (tmp_path / script.name).chmod(0o755)
     (tmp_path / "spool" / "archive" / "s" / "out").mkdir(parents=True)
 
     def run(name, *arguments, code=0, says="", ready=(), pushed=(), busy=False):
@@ -95,7 +98,7 @@ def test_what_the_archive_lacks_is_remembered_for_a_moment(standby):
     assert not standby("00000012.history")
     assert not standby("000000120000000000000001")
     assert standby("00000013.history")
-    time.sleep(1)
+    time.sleep(3)
     assert standby("00000012.history")
 
 
@@ -108,7 +111,7 @@ def test_what_the_archive_lacks_is_remembered_for_a_moment(standby):
 def test_what_follows_on_wal_that_came_a_moment_ago_is_not_asked_for(standby, tmp_path, there, file):
     aged(tmp_path / "pg_wal" / there, 0)
     assert not standby(file)
-    aged(tmp_path / "pg_wal" / there, 2)
+    aged(tmp_path / "pg_wal" / there, 4)
     assert standby(file)
 
 
@@ -149,6 +152,24 @@ def test_a_member_that_is_promoted_is_told_whether_the_next_timeline_is_taken(st
     promoting.write_text(f"{time.time() - 11:.0f}\n")
     assert not standby("00000012.history")
     assert standby("00000011.history")
+
+
+def test_patroni_notes_a_promotion_where_it_is_looked_for(standby, tmp_path, rendering):
+    (tmp_path / "pg_wal" / "000000110000000000000016").touch()
+    assert not standby("00000012.history")
+    assert pre_promote(rendering, tmp_path / "spool") == 0
+    assert standby("00000012.history")
+
+
+def test_a_promotion_does_not_fail_where_nothing_can_be_noted(tmp_path, rendering):
+    assert pre_promote(rendering, tmp_path / "not there") == 0
+
+
+def pre_promote(rendering, spool):
+    """Run the script as Patroni does, without a shell; its exit code."""
+    configured = yaml.safe_load(rendering().files["pg1-node1/patroni.conf"])["postgresql"]["pre_promote"]
+    assert SPOOL in configured
+    return subprocess.run(shlex.split(configured.replace(SPOOL, str(spool))), check=False).returncode
 
 
 @pytest.mark.parametrize("code", [0, 1, 103])
