@@ -5,33 +5,33 @@ import sys
 
 from invoke import Collection, task
 
-from pgha import (
-    ROOT,
-    backups,
-    catalogue,
-    cli,
-    clients,
-    clones,
-    cluster,
-    console,
-    host,
-    images,
-    keys,
-    restores,
-    scheduling,
-    shell,
-    stack,
-    survey,
-    verification,
-)
-from pgha import plan as plans
-from pgha.connections import connect
+from pgha import ROOT, console
+from pgha.backup import catalogue, clones, verification
+from pgha.backup.backups import read_info_text, run_backup, set_restore_point
+from pgha.backup.restore_record import read_restore, refuse_half_done
+from pgha.backup.stanza import create_stanza, read_info_json, require_repository
+from pgha.backup.targets import Request
+from pgha.cli import chaos, drill
+from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
+from pgha.cli.restoring import abort_restore, prepare, run_restore
+from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
+from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
+from pgha.cli.show_status import show_handover, show_survey, show_view
+from pgha.cluster.clients import connection_string, psql_command, psql_session
+from pgha.cluster.configuration import read_config
+from pgha.cluster.handover import hand_over
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, ToolFailed
-from pgha.targets import Request
+from pgha.model.plan import make_plan, plan_document
+from pgha.model.topology import build_topology
+from pgha.project.keys import ensure_keys
+from pgha.remote import shell
+from pgha.remote.connections import connect
+from pgha.stack import crontab, host, images, lifecycle
+from pgha.stack.writing import render_project
+from pgha.status import survey
+from pgha.status.document import survey_document
 from pgha.tools.command import Command
-from pgha.topology import build_topology
-from pgha.verbs import chaos, drill
 
 # The host and the images ------------------------------------------------------------------------------------
 
@@ -42,15 +42,15 @@ def setup(c, check=False):
 
     Example: inv setup
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     if check:
         parts = host.check_host(project)
-        cli.show_parts(parts)
+        show_parts(parts)
         if any(part.problem for part in parts):
             raise Missing("This host is not ready", "inv setup")
         return
     parts, done = host.set_up(project, Progress())
-    cli.show_parts(parts)
+    show_parts(parts)
     console.show(*(done or ["nothing to do"]))
 
 
@@ -60,11 +60,11 @@ def keys_(c, rotate=False, yes=False):
 
     Example: inv keys
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     if rotate:
         console.confirm(f"Replace every SSH key of project {project.name}?", yes)
     with project.lock("keys"):
-        report = keys.ensure_keys(project, rotate)
+        report = ensure_keys(project, rotate)
     console.show(f"{len(report.made)} keys made, {len(report.kept)} kept in ssh/{project.name}/")
     if rotate and project.rendered:
         Progress().note("containers keep their old keys until the next: inv up")
@@ -76,10 +76,10 @@ def build(c, no_cache=False):
 
     Example: inv build
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     with project.lock("build"):
         built = images.build_images(project, Progress(), no_cache)
-    cli.show_images(built)
+    show_images(built)
 
 
 @task(
@@ -100,15 +100,15 @@ def plan(c, data_centers="", per_data_center="", witness=False, no_witness=False
         raise BadValue("--witness and --no-witness contradict each other", "inv plan --witness")
     flags = {"data_centers": data_centers, "nodes": per_data_center}
     given = {key: value for key, value in flags.items() if value}
-    project = cli.project_of(c, given or None)
+    project = project_of(c, given or None)
     asked = True if witness else False if no_witness else None
     topology = build_topology(project.settings, asked)
-    made = plans.make_plan(project.settings, topology)
+    made = make_plan(project.settings, topology)
     if json:
-        console.print_json(plans.as_document(made))
+        console.print_json(plan_document(made))
     else:
         shape = f"-d {project.settings.data_centers} -p {project.settings.nodes}"
-        cli.show_plan(shape + (" --witness" if witness else " --no-witness" if no_witness else ""), made)
+        show_plan(shape + (" --witness" if witness else " --no-witness" if no_witness else ""), made)
 
 
 # The stack --------------------------------------------------------------------------------------------------
@@ -130,10 +130,10 @@ def render(c, data_centers="", per_data_center="", name="", version=""):
     Example: inv render -d 3 -p 2 -n pg -v 17
     """
     flags = {"data_centers": data_centers, "nodes": per_data_center, "prefix": name, "postgres": version}
-    project = cli.project_of(c, {key: value for key, value in flags.items() if value})
+    project = project_of(c, {key: value for key, value in flags.items() if value})
     with project.lock("render"):
-        report = stack.render_project(project)
-    cli.show_topology(project, report)
+        report = render_project(project)
+    show_topology(project, report)
 
 
 @task
@@ -142,12 +142,12 @@ def up(c):
 
     Example: inv up
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     progress = Progress()
-    restores.refuse_half_done(project)
+    refuse_half_done(project)
     with project.lock("up"):
-        report = stack.up(project, progress)
-    cli.show_view("", project, report.view)
+        report = lifecycle.up(project, progress)
+    show_view("", project, report.view)
     for note in report.notes:
         progress.note(note)
     console.show(f"{project.name} is up: every member streams after {report.seconds:.1f} s")
@@ -159,9 +159,9 @@ def stop(c):
 
     Example: inv stop
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     with project.lock("stop"):
-        stack.stop(project, Progress())
+        lifecycle.stop(project, Progress())
     console.show(f"{project.name} is stopped; inv start continues")
 
 
@@ -171,11 +171,11 @@ def start(c):
 
     Example: inv start
     """
-    project = cli.project_of(c)
-    restores.refuse_half_done(project)
+    project = project_of(c)
+    refuse_half_done(project)
     with project.lock("start"):
-        view = stack.start(project, Progress())
-    cli.show_view("", project, view)
+        view = lifecycle.start(project, Progress())
+    show_view("", project, view)
 
 
 @task
@@ -184,9 +184,9 @@ def down(c):
 
     Example: inv down
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     with project.lock("down"):
-        stack.down(project, Progress())
+        lifecycle.down(project, Progress())
     console.show(f"{project.name} is down; its volumes are kept")
 
 
@@ -196,11 +196,11 @@ def destroy(c, yes=False, keep_repository=False):
 
     Example: inv destroy --yes
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     what = "all its data, but not its backups" if keep_repository else "all its data and backups"
     console.confirm(f"Destroy project {project.name} with {what}?", yes)
     with project.lock("destroy"):
-        removed = stack.destroy(project, Progress(), keep_repository=keep_repository)
+        removed = lifecycle.destroy(project, Progress(), keep_repository=keep_repository)
     console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")
     if keep_repository:
         console.show("its repository and its passwords are kept; inv up restore brings the data back")
@@ -216,12 +216,12 @@ def status(c, json=False):
 
     Example: inv status
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     seen = survey.take(project)
     if json:
-        console.print_json(survey.as_document(project, seen))
+        console.print_json(survey_document(project, seen))
     else:
-        cli.show_survey(project, seen)
+        show_survey(project, seen)
 
 
 @task(help={"candidate": "the member to put in charge"})
@@ -230,13 +230,13 @@ def failover(c, candidate=""):
 
     Example: inv failover --candidate pg1-node1
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     if not candidate:
         raise BadValue("failover needs a candidate", "inv failover --candidate <name>, or inv switchover")
-    restores.refuse_half_done(project)
+    refuse_half_done(project)
     with project.lock("failover"):
-        handover = cluster.hand_over(project, candidate, Progress())
-    cli.show_handover(project, handover)
+        handover = hand_over(project, candidate, Progress())
+    show_handover(project, handover)
 
 
 @task(help={"candidate": "the member to put in charge; Patroni chooses when left out"})
@@ -245,11 +245,11 @@ def switchover(c, candidate=""):
 
     Example: inv switchover
     """
-    project = cli.project_of(c)
-    restores.refuse_half_done(project)
+    project = project_of(c)
+    refuse_half_done(project)
     with project.lock("switchover"):
-        handover = cluster.hand_over(project, candidate, Progress(), only_switchover=True)
-    cli.show_handover(project, handover)
+        handover = hand_over(project, candidate, Progress(), only_switchover=True)
+    show_handover(project, handover)
 
 
 @task(help={"json": "one JSON document"})
@@ -258,7 +258,7 @@ def config(c, json=False):
 
     Example: inv config
     """
-    document = cluster.read_config(cli.project_of(c))
+    document = read_config(project_of(c))
     console.print_json(document) if json else console.print_yaml(document)
 
 
@@ -271,10 +271,10 @@ def stanza(c):
 
     Example: inv stanza
     """
-    project = cli.project_of(c)
-    restores.refuse_half_done(project)
+    project = project_of(c)
+    refuse_half_done(project)
     with project.lock("stanza"):
-        report = backups.create_stanza(project, Progress())
+        report = create_stanza(project, Progress())
     for change in report.changes:
         console.show(change)
     made = "created" if report.created else "was there"
@@ -287,11 +287,11 @@ def backup(c, type="full"):
 
     Example: inv backup --type diff
     """
-    project = cli.project_of(c)
-    restores.refuse_half_done(project)
+    project = project_of(c)
+    refuse_half_done(project)
     with project.lock("backup"):
-        made = backups.run_backup(project, type, Progress())
-    cli.show_backup(made, type)
+        made = run_backup(project, type, Progress())
+    show_backup(made, type)
 
 
 @task(help={"json": "pgBackRest's own JSON"})
@@ -300,12 +300,12 @@ def info(c, json=False):
 
     Example: inv info
     """
-    project = cli.project_of(c)
-    told = backups.read_info_json(project)
+    project = project_of(c)
+    told = read_info_json(project)
     if json:
-        console.print_json(cli.parsed_json(told, "pgbackrest info"))
+        console.print_json(parsed_json(told, "pgbackrest info"))
         return
-    console.print_text(backups.read_info_text(project))
+    console.print_text(read_info_text(project))
     window = catalogue.read_window(project)
     console.show(f"can be restored: {window or 'nothing yet'}")
 
@@ -326,14 +326,14 @@ def restore(c, time="", lsn="", xid="", name="", set="", timeline="", yes=False,
 
     Example: inv restore --time "2026-11-23 08:30:00+00:00"
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     request = Request(time, lsn, xid, name, set, timeline)
     with project.lock("restore"):
-        half_done = restores.read_record(project)
+        half_done = read_restore(project)
         if abort:
-            cli.abort_restore(project, half_done, yes)
+            abort_restore(project, half_done, yes)
         else:
-            cli.show_restore(cli.run_restore(project, request, half_done, yes))
+            show_restore(run_restore(project, request, half_done, yes))
 
 
 @task(name="restore-point", help={"name": "what `inv restore --name` will call it"})
@@ -342,10 +342,10 @@ def restore_point(c, name=""):
 
     Example: inv restore-point --name before_migration
     """
-    project = cli.project_of(c)
-    restores.refuse_half_done(project)
+    project = project_of(c)
+    refuse_half_done(project)
     with project.lock("restore-point"):
-        console.show(backups.set_restore_point(project, name, Progress()))
+        console.show(set_restore_point(project, name, Progress()))
 
 
 @task(help={**POINT, "port": "published port of the clone", "remove": "remove the clone with its data"})
@@ -354,7 +354,7 @@ def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port="", rem
 
     Example: inv clone --time "2026-11-23 08:30:00+00:00"
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     request = Request(time, lsn, xid, name, set, timeline)
     if port and not (port.isascii() and port.isdigit() and 1024 <= int(port) <= 65535):
         raise BadValue(f"--port {port} is not a port between 1024 and 65535", "inv clone --port 50700")
@@ -363,11 +363,11 @@ def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port="", rem
             removed = clones.remove(project)
             console.show("the clone is removed" if removed else "there was no clone")
             return
-        restores.refuse_half_done(project)
+        refuse_half_done(project)
         clones.require_up(project)
         progress = Progress()
-        made = clones.make(project, cli.prepare(project, request, progress), int(port or 0), progress)
-    cli.show_clone(project, request, made)
+        made = clones.make(project, prepare(project, request, progress), int(port or 0), progress)
+    show_clone(project, request, made)
 
 
 @task(help={"set": "the backup to verify; the newest when left out"})
@@ -376,10 +376,10 @@ def verify(c, set=""):
 
     Example: inv verify
     """
-    project = cli.project_of(c)
-    restores.refuse_half_done(project)
+    project = project_of(c)
+    refuse_half_done(project)
     with project.lock("verify"):
-        cli.show_verification(verification.verify(project, set, Progress()))
+        show_verification(verification.verify(project, set, Progress()))
 
 
 @task(help={"show": "only show it", "off": "stop it"})
@@ -388,18 +388,18 @@ def schedule(c, show=False, off=False):
 
     Example: inv schedule
     """
-    project = cli.project_of(c)
-    backups.require_repository(project)
-    up = stack.is_up(project)
+    project = project_of(c)
+    require_repository(project)
+    up = lifecycle.is_up(project)
     if not show:
-        restores.refuse_half_done(project)
+        refuse_half_done(project)
         with project.lock("schedule"):
-            scheduling.switch(project, on=not off)
-            stack.render_project(project)
+            crontab.switch(project, on=not off)
+            render_project(project)
             if up:
-                scheduling.install(project)
+                crontab.install(project)
     results = verification.read_kept(project).results if up else {}
-    cli.show_schedule(scheduling.jobs(project), results)
+    show_schedule(crontab.jobs(project), results)
 
 
 # Clients and hosts ------------------------------------------------------------------------------------------
@@ -411,7 +411,7 @@ def dsn(c, standby=False, inside=False):
 
     Example: psql "$(inv dsn)"
     """
-    console.print_text(clients.connection_string(cli.project_of(c), standby=standby, inside=inside))
+    console.print_text(connection_string(project_of(c), standby=standby, inside=inside))
 
 
 @task(help={"standby": "a random standby instead of the leader", "command": "SQL to run instead of a session"})
@@ -420,11 +420,11 @@ def psql(c, standby=False, command=""):
 
     Example: inv psql --command "select inet_server_addr()"
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     if not command:
-        cli.exit_with(clients.psql_session(project, standby=standby))
+        exit_with(psql_session(project, standby=standby))
         return
-    answer = clients.psql_command(project, standby=standby, sql=command)
+    answer = psql_command(project, standby=standby, sql=command)
     sys.stdout.write(answer.stdout)
     sys.stderr.write(answer.stderr)
     if not answer.ok:
@@ -437,10 +437,10 @@ def ssh(c, node="", command=""):
 
     Example: inv ssh --node pg1-node1 --command "patronictl list"
     """
-    project = cli.project_of(c)
-    cli.require_host(project, node, project.topology.ssh_hosts, "inv ssh --node <name>")
+    project = project_of(c)
+    require_host(project, node, project.topology.ssh_hosts, "inv ssh --node <name>")
     if not command:
-        cli.exit_with(connect(project).interactive(node, None))
+        exit_with(connect(project).interactive(node, None))
         return
     answer = connect(project).run(node, Command(("sh", "-c", command), timeout=0))
     sys.stdout.write(answer.stdout)
@@ -455,12 +455,12 @@ def logs(c, node="", follow=False, tail="100"):
 
     Example: inv logs --node pg1-node1 --follow
     """
-    project = cli.project_of(c)
+    project = project_of(c)
     if node:
-        cli.require_host(project, node, project.topology.hosts, "inv logs --node <name>")
+        require_host(project, node, project.topology.hosts, "inv logs --node <name>")
     if not tail.isdigit():
         raise BadValue(f"--tail {tail} is not a number of lines", "inv logs --tail 100")
-    code = stack.show_logs(project, node, follow=follow, tail=int(tail))
+    code = lifecycle.show_logs(project, node, follow=follow, tail=int(tail))
     if code:
         raise ToolFailed(f"docker logs ended with exit code {code}", hint="inv status")
 
@@ -484,7 +484,7 @@ def test(c, unit=False, reality=False, k=""):
     arguments += ["-m", "not integration" if unit else "reality" if reality else "not reality"]
     arguments += ["-k", k] if k else []
     os.chdir(ROOT)
-    cli.exit_with(shell.attach(Command(tuple(arguments))))
+    exit_with(shell.attach(Command(tuple(arguments))))
 
 
 namespace = Collection.from_module(sys.modules[__name__])

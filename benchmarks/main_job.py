@@ -19,7 +19,7 @@ from rich.table import Table
 from writer import Writer
 
 from pgha import ROOT
-from pgha.settings import Settings
+from pgha.model.settings import Settings
 
 PROJECT = "pghabench"
 SEED = {"INVOKE_PGHA_TTL": "30", "INVOKE_PGHA_LOOP_WAIT": "10", "INVOKE_PGHA_RETRY_TIMEOUT": "10"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -54,3 +55,14 @@ def wait_until(
     except tenacity.RetryError:
         last = seen[0] if seen else "no answer"
         raise TimedOut(f"{what}: not within {timeout:g} s ({last})", hint) from None
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started

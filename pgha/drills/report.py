@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from pgha import ROOT, cluster
-from pgha.connections import connect
+from pgha import ROOT
+from pgha.cluster.view import node_names
 from pgha.drills.ledger import ACKNOWLEDGED
 from pgha.drills.runner import Result
 from pgha.drills.summary import Spread, Summary
 from pgha.errors import Missing, PghaError
-from pgha.project import Project, write_file
+from pgha.project.files import write_file
+from pgha.project.project import Project
+from pgha.remote.connections import connect
 from pgha.tools import etcd, postgres
 from pgha.tools.command import Command
 
@@ -82,7 +84,7 @@ def versions(project: Project) -> dict[str, str]:
     found = {}
     for name, command in asked.items():
         try:
-            answer = connect(project).first(cluster.node_names(project), command, str)[1]
+            answer = connect(project).first(node_names(project), command, str)[1]
             number = re.search(r"\d[\w.]*", answer)
             found[name] = number[0] if number else answer.strip()
         except PghaError as error:

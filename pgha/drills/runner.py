@@ -7,17 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgha import broken, chaos, cluster, engine, shell, stack, survey
-from pgha.clients import connection_string
-from pgha.connections import close_all, connect
+from pgha.cluster.clients import connection_string
+from pgha.cluster.configuration import read_config
+from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
 from pgha.drills import ledger
 from pgha.drills.ledger import Gap, Read, Verdict, Write
 from pgha.drills.scenarios import Scenario, Scene
 from pgha.drills.traffic import Traffic, remove_table, require_client
 from pgha.errors import Missing, PghaError, TimedOut
-from pgha.project import Project, write_file
-from pgha.settings import Settings
+from pgha.failures import broken, disks, healing
+from pgha.model.settings import Settings
+from pgha.project.files import write_file
+from pgha.project.project import Project
+from pgha.remote import engine, shell
+from pgha.remote.connections import close_all, connect
+from pgha.status import survey
 from pgha.tools import docker, postgres
 from pgha.waiting import wait_until
 
@@ -99,7 +104,7 @@ def require_healthy(project: Project) -> None:
     seen = survey.take(project)
     if not seen.healthy:
         raise Missing(f"The cluster is not healthy: {'; '.join(seen.problems)}", "inv status")
-    running = "quorum" if cluster.read_config(project).get("synchronous_mode") else "async"
+    running = "quorum" if read_config(project).get("synchronous_mode") else "async"
     wanted = "async" if project.topology.synchronous_node_count == 0 else project.settings.durability
     if running != wanted:
         raise Missing(
@@ -137,7 +142,7 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
 
 def _too_few_synchronous(project: Project, wanted: int) -> list[str]:
     """With quorum commit every standby that streams becomes synchronous; Patroni before 4.0 takes the wanted number."""
-    view = cluster.read_view(project)
+    view = read_view(project)
     count = sum(member.is_sync for member in view.members)
     needed = len(view.members) - 1 if project.settings.release.quorum_commit else wanted
     return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
@@ -197,7 +202,7 @@ def _scene(project: Project, progress: Progress) -> Scene:
     """The healthy cluster now; what the last scenario left is waited for."""
     with progress.stage("wait until the cluster is whole"):
         wait_until_whole(project, progress)
-    return Scene(project, progress, cluster.read_view(project))
+    return Scene(project, progress, read_view(project))
 
 
 @contextmanager
@@ -218,7 +223,7 @@ def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
 def _heal_the_rest(project: Project, progress: Progress) -> None:
     """Heal what is still broken, if anything, and wait until the cluster is whole. Raises TimedOut."""
     if broken.read(project) or any(container.state != "running" for container in engine.containers(project)):
-        chaos.heal(project, progress, wait=False)
+        healing.heal(project, progress, wait=False)
     with progress.stage("wait until the cluster is whole"):
         wait_until_whole(project, progress)
 
@@ -275,7 +280,7 @@ def _mend(
     """Heal, and wait for full redundancy and, where healing brings it back, for service."""
     marks.healing = traffic.clock()
     with _told(problems), progress.stage(f"{scenario.name}: heal"):
-        chaos.heal(project, progress, wait=False)
+        healing.heal(project, progress, wait=False)
         marks.healed = traffic.clock()
     healed = traffic.clock()
     with _told(problems), progress.stage(f"{scenario.name}: wait until the cluster is whole"):
@@ -296,11 +301,11 @@ def make_whole(project: Project, progress: Progress) -> None:
         try:
             _heal_the_rest(project, progress)
         except TimedOut:
-            view = cluster.read_view(project)
+            view = read_view(project)
             # Without a leader every member counts as not streaming: then none may be wiped.
-            for name in view.not_streaming(cluster.node_names(project)) if view.leader else []:
+            for name in view.not_streaming(node_names(project)) if view.leader else []:
                 progress.note(f"{name} does not stream: it is cloned anew")
-                chaos.wipe(project, name)
+                disks.wipe(project, name)
             _heal_the_rest(project, progress)
 
 
@@ -351,7 +356,7 @@ def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
 
 def _keep_logs(project: Project, traffic: Traffic, folder: Path) -> None:
     """Every container's log of the time of the drill."""
-    for name, container in stack.container_names(project).items():
+    for name, container in engine.container_names(project).items():
         try:
             answer = shell.run(docker.logs_since(container.name, int(traffic.began_at) - 30))
             write_file(folder / f"{name}.log", answer.stdout + answer.stderr)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pgha import chaos, cluster
-from pgha.connections import connect
+from pgha.cluster.handover import hand_over
+from pgha.cluster.view import node_names
 from pgha.console import Progress
 from pgha.errors import Missing
-from pgha.project import Project
-from pgha.settings import Settings
+from pgha.failures import containers, disks, networks
+from pgha.model.settings import Settings
+from pgha.model.topology import Host, Topology
+from pgha.project.project import Project
+from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni, postgres
-from pgha.topology import Host, Topology
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Scene:
 
 
 def _switch_over(scene: Scene) -> None:
-    cluster.hand_over(scene.project, "", scene.progress, only_switchover=True)
+    hand_over(scene.project, "", scene.progress, only_switchover=True)
 
 
 def _switch_over_to(scene: Scene) -> None:
-    cluster.hand_over(scene.project, scene.standbys[0].name, scene.progress, only_switchover=True)
+    hand_over(scene.project, scene.standbys[0].name, scene.progress, only_switchover=True)
 
 
 def _leader(mechanism: str, process: str = "") -> Callable[[Scene], None]:
@@ -56,7 +58,7 @@ def _leader(mechanism: str, process: str = "") -> Callable[[Scene], None]:
 
 
 def _signal(scene: Scene, mechanism: str, hosts: list[Host], process: str = "") -> None:
-    chaos.signal_hosts(scene.project, mechanism, hosts, process)
+    containers.signal_hosts(scene.project, mechanism, hosts, process)
 
 
 def _kill_site(scene: Scene) -> None:
@@ -64,25 +66,25 @@ def _kill_site(scene: Scene) -> None:
 
 
 def _cut_site(scene: Scene) -> None:
-    chaos.partition(scene.project, scene.leader.site.name)
+    networks.partition(scene.project, scene.leader.site.name)
 
 
 def _cut_link(scene: Scene) -> None:
     site = scene.leader.site
     other = next(center for center in scene.topology.data_centers if center != site)
-    chaos.partition(scene.project, site.name, other.name)
+    networks.partition(scene.project, site.name, other.name)
 
 
 def _wipe_standby(scene: Scene) -> None:
-    chaos.wipe(scene.project, scene.standbys[0].name)
+    disks.wipe(scene.project, scene.standbys[0].name)
 
 
 def _limit_disk(scene: Scene) -> None:
-    chaos.limit_disk(scene.project, scene.leader.name, scene.progress)
+    disks.limit_disk(scene.project, scene.leader.name, scene.progress)
 
 
 def _fill_disk(scene: Scene) -> None:
-    chaos.fill(scene.project, scene.leader.name, scene.progress)
+    disks.fill(scene.project, scene.leader.name, scene.progress)
 
 
 def _hand_over_from_full_disk(scene: Scene) -> None:
@@ -97,7 +99,7 @@ def _kill_leader_and_sync(scene: Scene) -> None:
 
 
 def _kill_etcd_leader(scene: Scene) -> None:
-    names = cluster.node_names(scene.project)
+    names = node_names(scene.project)
     name = connect(scene.project).first(
         names, etcd.status(scene.topology), lambda text: etcd.parse_leader(text, scene.topology)
     )[1]

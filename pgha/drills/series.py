@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgha import broken
 from pgha.console import Progress
 from pgha.drills import report, runner
 from pgha.drills.runner import Result
 from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scenario
 from pgha.drills.summary import Summary, summarize
 from pgha.errors import BadValue, Missed, PghaError
-from pgha.project import Project
+from pgha.failures import broken
+from pgha.project.project import Project
 
 MAX_RUNS = 100
 

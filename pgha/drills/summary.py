@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pgha.drills.runner import Result
 from pgha.drills.scenarios import SCENARIOS, Scenario
-from pgha.settings import Settings
+from pgha.model.settings import Settings
 
 
 @dataclass(frozen=True)

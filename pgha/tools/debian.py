@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgha.releases import Suite
+from pgha.model.releases import Suite
 from pgha.tools.command import Command
 
 ENGINE_PACKAGES = ("docker.io",)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgha.errors import ToolFailed
+from pgha.model.topology import SCOPE, Topology
 from pgha.tools.command import Command
-from pgha.topology import SCOPE, Topology
 
 KEYS = f"/service/{SCOPE}/"
 """Where Patroni keeps its keys (its default namespace)."""

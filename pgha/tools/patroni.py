@@ -1,4 +1,4 @@
-"""Patroni: its dynamic configuration, patronictl, and the REST API's answers."""
+"""Patroni: patronictl, and the REST API's answers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import yaml
 
 from pgha.errors import ToolFailed
-from pgha.settings import Settings
+from pgha.model.merging import flatten
+from pgha.model.topology import SCOPE
 from pgha.tools.command import Command
-from pgha.topology import SCOPE, Topology
 
 CONFIG = "/pgha/config/patroni.conf"
+
 PORT = 8008
+
 SERVICE = "/service/patroni"
 
-WAL_SENDER_TIMEOUT = 10
-"""Seconds until a standby that does not answer is given up."""
-
 LEADER_ROLES = ("leader", "master", "primary", "standby_leader")
+
 SYNC_ROLES = ("sync_standby", "quorum_standby")
 
 
@@ -96,107 +96,6 @@ def _is_well(member: Member | None, leader: Member) -> bool:
     return member == leader or (member.streams and member.timeline == leader.timeline)
 
 
-def dynamic_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
-    """What the DCS holds for the whole cluster, whether or not it archives yet.
-
-    The Postgres parameters are the seed's, less what slots and data checksums made unnecessary
-    (wal_keep_size, wal_log_hints) and the logging collector: the container's log holds all.
-    """
-    return {
-        "ttl": settings.ttl,
-        "loop_wait": settings.loop_wait,
-        "retry_timeout": settings.retry_timeout,
-        "maximum_lag_on_failover": 1048576,
-        # A crashed leader is replaced at once instead of being given five minutes to recover.
-        "primary_start_timeout": 0,
-        # A leader whose Postgres does not end (a shutdown amid crash recovery can hang) would keep its lock for good.
-        # It counts twice, for the checkpoint before and for the shutdown: together a ttl. Patroni minds it only in
-        # synchronous mode, where standbys have what was acknowledged.
-        "primary_stop_timeout": settings.ttl // 2,
-        "failsafe_mode": True,
-        **_synchronous(settings, topology),
-        "postgresql": {
-            "use_pg_rewind": True,
-            "use_slots": True,
-            "parameters": {
-                "archive_mode": "on",
-                "archive_timeout": "1800s",
-                "hot_standby": "on",
-                "log_line_prefix": "%m [%r] [%p]: [%l-1] user=%u,db=%d,host=%h ",
-                "log_lock_waits": "on",
-                "log_min_duration_statement": 1000,
-                "max_replication_slots": 10,
-                "max_wal_senders": 12,
-                "max_wal_size": "1GB",
-                "wal_level": "logical",
-                # A cut line tells nobody. Until a walsender gives up, the leader goes on counting its standby among
-                # those a commit waits for; until a walreceiver does, it does not connect anew. Postgres' own 60 s
-                # would stop writes for that long when two data centers lose sight of each other.
-                "wal_receiver_timeout": f"{WAL_SENDER_TIMEOUT}s",
-                "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
-                # A standby that is told to promote while it asks the archive once more may sit out this interval
-                # first (Postgres' own: 5 s), and nobody accepts writes meanwhile. pgbackrest-archive-get asks the
-                # archive for the same file once in three seconds, however often Postgres asks.
-                "wal_retrieve_retry_interval": "250ms",
-            },
-        },
-    }
-
-
-def bootstrap_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
-    """What a new cluster starts with: as above, and WAL is thrown away until `inv stanza` switches archiving on."""
-    configuration = dynamic_configuration(settings, topology)
-    configuration["postgresql"]["parameters"]["archive_command"] = "/bin/true"
-    return configuration
-
-
-def _synchronous(settings: Settings, topology: Topology) -> dict[str, Any]:
-    count = topology.synchronous_node_count
-    if settings.durability == "async" or count == 0:
-        return {"synchronous_mode": False, "synchronous_node_count": 1}
-    return {
-        "synchronous_mode": "quorum" if settings.release.quorum_commit else True,
-        "synchronous_node_count": count,
-    }
-
-
-def merge_patch(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """The part of `wanted` that `current` does not hold: what to patch the dynamic configuration with."""
-    patch: dict[str, Any] = {}
-    for key, value in wanted.items():
-        held = current.get(key)
-        if isinstance(value, dict):
-            inner = merge_patch(held if isinstance(held, dict) else {}, value)
-            if inner:
-                patch[key] = inner
-        elif held != value:
-            patch[key] = value
-    return patch
-
-
-def merge(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """`current` with what is wanted over it."""
-    merged = dict(current)
-    for key, value in wanted.items():
-        held = merged.get(key)
-        merged[key] = merge(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def flatten(patch: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of a nested patch, for people."""
-    flat: dict[str, Any] = {}
-    for key, value in patch.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-# Commands ---------------------------------------------------------------------------------------------------
-
-
 def ctl(*arguments: str, timeout: float = 60) -> Command:
     """patronictl on a node, with the node's own configuration."""
     return Command(("patronictl", "-c", CONFIG, *arguments), timeout=timeout)
@@ -241,9 +140,6 @@ def release() -> Command:
 def get(path: str, host: str = "localhost", timeout: float = 3) -> Command:
     """The REST API's answer whatever its status: a replica answers 503 to questions about the leader."""
     return Command(("curl", "-sS", "-m", f"{timeout:g}", f"http://{host}:{PORT}/{path}"), timeout=timeout + 5)
-
-
-# Answers ----------------------------------------------------------------------------------------------------
 
 
 def parse_cluster(text: str) -> ClusterView:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pgha import keys, passwords, project, restores
-from pgha.ports import choose_ports
-from pgha.rendering import render
-from pgha.settings import read_settings
+from pgha.model.settings import read_settings
+from pgha.project.keys import ensure_keys
+from pgha.project.passwords import ensure_passwords
+from pgha.project.ports import choose_ports
+from pgha.project.project import Project
+from pgha.stack.rendering import render
 
 # A test run in the background inherits an ignored SIGINT; the programs it starts must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,18 +33,14 @@ def captured():
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(tmp_path):
     """A checkout's root that is empty."""
-    for module in (project, keys, passwords, restores):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(project, "BUILD", tmp_path / "build")
-    monkeypatch.setattr(project, "SSH", tmp_path / "ssh")
     return tmp_path
 
 
 @pytest.fixture
 def make_project(root):
-    return lambda **settings: project.Project(read_settings(settings), {})
+    return lambda **settings: Project(read_settings(settings), {}, root)
 
 
 @pytest.fixture
@@ -57,8 +55,8 @@ def rendering(make_project):
 
     def rendering(**settings):
         made = make_project(**settings)
-        keys.ensure_keys(made)
+        ensure_keys(made)
         ports = choose_ports(made.settings, made.topology, {}, lambda port: True)
-        return render(made, passwords.ensure_passwords(made), ports)
+        return render(made, ensure_passwords(made), ports)
 
     return rendering

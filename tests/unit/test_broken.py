@@ -4,17 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from pgha import broken, chaos
-from pgha.broken import Broken
 from pgha.errors import BadValue, Missing
+from pgha.failures import aims, broken, containers
+from pgha.failures.broken import Broken
 
 CUT = Broken("partition", "etcd2", sites=("dc2", "dc1", "backup"))
 PAUSED = Broken("pause", "pg1-node1", "patroni")
 
 
 @pytest.fixture
-def project(a_project, root, monkeypatch):
-    monkeypatch.setattr(broken, "ROOT", root)
+def project(a_project):
     return a_project
 
 
@@ -87,14 +86,14 @@ def test_an_entry_in_words(entry, words):
 
 
 def test_a_site_means_all_its_hosts(project):
-    assert [host.name for host in chaos.targets(project, "", "dc2")] == ["etcd2", "etcd5", "pg2-node1", "pg2-node2"]
-    assert [host.name for host in chaos.targets(project, "pgbackrest", "")] == ["pgbackrest"]
+    assert [host.name for host in aims.targets(project, "", "dc2")] == ["etcd2", "etcd5", "pg2-node1", "pg2-node2"]
+    assert [host.name for host in aims.targets(project, "pgbackrest", "")] == ["pgbackrest"]
 
 
 @pytest.mark.parametrize(("node", "dc"), [("", ""), ("etcd1", "dc1"), ("etcd9", ""), ("", "dc9")])
 def test_a_target_that_cannot_be_is_refused(project, node, dc):
     with pytest.raises(BadValue):
-        chaos.targets(project, node, dc)
+        aims.targets(project, node, dc)
 
 
 @pytest.mark.parametrize(
@@ -102,4 +101,4 @@ def test_a_target_that_cannot_be_is_refused(project, node, dc):
 )
 def test_a_process_a_host_does_not_have_is_refused(project, node, process):
     with pytest.raises(BadValue):
-        chaos.signal_hosts(project, "kill", chaos.targets(project, node, ""), process)
+        containers.signal_hosts(project, "kill", aims.targets(project, node, ""), process)

@@ -6,9 +6,13 @@ import re
 import pytest
 import yaml
 
-from pgha import cluster, connections
+from pgha.cluster import configuration, handover, view
+from pgha.cluster.configuration import patch_config
+from pgha.cluster.handover import hand_over
+from pgha.cluster.view import read_nodes, read_view
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
+from pgha.remote import connections
 from pgha.tools.command import Answer
 from pgha.waiting import wait_until
 
@@ -88,21 +92,23 @@ def project(make_project):
 @pytest.fixture
 def played(project, monkeypatch):
     played = Played(project)
-    monkeypatch.setattr(cluster, "connect", lambda project: played)
+    for module in (configuration, handover, view):
+        monkeypatch.setattr(module, "connect", lambda project: played)
     quick = {"timeout": 0.1, "interval": 0.01}
-    monkeypatch.setattr(cluster, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    for module in (handover, view):
+        monkeypatch.setattr(module, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
     return played
 
 
-def hand_over(project, candidate="", **more):
-    return cluster.hand_over(project, candidate, Progress(), **more)
+def ask_for(project, candidate="", **more):
+    return hand_over(project, candidate, Progress(), **more)
 
 
 # Handing over -----------------------------------------------------------------------------------------------
 
 
 def test_a_healthy_leader_is_switched(project, played):
-    done = hand_over(project, "pg2-node1")
+    done = ask_for(project, "pg2-node1")
     assert (done.verb, done.old, done.new) == ("switchover", "pg1-node1", "pg2-node1")
     assert done.before.leader.name == "pg1-node1"
     assert done.after.leader.name == "pg2-node1"
@@ -111,12 +117,12 @@ def test_a_healthy_leader_is_switched(project, played):
 
 
 def test_patroni_may_choose(project, played):
-    assert hand_over(project, only_switchover=True).new != "pg1-node1"
+    assert ask_for(project, only_switchover=True).new != "pg1-node1"
 
 
 def test_a_lost_leader_is_failed_over(project, played):
     played.leader, played.away = None, {"pg1-node1"}
-    done = hand_over(project, "pg3-node1")
+    done = ask_for(project, "pg3-node1")
     assert (done.verb, done.old, done.new) == ("failover", None, "pg3-node1")
     assert done.waiting_for == ()
 
@@ -134,7 +140,7 @@ def test_a_lost_leader_is_failed_over(project, played):
 def test_a_candidate_that_cannot_be_is_refused_before_anything_happens(project, played, candidate, words, hint):
     played.streaming.remove("pg3-node1")
     with pytest.raises(BadValue, match=words) as caught:
-        hand_over(project, candidate)
+        ask_for(project, candidate)
     assert hint in caught.value.hint
     assert played.commands == []
 
@@ -142,7 +148,7 @@ def test_a_candidate_that_cannot_be_is_refused_before_anything_happens(project, 
 def test_a_candidate_that_left_the_cluster_is_refused(project, played):
     played.names.remove("pg3-node1")
     with pytest.raises(BadValue, match="not in the cluster"):
-        hand_over(project, "pg3-node1")
+        ask_for(project, "pg3-node1")
 
 
 @pytest.mark.parametrize("ahead", [{"location": 1001}, {"location": 1000, "timeline": 2}], ids=["wal", "timeline"])
@@ -151,7 +157,7 @@ def test_a_failover_to_a_member_that_is_behind_is_refused(project, played, ahead
     played.location["pg3-node1"] = ahead["location"]
     played.timeline["pg3-node1"] = ahead.get("timeline", 1)
     with pytest.raises(BadValue, match="would lose what pg3-node1 has received") as caught:
-        hand_over(project, "pg2-node1")
+        ask_for(project, "pg2-node1")
     assert caught.value.hint == "inv failover --candidate pg3-node1"
     assert played.commands == []
 
@@ -159,33 +165,33 @@ def test_a_failover_to_a_member_that_is_behind_is_refused(project, played, ahead
 def test_a_failover_to_a_member_that_does_not_answer_is_refused(project, played):
     played.leader, played.away = None, {"pg1-node1"}
     with pytest.raises(BadValue, match="pg1-node1 does not run") as caught:
-        hand_over(project, "pg1-node1")
+        ask_for(project, "pg1-node1")
     assert "pg2-node1, pg3-node1" in caught.value.hint
 
 
 def test_a_switchover_needs_a_leader(project, played):
     played.leader = None
     with pytest.raises(Missing, match="no healthy leader"):
-        hand_over(project, only_switchover=True)
+        ask_for(project, only_switchover=True)
     assert played.commands == []
 
 
 def test_a_refusal_is_seen_although_patronictl_exits_0(project, played):
     played.deaf = True
     with pytest.raises(ToolFailed, match="412, no good candidates"):
-        hand_over(project, "pg2-node1")
+        ask_for(project, "pg2-node1")
 
 
 def test_a_member_that_stays_away_is_reported_and_undoes_nothing(project, played):
     played.streaming.remove("pg3-node1")
-    done = hand_over(project, "pg2-node1")
+    done = ask_for(project, "pg2-node1")
     assert done.new == "pg2-node1"
     assert done.waiting_for == ("pg3-node1",)
 
 
 def test_without_etcd_s_quorum_nothing_is_tried(project, played):
     played.etcd.update(etcd1=False, etcd2=False)
-    for change in (lambda: hand_over(project, "pg2-node1"), lambda: cluster.patch_config(project, {"ttl": 30})):
+    for change in (lambda: ask_for(project, "pg2-node1"), lambda: patch_config(project, {"ttl": 30})):
         with pytest.raises(Missing, match="etcd has lost its quorum: 1 of 3"):
             change()
     assert played.commands == []
@@ -193,7 +199,7 @@ def test_without_etcd_s_quorum_nothing_is_tried(project, played):
 
 def test_an_etcd_minority_may_be_down(project, played):
     played.etcd["etcd1"] = False
-    assert hand_over(project, "pg2-node1").new == "pg2-node1"
+    assert ask_for(project, "pg2-node1").new == "pg2-node1"
 
 
 PATRONI_3 = {"ttl": 20, "synchronous_mode": True, "synchronous_node_count": 1}
@@ -201,7 +207,7 @@ PATRONI_3 = {"ttl": 20, "synchronous_mode": True, "synchronous_node_count": 1}
 
 def test_patroni_3_hands_over_to_a_standby_that_was_not_synchronous(project, played):
     played.config = dict(PATRONI_3)
-    assert hand_over(project, "pg3-node1").new == "pg3-node1"
+    assert ask_for(project, "pg3-node1").new == "pg3-node1"
     widen, switch, back = played.commands
     assert "synchronous_node_count=2" in widen
     assert switch.startswith("switchover")
@@ -211,7 +217,7 @@ def test_patroni_3_hands_over_to_a_standby_that_was_not_synchronous(project, pla
 
 def test_patroni_3_hands_over_to_a_synchronous_standby_at_once(project, played):
     played.config = dict(PATRONI_3)
-    hand_over(project, "pg2-node1")
+    ask_for(project, "pg2-node1")
     assert len(played.commands) == 1
 
 
@@ -220,14 +226,14 @@ def test_a_candidate_that_does_not_become_synchronous_leaves_the_configuration_a
     # pg3-node1 is never among the synchronous ones.
     played._standbys = lambda: ["pg2-node1"]
     with pytest.raises(TimedOut, match="pg3-node1 is a synchronous standby"):
-        hand_over(project, "pg3-node1")
+        ask_for(project, "pg3-node1")
     assert played.config == PATRONI_3
 
 
 def test_nobody_to_ask_is_unreachable(project, played):
     played.away = set(played.names)
     with pytest.raises(Unreachable):
-        hand_over(project, "pg2-node1")
+        ask_for(project, "pg2-node1")
 
 
 # Reading and patching ---------------------------------------------------------------------------------------
@@ -235,27 +241,27 @@ def test_nobody_to_ask_is_unreachable(project, played):
 
 def test_the_view_comes_from_any_member_that_answers(project, played):
     played.away = {"pg1-node1", "pg2-node1"}
-    assert cluster.read_view(project).leader.name == "pg1-node1"
+    assert read_view(project).leader.name == "pg1-node1"
 
 
 def test_every_node_has_its_state_or_its_error(project, played):
     played.away = {"pg2-node1"}
-    nodes = cluster.read_nodes(project)
+    nodes = read_nodes(project)
     assert nodes["pg1-node1"].role == "leader"
     assert isinstance(nodes["pg2-node1"], Unreachable)
 
 
 def test_a_configuration_that_holds_is_not_patched(project, played):
-    assert cluster.patch_config(project, {"ttl": 20}) == []
+    assert patch_config(project, {"ttl": 20}) == []
     assert played.commands == []
 
 
 def test_a_change_is_made_and_told(project, played):
-    assert cluster.patch_config(project, {"ttl": 30, "loop_wait": 5}) == ["ttl: 20 -> 30", "loop_wait: not set -> 5"]
+    assert patch_config(project, {"ttl": 30, "loop_wait": 5}) == ["ttl: 20 -> 30", "loop_wait: not set -> 5"]
     assert played.config == {"ttl": 30, "loop_wait": 5}
 
 
 def test_a_change_that_does_not_hold_is_an_error(project, played):
     played.deaf = True
     with pytest.raises(ToolFailed, match="does not hold the change"):
-        cluster.patch_config(project, {"ttl": 30})
+        patch_config(project, {"ttl": 30})

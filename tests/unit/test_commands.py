@@ -10,11 +10,12 @@ from shlex import quote
 import pytest
 
 import pgha.tools
-from pgha.releases import SUITES
-from pgha.settings import read_settings
+from pgha.model.merging import flatten
+from pgha.model.releases import SUITES
+from pgha.model.settings import read_settings
+from pgha.model.topology import build_topology
 from pgha.tools import cron, debian, disk, docker, etcd, network, patroni, pgbackrest, postgres, processes
 from pgha.tools.command import Command
-from pgha.topology import build_topology
 
 TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
 FOLDER = Path("images/patroni")
@@ -401,7 +402,7 @@ def test_a_base_is_bootstrapped_with_its_signatures_checked(suite):
 
 
 def test_archiving_is_switched_on_as_pgbackrest_asks():
-    assert patroni.flatten(pgbackrest.archiving()) == {
+    assert flatten(pgbackrest.archiving()) == {
         "postgresql.parameters.archive_command": "pgbackrest-archive-push %p",
         "postgresql.recovery_conf.restore_command": 'pgbackrest-archive-get %f "%p"',
         "postgresql.recovery_conf.recovery_target_timeline": "latest",

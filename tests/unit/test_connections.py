@@ -9,11 +9,11 @@ from contextlib import suppress
 import paramiko
 import pytest
 
-from pgha import connections
-from pgha.connections import Connections
 from pgha.errors import Missing, TimedOut, ToolFailed, Unreachable
-from pgha.keys import ensure_keys, host_key
-from pgha.project import Record
+from pgha.project.keys import ensure_keys, host_key
+from pgha.project.record import Record
+from pgha.remote import connections
+from pgha.remote.connections import Connections
 from pgha.tools.command import Command
 
 HOST = "pg1-node1"

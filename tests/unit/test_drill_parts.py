@@ -11,10 +11,10 @@ from pgha.drills.runner import Marks, Result
 from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scene
 from pgha.drills.summary import summarize
 from pgha.errors import BadValue, Missed, TimedOut
-from pgha.settings import FIELDS, Settings
+from pgha.model.settings import FIELDS, Settings
+from pgha.model.topology import build_topology
 from pgha.tools import etcd
 from pgha.tools.patroni import ClusterView, Member
-from pgha.topology import build_topology
 
 CLEAN = Verdict(200, (), (), (), 0, (), ())
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pgha.errors import Missing
-from pgha.keys import authorized_keys_text, ensure_keys, host_key, node_key, repository_key, require_user_key
+from pgha.project.keys import authorized_keys_text, ensure_keys, host_key, node_key, repository_key, require_user_key
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from pgha.errors import ToolFailed
-from pgha.settings import read_settings
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres
+from pgha.model.dynamic import dynamic_configuration
+from pgha.model.merging import merge_patch
+from pgha.model.settings import read_settings
+from pgha.model.topology import build_topology
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 from pgha.tools.command import Answer
-from pgha.topology import build_topology
 
 TOPOLOGY = build_topology(read_settings({}))
 NODES = [node.name for node in TOPOLOGY.nodes]
@@ -89,19 +91,19 @@ def test_the_dynamic_configuration(captured):
     document = patroni.parse_config(captured("show_config.yaml"))
     assert document["synchronous_mode"] == "quorum"
     assert document["postgresql"]["parameters"]["archive_command"] == pgbackrest.archive_command()
-    assert patroni.merge_patch(document, pgbackrest.archiving()) == {}
+    assert merge_patch(document, pgbackrest.archiving()) == {}
 
 
 def test_the_captured_configuration_is_what_the_settings_ask_for(captured):
     document = patroni.parse_config(captured("show_config.yaml"))
-    assert patroni.merge_patch(document, patroni.dynamic_configuration(read_settings({}), TOPOLOGY)) == {}
+    assert merge_patch(document, dynamic_configuration(read_settings({}), TOPOLOGY)) == {}
 
 
 def test_a_stanza_with_a_backup(captured):
-    view = pgbackrest.parse_info(captured("pgbackrest_info.json"))
+    view = repository.parse_info(captured("pgbackrest_info.json"))
     assert view.ok and not view.missing and not view.busy
     assert (view.archive_min, view.archive_max) == ("000000010000000000000007", "00000001000000000000000A")
-    assert view.newest == pgbackrest.Backup(
+    assert view.newest == repository.Backup(
         "20261123-053604F",
         "full",
         1795412164,
@@ -119,7 +121,7 @@ def test_a_stanza_with_a_backup(captured):
 
 @pytest.mark.parametrize("text", [None, "[]"])
 def test_no_stanza_is_missing(captured, text):
-    view = pgbackrest.parse_info(captured("pgbackrest_info_missing.json") if text is None else text)
+    view = repository.parse_info(captured("pgbackrest_info_missing.json") if text is None else text)
     assert view.missing and not view.ok
     assert view.newest is None
     assert view.message.startswith("missing stanza")
@@ -129,7 +131,7 @@ def test_no_stanza_is_missing(captured, text):
 def test_a_stanza_without_backups_is_not_missing(captured, code, missing):
     (stanza,) = json.loads(captured("pgbackrest_info.json"))
     stanza.update(backup=[], archive=[], status={"code": code, "message": "words"})
-    view = pgbackrest.parse_info(json.dumps([stanza]))
+    view = repository.parse_info(json.dumps([stanza]))
     assert (view.ok, view.missing, view.message, view.newest) == (False, missing, "words", None)
 
 
@@ -137,7 +139,7 @@ def test_a_running_backup_is_busy_and_a_bad_one_is_marked(captured):
     (stanza,) = json.loads(captured("pgbackrest_info.json"))
     stanza["status"]["lock"]["backup"]["held"] = True
     stanza["backup"][0]["error"] = True
-    view = pgbackrest.parse_info(json.dumps([stanza]))
+    view = repository.parse_info(json.dumps([stanza]))
     assert view.busy
     assert view.newest.error
 
@@ -185,13 +187,13 @@ def test_the_archiver():
 
 
 def test_an_encrypted_repository(captured):
-    view = pgbackrest.parse_info(captured("pgbackrest_info_encrypted.json"))
+    view = repository.parse_info(captured("pgbackrest_info_encrypted.json"))
     assert (view.cipher, view.archive_id, view.system_id) == ("aes-256-cbc", "17-1", "7711289045087797297")
     assert (view.newest.wal_start, view.newest.stop_lsn) == ("000000010000000000000006", 0x7000088)
 
 
 def test_a_stanza_that_is_missing_has_no_archive(captured):
-    view = pgbackrest.parse_info(captured("pgbackrest_info_missing.json"))
+    view = repository.parse_info(captured("pgbackrest_info_missing.json"))
     assert (view.archive_id, view.system_id, view.cipher) == ("", "", "none")
 
 
@@ -199,7 +201,7 @@ def test_the_newest_database_s_archive_counts(captured):
     (stanza,) = json.loads(captured("pgbackrest_info.json"))
     stanza["archive"].append({"database": {"id": 2, "repo-key": 1}, "id": "18-2", "min": None, "max": None})
     stanza["db"].append({"id": 2, "repo-key": 1, "system-id": 42, "version": "18"})
-    view = pgbackrest.parse_info(json.dumps([stanza]))
+    view = repository.parse_info(json.dumps([stanza]))
     assert (view.archive_id, view.system_id, view.archive_max) == ("18-2", "42", None)
 
 
@@ -207,7 +209,7 @@ def test_the_newest_database_s_archive_counts(captured):
 
 
 def test_the_archive_s_files(captured):
-    archive = pgbackrest.parse_archive(captured("pgbackrest_repo_ls.json"))
+    archive = repository.parse_archive(captured("pgbackrest_repo_ls.json"))
     assert archive.segments == {
         1: {5: 1795424408, 6: 1795424409, 7: 1795424411},
         2: {8: 1795424440},
@@ -236,18 +238,18 @@ def test_only_whole_segments_are_wal():
         "00000002.history": {"type": "file", "size": 7, "time": 100},
         "archive.info": {"type": "file", "size": 7, "time": 100},
     }
-    archive = pgbackrest.parse_archive(json.dumps(files))
+    archive = repository.parse_archive(json.dumps(files))
     paths = {
         "000000010000000000000007": "0000000100000000/000000010000000000000007-cb83bb34.zst",
         "0000000100000001000000FF": "0000000100000001/0000000100000001000000FF-cb83bb34",
     }
-    assert archive == pgbackrest.Archive({1: {7: 100, 511: 102}}, (2, 10), paths)
+    assert archive == repository.Archive({1: {7: 100, 511: 102}}, (2, 10), paths)
     assert archive.newest_timeline == 10
 
 
 def test_an_empty_archive():
-    archive = pgbackrest.parse_archive('{".":{"type":"path"}}')
-    assert archive == pgbackrest.Archive({}, (), {})
+    archive = repository.parse_archive('{".":{"type":"path"}}')
+    assert archive == repository.Archive({}, (), {})
     assert archive.newest_timeline == 1
     assert archive.last(1) is None
 
@@ -514,12 +516,12 @@ PARSERS = {
     "cluster": (patroni.parse_cluster, "cluster.json"),
     "leader": (patroni.parse_node, "patroni_leader.json"),
     "replica": (patroni.parse_node, "patroni_replica.json"),
-    "pgbackrest": (pgbackrest.parse_info, "pgbackrest_info.json"),
+    "pgbackrest": (repository.parse_info, "pgbackrest_info.json"),
     "containers": (docker.parse_containers, "container_inspect.json"),
     "etcd": (parse_health, "etcd_health_one_down.txt"),
     "archiver": (postgres.parse_archiver, ARCHIVER),
-    "archive": (pgbackrest.parse_archive, "pgbackrest_repo_ls.json"),
-    "encrypted": (pgbackrest.parse_info, "pgbackrest_info_encrypted.json"),
+    "archive": (repository.parse_archive, "pgbackrest_repo_ls.json"),
+    "encrypted": (repository.parse_info, "pgbackrest_info_encrypted.json"),
     "proof": (pgbackrest.parse_proof, PROOF),
     "job": (cron.parse_results, FULL),
     "recovery": (parse_recovery, recovering().stdout),

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from pgha.errors import Missing
-from pgha.passwords import Passwords, ensure_passwords, path_of
+from pgha.project.passwords import Passwords, ensure_passwords, passwords_file
 
 
 def test_passwords_are_generated_long_and_all_different(a_project):
@@ -24,9 +24,9 @@ def test_two_projects_have_different_ones(make_project):
 
 def test_the_file_is_for_the_owner_alone(a_project):
     ensure_passwords(a_project)
-    path_of(a_project).chmod(0o644)
+    passwords_file(a_project).chmod(0o644)
     ensure_passwords(a_project)
-    assert path_of(a_project).stat().st_mode & 0o777 == 0o600
+    assert passwords_file(a_project).stat().st_mode & 0o777 == 0o600
 
 
 def test_given_passwords_replace_generated_ones_and_stay(make_project):
@@ -62,7 +62,7 @@ WHOLE = dict.fromkeys(("superuser", "replication", "rewind", "restapi", "reposit
     ids=["empty", "list", "text", "not-yaml", "binary", "one-lacks", "no-phrase", "null", "empty-value", "list-value"],
 )
 def test_a_damaged_file_is_named_and_left_as_it_is(a_project, content):
-    path = path_of(a_project)
+    path = passwords_file(a_project)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(Missing, match=r"build/pgha/passwords.yaml is damaged"):

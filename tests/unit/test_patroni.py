@@ -1,17 +1,10 @@
 import pytest
 
-from pgha.settings import read_settings
-from pgha.tools.patroni import (
-    ClusterView,
-    Member,
-    NodeState,
-    bootstrap_configuration,
-    confirm_streaming,
-    dynamic_configuration,
-    flatten,
-    merge_patch,
-)
-from pgha.topology import build_topology
+from pgha.model.dynamic import bootstrap_configuration, dynamic_configuration
+from pgha.model.merging import flatten, merge_patch
+from pgha.model.settings import read_settings
+from pgha.model.topology import build_topology
+from pgha.tools.patroni import ClusterView, Member, NodeState, confirm_streaming
 
 
 def member(name, role="replica", state="streaming", timeline=1):

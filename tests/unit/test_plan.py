@@ -4,9 +4,9 @@ from itertools import combinations
 
 import pytest
 
-from pgha.plan import make_plan
-from pgha.settings import Settings
-from pgha.topology import build_topology
+from pgha.model.plan import make_plan
+from pgha.model.settings import Settings
+from pgha.model.topology import build_topology
 
 SHAPES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 4), (3, 1), (3, 2), (3, 3), (4, 2), (5, 1), (9, 1)]
 

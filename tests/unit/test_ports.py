@@ -3,10 +3,10 @@ import socket
 import pytest
 
 from pgha.errors import Missing
-from pgha.ports import can_bind, choose_ports, reserved_by_others
-from pgha.project import Record
-from pgha.settings import read_settings
-from pgha.topology import build_topology
+from pgha.model.settings import read_settings
+from pgha.model.topology import build_topology
+from pgha.project.ports import can_bind, choose_ports, reserved_by_others
+from pgha.project.record import Record
 
 SMALL = {"data_centers": 1, "nodes": 2, "postgres_port": 2000, "ssh_port": 3000}
 

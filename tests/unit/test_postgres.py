@@ -1,9 +1,9 @@
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pgha.clients import connection_string
+from pgha.cluster.clients import connection_string
 from pgha.errors import Missing
-from pgha.project import Record
+from pgha.project.record import Record
 from pgha.tools.postgres import conninfo
 
 

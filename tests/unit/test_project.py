@@ -9,7 +9,9 @@ import pytest
 
 import pgha
 from pgha.errors import BadSettings, Missing
-from pgha.project import Record, open_project, other_projects, read_record, write_file
+from pgha.project.files import write_file
+from pgha.project.project import open_project
+from pgha.project.record import Record, other_projects, read_record
 
 RECORD = Record({"nodes": "1", "prefix": "no"}, {"postgres": {"no1-node1": 50551}, "ssh": {"no1-node1": 50651}})
 
@@ -42,40 +44,40 @@ def test_a_record_comes_back_as_it_was_written(a_project):
         b"flags: {}\nports: {ssh: {a: }}",
     ],
 )
-def test_a_damaged_record_is_named_with_the_way_out(a_project, content):
+def test_a_damaged_record_is_named_with_the_way_out(a_project, root, content):
     damage(a_project, content)
     with pytest.raises(Missing, match=r"build/pgha/project.yaml is damaged") as caught:
-        open_project([{}])
+        open_project([{}], root=root)
     assert caught.value.hint.startswith("rm build/pgha/project.yaml")
 
 
 def test_the_last_render_s_flags_hold_until_others_are_given(root):
-    opened = open_project([{"nodes": 2}], {"nodes": "1", "prefix": "db"})
+    opened = open_project([{"nodes": 2}], {"nodes": "1", "prefix": "db"}, root=root)
     opened.write_record(Record(opened.flags, {}))
-    again = open_project([{"nodes": 2}])
+    again = open_project([{"nodes": 2}], root=root)
     assert (again.settings.nodes, again.settings.prefix) == (1, "db")
-    assert open_project([{"nodes": 2}], {}).settings.nodes == 2
+    assert open_project([{"nodes": 2}], {}, root=root).settings.nodes == 2
 
 
 def test_the_record_is_that_of_the_named_project(root):
-    open_project([{"project": "one"}], {"nodes": "1"}).write_record(Record({"nodes": "1"}, {}))
-    assert open_project([{"project": "one"}]).settings.nodes == 1
-    assert open_project([{"project": "other"}]).settings.nodes == 2
-    assert open_project([{"project": "other"}, {"project": "one"}]).settings.nodes == 1
+    open_project([{"project": "one"}], {"nodes": "1"}, root=root).write_record(Record({"nodes": "1"}, {}))
+    assert open_project([{"project": "one"}], root=root).settings.nodes == 1
+    assert open_project([{"project": "other"}], root=root).settings.nodes == 2
+    assert open_project([{"project": "other"}, {"project": "one"}], root=root).settings.nodes == 1
 
 
 @pytest.mark.parametrize("name", ["Bad", "../up", "", None])
 def test_a_bad_project_name_is_told_with_the_other_problems(root, name):
     with pytest.raises(BadSettings) as caught:
-        open_project([{"project": name, "durability": "never"}])
+        open_project([{"project": name, "durability": "never"}], root=root)
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["project", "durability"]
 
 
-def test_other_projects_are_those_with_a_record(make_project):
+def test_other_projects_are_those_with_a_record(make_project, root):
     for name in ("b", "a", "c"):
         make_project(project=name).write_record(RECORD)
-    assert other_projects("b") == ["a", "c"]
-    assert read_record("a") == RECORD
+    assert other_projects(root, "b") == ["a", "c"]
+    assert read_record(root, "a") == RECORD
 
 
 def test_forget_removes_the_project_s_folder_alone(make_project):
@@ -157,7 +159,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("pgha.project.os.fsync", full)
+    monkeypatch.setattr("pgha.project.files.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         write_file(path, "new and longer")
     assert path.read_text() == "old"
@@ -168,9 +170,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 HOLDER = """
 import sys
 from pathlib import Path
-from pgha import project
-project.BUILD = Path(sys.argv[1])
-with project.open_project([{}], {}).lock("backup"):
+from pgha.project.project import open_project
+with open_project([{}], {}, root=Path(sys.argv[1])).lock("backup"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -179,7 +180,7 @@ with project.open_project([{}], {}).lock("backup"):
 @contextmanager
 def held_by_another_process(root):
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(root / "build")],
+        [sys.executable, "-c", HOLDER, str(root)],
         env={**os.environ, "PYTHONPATH": str(pgha.ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 import pytest
 
-from pgha.releases import release_for, suite_of
+from pgha.model.releases import release_for, suite_of
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import paramiko
 import pytest
 import yaml
 
-from pgha import scheduling
-from pgha.keys import authorized_keys_text, ensure_keys
-from pgha.passwords import ensure_passwords
+from pgha.project.keys import authorized_keys_text, ensure_keys
+from pgha.project.passwords import ensure_passwords
+from pgha.stack import crontab
 
 ODD_PASSWORDS = [
     "a'b",
@@ -211,7 +211,7 @@ def test_a_host_s_authorized_keys_are_its_own(make_project, rendering):
 
 def test_another_schedule_makes_no_container_anew(make_project, rendering):
     before = rendering()
-    scheduling.switch(make_project(), on=True)
+    crontab.switch(make_project(), on=True)
     after = rendering()
     crontabs = {f"{host.name}/crontab" for host in make_project().topology.ssh_hosts}
     assert {path for path in before.files if before.files[path] != after.files[path]} == crontabs

@@ -5,16 +5,26 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from pgha import cluster, restores
-from pgha.catalogue import Catalogue
+from pgha.backup import abort, members, preparation
+from pgha.backup.catalogue import Catalogue
+from pgha.backup.restore_record import (
+    FILE,
+    STAGES,
+    Record,
+    describe_restore,
+    read_restore,
+    refuse_half_done,
+    way_on,
+    write_restore,
+)
+from pgha.backup.targets import Request, Situation
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, Unreachable
-from pgha.targets import Request, Situation
-from pgha.tools import patroni, pgbackrest, postgres
+from pgha.tools import patroni, pgbackrest, postgres, repository
 from pgha.tools.command import Answer
 
 NAMES = ["a", "b", "c"]
-RECORD = restores.Record(
+RECORD = Record(
     request={"time": "2026-11-23 08:30:00+00:00", "lsn": "", "xid": "", "name": "", "set": "", "timeline": "1"},
     began=1795422696.5,
     stage="restored",
@@ -55,36 +65,36 @@ RECORD = restores.Record(
     ],
 )
 def test_whose_data_stays_and_where_the_restored_data_goes(leader, positions, keep, node):
-    assert restores.choose_members(NAMES, leader, positions) == (keep, node)
+    assert members.choose_members(NAMES, leader, positions) == (keep, node)
 
 
 @pytest.mark.parametrize(
     ("leader", "positions", "keep"), [("a", {"a": (1, 100)}, "a"), ("", {"a": (1, 100)}, "a"), ("", {}, "")]
 )
 def test_a_single_node_is_restored_into(leader, positions, keep):
-    assert restores.choose_members(["a"], leader, positions) == (keep, "a")
+    assert members.choose_members(["a"], leader, positions) == (keep, "a")
 
 
 # The record -------------------------------------------------------------------------------------------------
 
 
 def damage(project, content):
-    path = project.folder / restores.FILE
+    path = project.folder / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
 def test_a_record_comes_back_as_it_was_written(a_project):
-    assert restores.read_record(a_project) is None
-    for stage in restores.STAGES:
+    assert read_restore(a_project) is None
+    for stage in STAGES:
         written = replace(RECORD, stage=stage)
-        restores._write(a_project, written)
-        assert restores.read_record(a_project) == written
+        write_restore(a_project, written)
+        assert read_restore(a_project) == written
 
 
 def test_a_new_restore_is_held_and_has_reached_nothing(a_project):
     damage(a_project, yaml.safe_dump({"request": {}, "began": 1.0}).encode())
-    record = restores.read_record(a_project)
+    record = read_restore(a_project)
     assert (record.stage, record.node, record.keep, record.reached) == ("held", "", "", {})
 
 
@@ -103,49 +113,49 @@ def written(**changes):
 def test_a_damaged_record_is_named_with_the_way_out(a_project, content):
     damage(a_project, content)
     with pytest.raises(Missing, match=r"build/pgha/restore.yaml, the record of a restore, is damaged") as caught:
-        restores.refuse_half_done(a_project)
+        refuse_half_done(a_project)
     assert "rm build/pgha/restore.yaml" in caught.value.hint
 
 
 def test_the_record_is_that_of_its_project(make_project):
-    restores._write(make_project(project="one"), RECORD)
-    assert restores.read_record(make_project(project="other")) is None
+    write_restore(make_project(project="one"), RECORD)
+    assert read_restore(make_project(project="other")) is None
 
 
 # A restore that is half done --------------------------------------------------------------------------------
 
 
 def test_a_half_done_restore_is_described():
-    assert restores.describe(RECORD) == (
+    assert describe_restore(RECORD) == (
         "a restore to time 2026-11-23 08:30:00+00:00, timeline 1 is half done"
         " (stage restored, begun 2026-11-23 08:31:36+00:00)"
     )
     end = replace(RECORD, request=dict.fromkeys(RECORD.request, ""))
-    assert restores.describe(end).startswith("a restore to the end of the archive is half done")
+    assert describe_restore(end).startswith("a restore to the end of the archive is half done")
 
 
-@pytest.mark.parametrize("stage", restores.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_way_back_is_named_as_long_as_there_is_one(stage):
-    words = restores.way_on(replace(RECORD, stage=stage))
+    words = way_on(replace(RECORD, stage=stage))
     assert "inv restore --yes completes it" in words
     assert ("inv restore --abort" in words) == (stage not in ("leading", "cloning"))
 
 
 def test_while_a_restore_is_half_done_nothing_else_happens(a_project):
-    restores.refuse_half_done(a_project)
-    restores._write(a_project, RECORD)
+    refuse_half_done(a_project)
+    write_restore(a_project, RECORD)
     with pytest.raises(Missing, match=r"^A restore to time .* is half done \(stage restored") as caught:
-        restores.refuse_half_done(a_project)
-    assert caught.value.hint == restores.way_on(RECORD)
+        refuse_half_done(a_project)
+    assert caught.value.hint == way_on(RECORD)
 
 
 @pytest.mark.parametrize("stage", ["leading", "cloning"])
 def test_there_is_no_way_back_from_a_leader_in_charge(a_project, stage):
-    restores._write(a_project, replace(RECORD, stage=stage))
+    write_restore(a_project, replace(RECORD, stage=stage))
     with pytest.raises(BadValue, match="pg2-node1 already leads with the restored data") as caught:
-        restores.abort(a_project, restores.read_record(a_project), Progress())
+        abort.abort(a_project, read_restore(a_project), Progress())
     assert caught.value.hint == "inv restore --yes completes the restore"
-    assert restores.read_record(a_project).stage == stage
+    assert read_restore(a_project).stage == stage
 
 
 # What the cluster can tell, and where WAL is looked for -----------------------------------------------------
@@ -177,16 +187,16 @@ RECORD_LINE = (
 )
 
 
-STANZA = pgbackrest.StanzaView(True, "ok", False, (), None, None, False, "17-1", "42")
+STANZA = repository.StanzaView(True, "ok", False, (), None, None, False, "17-1", "42")
 SEGMENTS = ["00000002000000000000000A", "00000001000000000000000A", "000000010000000000000009"]
 PATHS = {name: f"{name[:16]}/{name}-{number}f.zst" for number, name in enumerate(sorted(SEGMENTS))}
 
 
 def look_for(project, monkeypatch, **answers):
     told = Told(**answers)
-    monkeypatch.setattr(restores, "connect", lambda project: told)
-    found = Catalogue(STANZA, pgbackrest.Archive({}, (), PATHS), {})
-    return told, lambda: restores.finder(project, found)("name", "alpha beta", SEGMENTS[:2])
+    monkeypatch.setattr(preparation, "connect", lambda project: told)
+    found = Catalogue(STANZA, repository.Archive({}, (), PATHS), {})
+    return told, lambda: preparation.finder(project, found)("name", "alpha beta", SEGMENTS[:2])
 
 
 def test_the_first_node_that_can_looks_into_the_archive(a_project, monkeypatch):
@@ -235,11 +245,11 @@ def situation(project, monkeypatch, view="leads", system_id="42", command=None):
 
     state = patroni.NodeState("pg1-node1", "leader", "running", 3, system_id, 170012, 5000, (), "4.0.7")
     archiver = postgres.Archiver(command or pgbackrest.archive_command(), None, False, None)
-    monkeypatch.setattr(cluster, "read_view", read_view)
-    monkeypatch.setattr(restores, "connect", lambda project: Told(pg1_node1=("800\n", "", 0)))
+    monkeypatch.setattr(preparation, "read_view", read_view)
+    monkeypatch.setattr(preparation, "connect", lambda project: Told(pg1_node1=("800\n", "", 0)))
     monkeypatch.setattr(patroni, "parse_node", lambda text: state)
-    monkeypatch.setattr(restores.backups, "read_archiver", lambda project, leader: archiver)
-    return restores.look(project, STANZA)
+    monkeypatch.setattr(preparation, "read_archiver", lambda project, leader: archiver)
+    return preparation.look(project, STANZA)
 
 
 def test_a_leader_that_archives_tells_its_position(a_project, monkeypatch):
@@ -265,6 +275,6 @@ def test_a_cluster_without_a_leader_or_of_another_database_tells_nothing(a_proje
 
 
 def test_a_request_is_kept_whole(a_project):
-    restores._write(a_project, RECORD)
-    kept = Request(**restores.read_record(a_project).request)
+    write_restore(a_project, RECORD)
+    kept = Request(**read_restore(a_project).request)
     assert kept == Request(time="2026-11-23 08:30:00+00:00", timeline="1")

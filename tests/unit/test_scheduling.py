@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pgha import scheduling
-from pgha.scheduling import Job
+from pgha.backup.verification import Kept
+from pgha.stack import crontab
+from pgha.stack.crontab import Job
 from pgha.tools import cron
 from pgha.tools.command import Command
 from pgha.tools.pgbackrest import Proof
-from pgha.verification import Kept
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def scheduled(make_project):
 
     def scheduled(**settings):
         project = make_project(**settings)
-        scheduling.switch(project, on=True)
+        crontab.switch(project, on=True)
         return project
 
     return scheduled
 
 
 def lines_of(project, host):
-    return [(job.name, entry.line) for job, entry in scheduling.jobs_of(project, host)]
+    return [(job.name, entry.line) for job, entry in crontab.jobs_of(project, host)]
 
 
 ALL = {"schedule_full": "0 1 * * 0", "schedule_diff": "0 1 * * 1-6", "schedule_incr": "30 * * * *"}
@@ -55,22 +55,22 @@ def test_every_node_may_prove_a_backup(scheduled):
 def test_until_it_is_switched_on_nothing_runs(make_project):
     project = make_project(**ALL)
     assert [lines_of(project, host) for host in project.topology.ssh_hosts] == [[]] * 7
-    assert scheduling.jobs(project) == []
+    assert crontab.jobs(project) == []
 
 
 def test_it_can_be_switched_off_again(scheduled):
     project = scheduled()
-    assert scheduling.jobs(project)
-    scheduling.switch(project, on=False)
-    assert scheduling.jobs(project) == []
+    assert crontab.jobs(project)
+    crontab.switch(project, on=False)
+    assert crontab.jobs(project) == []
     assert lines_of(project, project.topology.repository) == []
 
 
 def test_switching_changes_nothing_else_of_the_record(make_project):
     project = make_project()
     before = project.record()
-    scheduling.switch(project, on=True)
-    scheduling.switch(project, on=False)
+    crontab.switch(project, on=True)
+    crontab.switch(project, on=False)
     assert project.record() == before
 
 
@@ -81,12 +81,12 @@ def test_without_a_repository_nothing_runs(scheduled):
 
 def test_a_job_without_times_never_runs(scheduled):
     project = scheduled(schedule_full="", schedule_diff="", schedule_incr="", schedule_verify="")
-    assert scheduling.jobs(project) == []
-    assert [job.name for job in scheduling.jobs(scheduled(schedule_diff=""))] == ["full", "verify", "prove"]
+    assert crontab.jobs(project) == []
+    assert [job.name for job in crontab.jobs(scheduled(schedule_diff=""))] == ["full", "verify", "prove"]
 
 
 def test_each_job_is_named_once_in_its_order(scheduled):
-    jobs = scheduling.jobs(scheduled(**ALL))
+    jobs = crontab.jobs(scheduled(**ALL))
     assert [job.name for job in jobs] == ["full", "diff", "incr", "verify", "prove"]
 
 

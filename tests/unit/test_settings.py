@@ -3,7 +3,7 @@ import os
 import pytest
 
 from pgha.errors import BadSettings
-from pgha.settings import environment_layer, read_settings
+from pgha.model.settings import environment_layer, read_settings
 
 
 def problems_of(*layers):

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from pgha import shell
 from pgha.errors import Missing, TimedOut, ToolFailed
+from pgha.remote import shell
 from pgha.tools.command import Command
 
 

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pgha.catalogue import Catalogue, time_of
+from pgha.backup.catalogue import Catalogue, time_of
+from pgha.backup.points import find_end, resolve
+from pgha.backup.targets import Request, Situation, Target, is_reached, parse_time
 from pgha.errors import BadValue
-from pgha.targets import Request, Situation, Target, find_end, is_reached, parse_time, resolve
-from pgha.tools.pgbackrest import Archive, Backup, StanzaView, WalRecord
+from pgha.tools.pgbackrest import WalRecord
+from pgha.tools.repository import Archive, Backup, StanzaView
 from pgha.tools.wal import SEGMENT_SIZE, History, lsn_text, parse_segment, segment_name
 
 BEGIN = int(datetime(2026, 11, 23, 8, tzinfo=UTC).timestamp())

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from pgha.settings import read_settings
-from pgha.topology import build_topology
+from pgha.model.settings import read_settings
+from pgha.model.topology import build_topology
 
 SHAPES = [(d, n) for d in range(1, 10) for n in range(1, 10) if d * n <= 9]
 SPREAD = [(d, n) for d, n in SHAPES if d >= 2]

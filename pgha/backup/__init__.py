@@ -1,0 +1,1 @@
+"""The repository: stanza, backups, what can be restored, restore, clones, verification."""

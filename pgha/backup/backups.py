@@ -1,0 +1,81 @@
+"""Backups taken, shown, and restore points set."""
+
+from __future__ import annotations
+
+import re
+
+from pgha.backup.stanza import archive_current, read_archiver, read_stanza, require_repository
+from pgha.cluster.view import require_leader
+from pgha.console import Progress
+from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.model.topology import REPOSITORY, STANZA
+from pgha.project.project import Project
+from pgha.remote.connections import connect
+from pgha.tools import pgbackrest, postgres, repository
+from pgha.waiting import wait_until
+
+BUSY_PATIENCE = 20
+"""Seconds to wait for a backup that was interrupted to let go of its lock."""
+
+
+def read_info_text(project: Project) -> str:
+    """pgBackRest's own text."""
+    require_repository(project)
+    return connect(project).must(REPOSITORY, pgbackrest.info_text(), "pgbackrest info failed").stdout
+
+
+def run_backup(project: Project, type: str, progress: Progress) -> repository.Backup:
+    """Take one backup and return it as `pgbackrest info` shows it. The caller holds the lock.
+
+    Raises BadValue for an unknown type, Missing without a stanza or a leader, ToolFailed with pgBackRest's words.
+    """
+    require_repository(project)
+    if type not in pgbackrest.TYPES:
+        raise BadValue(f"{type} is not a backup type", f"one of {', '.join(pgbackrest.TYPES)}")
+    before = read_stanza(project)
+    if before.missing:
+        raise Missing(f"There is no stanza {STANZA} yet", "inv stanza")
+    if before.busy:
+        _wait_for_lock(project)
+    leader = require_leader(project)
+    if read_archiver(project, leader.name).command != pgbackrest.archive_command():
+        raise Missing("WAL is not archived yet: a backup could not be made consistent", "inv stanza")
+    with progress.stage(f"pgbackrest backup --type={type}"):
+        answer = connect(project).run(REPOSITORY, pgbackrest.backup(type), line=progress.detail)
+    if not answer.ok:
+        raise ToolFailed("pgbackrest backup failed", answer.words, "inv info, inv logs --node pgbackrest")
+    after = read_stanza(project)
+    known = {backup.label for backup in before.backups}
+    new = [backup for backup in after.backups if backup.label not in known]
+    if not new or new[-1].error:
+        raise ToolFailed("pgbackrest ended well, but info shows no new good backup", answer.words, "inv info")
+    return new[-1]
+
+
+def set_restore_point(project: Project, name: str, progress: Progress) -> str:
+    """Set a named point on the leader, and bring it into the archive; returns where it is. The caller holds the lock.
+
+    Raises BadValue for a name Postgres does not take, Missing without a leader or without archiving.
+    """
+    require_repository(project)
+    if not re.fullmatch(r"[ -~]{1,63}", name):
+        raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
+    leader = require_leader(project)
+    if read_archiver(project, leader.name).command != pgbackrest.archive_command():
+        raise Missing("WAL is not archived yet: a restore point could not be reached", "inv stanza")
+    ssh = connect(project)
+    position = ssh.must(leader.name, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()
+    archive_current(project, leader.name, progress)
+    return f"restore point {name} at {position} on {leader.name}"
+
+
+def _wait_for_lock(project: Project) -> None:
+    wait_until(
+        lambda: read_stanza(project),
+        lambda view: not view.busy,
+        "Another backup of this stanza ends",
+        timeout=BUSY_PATIENCE,
+        interval=1,
+        explain=lambda _: "it still runs",
+        hint="inv info shows it; try again when it has ended",
+    )

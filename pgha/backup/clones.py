@@ -1,0 +1,150 @@
+"""A throwaway clone: the same recovery as a restore, into a container beside the cluster.
+
+It never archives and never joins: it has no Patroni, and its Postgres archives nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgha.backup import preparation, recovery
+from pgha.backup.preparation import Prepared
+from pgha.backup.stanza import require_repository
+from pgha.console import Progress
+from pgha.errors import BadValue, Missing
+from pgha.model.topology import STANZA, WAN
+from pgha.project.ports import can_bind, next_free, reserved_by_others
+from pgha.project.project import Project
+from pgha.remote import engine, shell
+from pgha.stack import rendering
+from pgha.tools import docker, postgres
+from pgha.tools.command import Answer, Command
+from pgha.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class Clone:
+    """The clone's container as the place of a recovery."""
+
+    name: str
+    data: str
+
+    def run(self, command: Command, line: Callable[[str], None] | None = None) -> Answer:
+        return shell.run(docker.execute(self.name, command), line=line)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A clone that is ready."""
+
+    point: recovery.Point
+    label: str
+    port: int
+    conninfo: str
+
+
+def place_of(project: Project) -> Clone:
+    return Clone(project.container("clone"), postgres.data_dir(project.settings.postgres))
+
+
+def exists(project: Project) -> bool:
+    return bool(engine.must(docker.exists(place_of(project).name)).stdout.strip())
+
+
+def make(project: Project, prepared: Prepared, port: int, progress: Progress) -> Report:
+    """Recover into a new container and open it to clients of this host. The caller holds the lock.
+
+    Whatever goes wrong, no half-made clone stays. Raises BadValue for a port that is taken or a clone that is there.
+    """
+    if exists(project):
+        raise BadValue(f"Project {project.name} has a clone already", "inv clone --remove")
+    port = _port(project, port)
+    place = place_of(project)
+    target = preparation.settle_end(project, preparation.settle(project, prepared, progress))
+    try:
+        with progress.stage(f"start {place.name}"):
+            engine.must(_container(project, place.name, port))
+            wait_until(lambda: place.run(READY), lambda answer: answer.ok, f"{place.name} is ready", timeout=30)
+        with progress.stage(f"pgbackrest restore {target.backup.label}"):
+            recovery.put_backup(place, target, progress)
+        with progress.stage("recover, archiving off"):
+            point = recovery.recover(place, target, progress)
+        with progress.stage("promote and listen"):
+            recovery.promote(place, progress)
+            recovery.stop(place)
+            _listen(place)
+    except BaseException:
+        remove(project)
+        raise
+    conninfo = postgres.conninfo(
+        host=project.settings.client_address,
+        port=port,
+        user="postgres",
+        dbname="postgres",
+        passfile=str(project.pgpass),
+        connect_timeout=2,
+    )
+    return Report(point, target.backup.label, port, conninfo)
+
+
+READY = Command(("test", "-e", "/pgha/config/pgbackrest.conf"), timeout=10)
+
+
+def remove(project: Project) -> bool:
+    """Remove the clone with its data; returns whether there was one."""
+    engine.require_engine()
+    if not exists(project):
+        return False
+    engine.must(docker.remove(place_of(project).name))
+    return True
+
+
+def _container(project: Project, name: str, port: int) -> Command:
+    """With a node's keys and configuration, but without Patroni's."""
+    node = project.topology.nodes[0]
+    secrets = rendering.secrets_of(project, node)
+    wanted = ("ssh_config", "id_ed25519", "known_hosts", "pgbackrest.conf")
+    files = {key: str((Path(project.folder) / secrets[key]).resolve()) for key in wanted}
+    return docker.run_aside(
+        name,
+        project.settings.release.patroni_image,
+        ("/entrypoint.sh", "sleep", "infinity"),
+        label=f"pgha.clone={project.name}",
+        network=f"{project.name}_{WAN}",
+        port=f"{project.settings.publish_address}:{port}:{postgres.PORT}",
+        files=files,
+        environment={"STANZA_NAME": STANZA},
+    )
+
+
+def _listen(place: Clone) -> None:
+    """Start it for good: an ordinary primary that archives nothing."""
+    settings = ("listen_addresses=*", "unix_socket_directories=/var/run/postgresql,/tmp/aside", "restore_command=")
+    recovery.must(place, postgres.start_aside(place.data, *settings), "The clone does not start")
+    wait_until(
+        lambda: recovery.read_state(place),
+        lambda seen: not seen.in_recovery,
+        "The clone accepts connections",
+        timeout=60,
+    )
+
+
+def _port(project: Project, port: int) -> int:
+    address = project.settings.publish_address
+    if port:
+        if not can_bind(address, port):
+            raise BadValue(f"Port {port} is taken on this host", "inv clone --port <another>")
+        return port
+    own = {p for entries in project.record().ports.values() for p in entries.values()}
+    first = max(own, default=project.settings.ssh_port) + 1
+    return next_free(first, own | reserved_by_others(project), lambda candidate: can_bind(address, candidate))
+
+
+def require_up(project: Project) -> None:
+    """Raises Missing when the project is not up."""
+    require_repository(project)
+    engine.require_engine()
+    if not any(container.state == "running" for container in engine.containers(project)):
+        raise Missing(f"Project {project.name} is not up", "inv up")

@@ -1,0 +1,101 @@
+"""A restore under way: how far it came, and what may be done with it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import yaml
+
+from pgha.backup import catalogue
+from pgha.backup.targets import Request
+from pgha.errors import Missing
+from pgha.project.files import write_file
+from pgha.project.project import Project
+
+FILE = "restore.yaml"
+
+STAGES = ("held", "restoring", "restored", "proven", "promoted", "leading", "cloning")
+"""In this order; a stage is recorded when it begins, `restored`, `proven` and `promoted` when they are reached."""
+
+NO_WAY_BACK = ("leading", "cloning")
+"""From here on the restored leader is in charge, and `--abort` is refused."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A restore under way, as build/<project>/restore.yaml keeps it."""
+
+    request: dict[str, str]
+    began: float
+    """seconds since the epoch"""
+    stage: str = "held"
+    leader: str = ""
+    """the leader when it began; nothing when there was none"""
+    keep: str = ""
+    """the member whose data is not touched before the new state is proven; nothing when none has data"""
+    node: str = ""
+    """where the restored data is"""
+    config: dict[str, Any] = field(default_factory=dict)
+    """the dynamic configuration, to be put back"""
+    label: str = ""
+    kind: str = ""
+    value: str = ""
+    timeline: int = 0
+    parents: list[list[int]] = field(default_factory=list)
+    """the history recovery follows: `timeline` and how it came about"""
+    reached: dict[str, Any] = field(default_factory=dict)
+    methods: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_restore(project: Project) -> Record | None:
+    """The restore that is half done, if any. Raises Missing when its record cannot be read."""
+    path = project.folder / FILE
+    if not path.exists():
+        return None
+    try:
+        record = Record(**yaml.safe_load(path.read_text()))
+        Request(**record.request)
+        catalogue.time_of(record.began)
+        STAGES.index(record.stage)
+        return record
+    except (OSError, ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
+        raise Missing(
+            f"{project.relative(path)}, the record of a restore, is damaged ({type(error).__name__})",
+            f"look at it; when no restore is under way: rm {project.relative(path)}",
+        ) from None
+
+
+def write_restore(project: Project, record: Record) -> Record:
+    write_file(project.folder / FILE, yaml.safe_dump(asdict(record), sort_keys=False))
+    return record
+
+
+def describe_restore(record: Record) -> str:
+    """One line for `status` and for refusals."""
+    began = catalogue.text_of(catalogue.time_of(int(record.began)))
+    return f"a restore to {Request(**record.request)} is half done (stage {record.stage}, begun {began})"
+
+
+def way_on(record: Record) -> str:
+    if record.stage in NO_WAY_BACK:
+        return "inv restore --yes completes it"
+    return "inv restore --yes completes it, inv restore --abort brings the old cluster back"
+
+
+def refuse_half_done(project: Project) -> None:
+    """Raises Missing while a restore is half done: nothing else may change the cluster then."""
+    record = read_restore(project)
+    if record:
+        sentence = describe_restore(record)
+        raise Missing(sentence[0].upper() + sentence[1:], way_on(record))
+
+
+def enter_stage(project: Project, record: Record, stage: str, **changes: Any) -> Record:
+    return write_restore(project, replace(record, stage=stage, **changes))
+
+
+def has_reached(record: Record, stage: str) -> bool:
+    return STAGES.index(record.stage) >= STAGES.index(stage)

@@ -1,0 +1,112 @@
+"""The stanza and archiving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgha.cluster.configuration import patch_config
+from pgha.cluster.view import require_leader
+from pgha.console import Progress
+from pgha.errors import BadValue, ToolFailed
+from pgha.model.topology import REPOSITORY, STANZA
+from pgha.project.project import Project
+from pgha.remote.connections import connect
+from pgha.tools import pgbackrest, postgres, repository
+from pgha.waiting import wait_until
+
+ARCHIVE_PATIENCE = 90
+"""Seconds for one segment to arrive; pgBackRest itself gives up after 60."""
+
+
+@dataclass(frozen=True)
+class StanzaReport:
+    """What `stanza` did: whether the stanza is new, and the changes of the dynamic configuration."""
+
+    created: bool
+    changes: tuple[str, ...]
+    leader: str
+
+
+def require_repository(project: Project) -> None:
+    """Raises BadValue when the project runs without pgBackRest."""
+    if project.topology.repository is None:
+        raise BadValue("This project runs without pgBackRest", "set pgbackrest: on, then inv up")
+
+
+def read_stanza(project: Project) -> repository.StanzaView:
+    """The stanza as `pgbackrest info` tells it."""
+    return repository.parse_info(read_info_json(project))
+
+
+def read_info_json(project: Project) -> str:
+    """pgBackRest's own JSON."""
+    require_repository(project)
+    return connect(project).must(REPOSITORY, pgbackrest.info(), "pgbackrest info failed").stdout
+
+
+def read_archiver(project: Project, leader: str) -> postgres.Archiver:
+    """The leader's archiver."""
+    answer = connect(project).must(leader, postgres.query(postgres.ARCHIVER), "psql failed")
+    return postgres.parse_archiver(answer.stdout)
+
+
+def create_stanza(project: Project, progress: Progress) -> StanzaReport:
+    """Create the stanza, switch archiving on in the DCS, and check that a segment arrives.
+
+    Each step looks first, so that the same command completes what an earlier one left. The caller holds the
+    lock. Raises Missing without a leader, ToolFailed with pgBackRest's words.
+    """
+    require_repository(project)
+    leader = require_leader(project)
+    ssh = connect(project)
+    missing = read_stanza(project).missing
+    # stanza-create of an existing stanza checks that it belongs to this database.
+    with progress.stage(f"pgbackrest stanza-create {STANZA}"):
+        _create_when_unlocked(project)
+    with progress.stage("switch archiving on"):
+        changes = patch_config(project, pgbackrest.archiving())
+        wait_until(
+            lambda: read_archiver(project, leader.name),
+            lambda archiver: archiver.command == pgbackrest.archive_command(),
+            f"{leader.name} takes over the archive_command",
+            timeout=60,
+        )
+    with progress.stage("pgbackrest check"):
+        ssh.must(REPOSITORY, pgbackrest.check(), "pgbackrest check failed", "inv logs --node " + leader.name)
+    return StanzaReport(missing, tuple(changes), leader.name)
+
+
+def _create_when_unlocked(project: Project) -> None:
+    """While a node archives it holds a lock that stanza-create wants, too."""
+    answer = wait_until(
+        lambda: connect(project).run(REPOSITORY, pgbackrest.stanza_create()),
+        lambda answer: answer.exit_code not in pgbackrest.LOCKED,
+        "pgbackrest stanza-create gets its lock",
+        timeout=ARCHIVE_PATIENCE,
+        interval=1,
+        explain=lambda answer: answer.words,
+        hint="inv status; try again when nothing waits to be archived",
+    )
+    if not answer.ok:
+        raise ToolFailed(f"pgbackrest stanza-create failed (exit code {answer.exit_code})", answer.words)
+
+
+def archive_current(project: Project, leader: str, progress: Progress) -> None:
+    """Bring everything the leader has committed up to now into the archive.
+
+    With a commit of its own: recovery to a time notices that it is past that time by the next commit.
+    Raises ToolFailed or TimedOut when the archive does not take it.
+    """
+    ssh = connect(project)
+    with progress.stage("archive what is committed"):
+        ssh.must(leader, postgres.query(postgres.COMMIT), "psql failed")
+        segment = ssh.must(leader, postgres.query(postgres.SWITCH_WAL), "psql failed").stdout.strip()
+        wait_until(
+            lambda: read_archiver(project, leader),
+            lambda archiver: (archiver.last_archived or "")[:24] >= segment,
+            f"WAL {segment} is archived",
+            timeout=ARCHIVE_PATIENCE,
+            interval=0.2,
+            explain=lambda archiver: f"{archiver.waiting} segments wait, the last archived is {archiver.last_archived}",
+            hint="inv status",
+        )

@@ -1,0 +1,88 @@
+"""A backup is not called good before it has been restored: `verify`, and what is known of earlier verifications."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgha.backup.stanza import read_stanza
+from pgha.cluster.view import node_names, read_view
+from pgha.console import Progress
+from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.model.topology import REPOSITORY
+from pgha.project.project import Project
+from pgha.remote.connections import connect
+from pgha.tools import cron, pgbackrest
+from pgha.tools.command import Answer, Command
+
+
+def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Proof:
+    """Check the repository's files, then restore a backup for real and look at it. The caller holds the lock.
+
+    Raises BadValue for an unknown backup, ToolFailed naming the damaged files, or with what the restored database
+    lacked.
+    """
+    stanza = read_stanza(project)
+    labels = [backup.label for backup in stanza.backups]
+    if not labels:
+        raise Missing("There is no backup to verify", "inv backup")
+    if label and label not in labels:
+        raise BadValue(f"Backup {label} is not in the repository", f"one of {', '.join(labels)}")
+    ssh = connect(project)
+    with progress.stage("pgbackrest verify"):
+        command = cron.recorded(cron.REPOSITORY_FOLDER, "verify", pgbackrest.verify(label))
+        files = ssh.run(REPOSITORY, command, line=progress.detail)
+    if not files.ok:
+        damage = pgbackrest.parse_damage(files.stdout)
+        raise ToolFailed(
+            f"The repository is damaged: {'; '.join(damage) or 'see below'}",
+            "" if damage else files.words,
+            "take a new full backup (inv backup); a damaged WAL segment ends what can be restored before it",
+        )
+    node = choose_node(project)
+    with progress.stage(f"restore {label or labels[-1]} into a scratch directory on {node} and check it"):
+        answer = ssh.run(node, pgbackrest.prove(label), line=progress.detail)
+    proof = pgbackrest.parse_proof(answer.stdout)
+    if proof is None:
+        raise ToolFailed("verify-backup gave no result", answer.words, f"inv logs --node {node}")
+    if not proof.ok:
+        raise ToolFailed(f"Backup {proof.label} is not good", proof.error, "inv backup takes a new one")
+    return proof
+
+
+def choose_node(project: Project) -> str:
+    """A standby, so that the leader's disk and processors are left alone; the leader when it is alone."""
+    view = read_view(project)
+    streaming = [member.name for member in view.members if member.streams]
+    if streaming:
+        return streaming[0]
+    if view.leader is None:
+        raise Missing("There is no member to restore a backup on", "inv status")
+    return view.leader.name
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the hosts keep of scheduled jobs and of verifications."""
+
+    proofs: tuple[pgbackrest.Proof, ...]
+    """the last one of each node, the newest first"""
+    results: dict[str, cron.Result]
+    """job -> its last result"""
+
+    def proof_of(self, label: str) -> pgbackrest.Proof | None:
+        """The newest proof of this backup."""
+        return next((proof for proof in self.proofs if proof.label == label), None)
+
+
+def read_kept(project: Project) -> Kept:
+    """From every host that can be asked."""
+    commands: dict[str, Command] = dict.fromkeys(node_names(project), cron.results(cron.NODE_FOLDER))
+    commands[REPOSITORY] = cron.results(cron.REPOSITORY_FOLDER)
+    texts = [a.stdout for a in connect(project).everywhere(commands).values() if isinstance(a, Answer)]
+    proofs = [proof for text in texts if (proof := pgbackrest.parse_proof(text))]
+    results: dict[str, cron.Result] = {}
+    for text in texts:
+        for job, result in cron.parse_results(text).items():
+            if job not in results or results[job].ended < result.ended:
+                results[job] = result
+    return Kept(tuple(sorted(proofs, key=lambda proof: -proof.ended)), results)

@@ -1,0 +1,1 @@
+"""What an operator types and reads: Invoke's executor, task modules, reports."""

@@ -1,0 +1,91 @@
+"""`inv drill`: play a failure under load, measure it, and hold it against its promise."""
+
+from __future__ import annotations
+
+import json as json_
+from collections.abc import Sequence
+
+from invoke import task
+
+from pgha import console
+from pgha.cli.executor import project_of
+from pgha.console import Progress
+from pgha.drills.scenarios import SCENARIOS
+from pgha.drills.summary import Spread, Summary
+from pgha.errors import BadValue
+
+
+@task(
+    default=True,
+    name="run",
+    help={
+        "name": "a scenario of inv drill.list",
+        "all": "every scenario this topology can play",
+        "runs": "how often each is played",
+        "json": "one JSON document",
+    },
+)
+def run(c, name="", all=False, runs="1", json=False):
+    """Break something under load, measure what clients see, heal, and check every write.
+
+    Example: inv drill --name leader-killed --runs 3
+    """
+    from pgha.drills import series
+
+    project = project_of(c)
+    if not runs.isdigit():
+        raise BadValue(f"--runs {runs} is not a number", "inv drill --all --runs 5")
+    with project.lock("drill"):
+        played = series.drill(project, name, all, int(runs), Progress())
+    if not played.summaries:
+        series.require_kept(played)
+    if json:
+        console.print_json(json_.loads((played.folder / "report.json").read_text()))
+    else:
+        _show(project.settings.durability, played.summaries)
+        for scenario, reason in played.skipped.items():
+            console.show(f"not played: {scenario} {reason}")
+        console.show(f"report: {played.folder.relative_to(project.folder.parent.parent)}/report.html")
+    series.require_kept(played)
+
+
+@task(name="list")
+def list_(c):
+    """Show the scenarios: what each breaks and what it promises.
+
+    Example: inv drill.list
+    """
+    project = project_of(c)
+    rows = []
+    for scenario in SCENARIOS:
+        bound = f"{scenario.allowed(project.settings):g} s"
+        rows.append((scenario.name, scenario.breaks, scenario.promise, bound, scenario.needs(project.topology)))
+    console.show(console.table("", ("Scenario", "Breaks", "Promises", "Write gap", "Not here"), rows))
+    lost = project.settings.drill_lost_writes
+    console.show(f"With quorum commit at most {lost} acknowledged writes may be lost; async promises nothing there.")
+
+
+def _show(durability: str, summaries: Sequence[Summary]) -> None:
+    columns = ("Scenario", "Runs", "Write gap", "Promised", "Read gap", "New leader", "Whole again", "Lost", "In doubt",
+               "Two leaders", "Promise")  # fmt: skip
+    rows = [
+        (s.scenario.name, s.runs, _seconds(s.write_gap), f"{s.objective:g}", _seconds(s.read_gap),
+         _seconds(s.new_leader), _whole(s), s.lost, s.unknown, s.two_leaders,
+         "MISSED" if s.missed else "kept")
+        for s in summaries
+    ]  # fmt: skip
+    console.show(console.table(f"durability: {durability}; seconds, median / worst", columns, rows))
+
+
+def _whole(summary: Summary) -> str:
+    """Runs that never became whole have no seconds, and must not be missing from the table."""
+    parts = [_seconds(summary.redundant)] if summary.redundant else []
+    if summary.never_whole:
+        parts.append(f"{summary.never_whole} never")
+    return "; ".join(parts)
+
+
+def _seconds(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    return f"{spread.median:.1f} / {spread.worst:.1f}"

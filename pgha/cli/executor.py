@@ -1,0 +1,80 @@
+"""What stands between Invoke and the library: the executor, and the project a call means."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import invoke
+from invoke.exceptions import Exit
+
+from pgha import console
+from pgha.errors import BadSettings, BadValue, PghaError, ToolFailed
+from pgha.model.settings import ENVIRONMENT, environment_layer
+from pgha.model.topology import Host
+from pgha.project.project import Project, open_project
+from pgha.remote import connections
+
+INTERRUPTED = 130
+
+_environment: dict[str, str] = {}
+
+
+class Executor(invoke.Executor):  # type: ignore[misc]
+    """Closes every connection at the end, and turns our errors into a sentence, a hint and an exit code."""
+
+    def execute(self, *tasks: Any) -> Any:
+        # Read by `settings`, and kept from Invoke, which would cast them by the type of what they replace.
+        _environment.update(environment_layer(os.environ))
+        for name in [name for name in os.environ if name.startswith(ENVIRONMENT)]:
+            del os.environ[name]
+        try:
+            return super().execute(*tasks)
+        except PghaError as error:
+            console.error(error.message, error.hint)
+            raise Exit(code=error.exit_code) from None
+        except KeyboardInterrupt:
+            console.error("Interrupted", "the same command completes what it began")
+            raise Exit(code=INTERRUPTED) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise Exit(code=1) from None
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            console.error(f"This host refused: {error.strerror or error}{where}", "df -h, ls -l")
+            raise Exit(code=ToolFailed.exit_code) from None
+        finally:
+            connections.close_all()
+
+
+def project_of(context: invoke.Context, flags: dict[str, str] | None = None) -> Project:
+    """The project this call means; `flags` are those of `render`, None for what the last render was given."""
+    configured = context.config.get("pgha", {})
+    try:
+        layer = {str(key): value for key, value in dict(configured).items()}
+    except (TypeError, ValueError):
+        raise BadSettings(["pgha: is not a table of settings"]) from None
+    return open_project([layer, _environment], flags)
+
+
+def exit_with(code: int) -> None:
+    """End the line with another program's exit code, unless that is 0."""
+    if code:
+        raise Exit(code=code)
+
+
+def require_host(project: Project, name: str, hosts: tuple[Host, ...], usage: str) -> None:
+    """Raises BadValue when no such host is among these."""
+    names = [host.name for host in hosts]
+    if name not in names:
+        what = f"{name} is not a host of project {project.name}" if name else "A host has to be named"
+        raise BadValue(what, f"{usage}: one of {', '.join(names)}")
+
+
+def parsed_json(text: str, what: str) -> Any:
+    """Raises ToolFailed when a tool's JSON is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ToolFailed(f"{what} did not print JSON", text) from None

@@ -1,0 +1,124 @@
+"""Reports on the cluster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pgha import console
+from pgha.backup import verification
+from pgha.cli.words import lag_text, result_text, size_text, time_text
+from pgha.cluster.handover import Handover
+from pgha.errors import PghaError
+from pgha.project.project import Project
+from pgha.status.document import archiving_word
+from pgha.status.seen import Survey
+from pgha.tools import patroni, postgres, repository, wal
+
+
+def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
+    rows = []
+    for member in view.members:
+        host = project.topology.host(member.name)
+        site = host.site.name if host else ""
+        rows.append((member.name, site, member.role, member.state, member.timeline or ""))
+    console.show(console.table(title, ("Member", "Data center", "Role", "State", "TL"), rows))
+
+
+def show_handover(project: Project, handover: Handover) -> None:
+    show_view("Before", project, handover.before)
+    show_view("After", project, handover.after)
+    console.show(
+        f"{handover.verb} {handover.old or '(no leader)'} -> {handover.new}: leads after "
+        f"{handover.leader_seconds:.1f} s, all stream after {handover.streaming_seconds:.1f} s"
+    )
+    if handover.waiting_for:
+        console.err().print(f"does not stream yet: {', '.join(handover.waiting_for)}")
+
+
+def show_survey(project: Project, survey: Survey) -> None:
+    rows = [
+        (
+            m.name,
+            m.data_center,
+            m.role,
+            m.state,
+            m.timeline or "",
+            lag_text(m.lag),
+            m.postgres_port,
+            m.ssh_port,
+        )
+        for m in survey.members
+    ]
+    title = f"{project.name}: cluster pgha_cluster ({survey.system_id or 'unknown'})"
+    if survey.paused:
+        title += ", paused"
+    columns = ("Member", "Data center", "Role", "State", "TL", "Lag", "Postgres port", "SSH port")
+    console.show(console.table(title, columns, rows))
+    console.show(_etcd_line(survey), *_backup_lines(survey))
+    console.show(f'ports on {project.settings.client_address}; connect with: psql "$(inv dsn)"')
+    for problem in survey.problems:
+        console.show(f"! {problem}")
+    if survey.problems:
+        console.hint(survey.hint)
+
+
+def _etcd_line(survey: Survey) -> str:
+    view = survey.etcd
+    if isinstance(view, PghaError):
+        return "etcd: unknown"
+    more = f"{view.may_fail} more may fail" if view.has_quorum else "QUORUM LOST"
+    return f"etcd: {len(view.healthy)} of {view.members} healthy, quorum {view.quorum}, {more}"
+
+
+def _backup_lines(survey: Survey) -> list[str]:
+    stanza = survey.stanza
+    if stanza is None:
+        return ["backup: off (pgbackrest: off)"]
+    if isinstance(stanza, PghaError):
+        return [f"backup: the repository cannot be read, archiving {_archiving_text(survey)}"]
+    if stanza.missing:
+        return ["backup: no stanza yet, archiving off (inv stanza)"]
+    newest = stanza.newest
+    last = f"last {newest.type} {newest.label} at {time_text(newest.stop)}" if newest else "no backup yet"
+    lines = [
+        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_proof_text(survey)}",
+        f"archiving: {_archiving_text(survey)}",
+    ]
+    return lines + _schedule_lines(survey)
+
+
+def _archiving_text(survey: Survey) -> str:
+    """Whether WAL arrives, and what waits."""
+    archiver = survey.archiver
+    word = archiving_word(archiver)
+    if not isinstance(archiver, postgres.Archiver):
+        return word
+    last = f" ({archiver.last_archived})" if archiver.last_archived else ""
+    if not archiver.waiting:
+        return f"{word}{last}, nothing waits"
+    size = size_text(archiver.waiting * wal.SEGMENT_SIZE)
+    return f"{word}{last}, {archiver.waiting} segments ({size}) wait, the oldest for {archiver.waiting_seconds:.0f} s"
+
+
+def _proof_text(survey: Survey) -> str:
+    """When the newest backup was last restored and looked at."""
+    stanza, kept = survey.stanza, survey.kept
+    newest = stanza.newest if isinstance(stanza, repository.StanzaView) else None
+    if newest is None or not isinstance(kept, verification.Kept):
+        return "not verified"
+    proof = kept.proof_of(newest.label)
+    if proof is None:
+        return "not verified yet (inv verify)"
+    return f"{'verified' if proof.ok else 'NOT GOOD'} at {time_text(proof.ended)} on {proof.node}"
+
+
+def _schedule_lines(survey: Survey) -> list[str]:
+    if not survey.jobs:
+        return []
+    results = survey.kept.results if isinstance(survey.kept, verification.Kept) else {}
+    now = datetime.now(UTC)
+    parts = [
+        f"{job.name} next {job.next_run(now):%Y-%m-%d %H:%M}, {result_text(results.get(job.name))}"
+        for job in survey.jobs
+    ]
+    return [f"schedule: {'; '.join(parts)}"]

@@ -1,0 +1,207 @@
+"""Put a member in charge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from pgha.cluster.configuration import patch_config, read_config
+from pgha.cluster.view import node_names, reachable_member, read_nodes, read_view, require_quorum
+from pgha.console import Progress
+from pgha.errors import BadValue, Missing, PghaError, TimedOut, ToolFailed
+from pgha.project.project import Project
+from pgha.remote.connections import connect
+from pgha.tools import patroni
+from pgha.tools.command import Answer
+from pgha.waiting import Stopwatch, wait_until
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A switchover or failover as it happened; seconds from the command until the new leader was seen to run,
+    and until every other member streamed from it."""
+
+    verb: str
+    old: str | None
+    new: str
+    before: patroni.ClusterView
+    after: patroni.ClusterView
+    leader_seconds: float
+    streaming_seconds: float
+    waiting_for: tuple[str, ...]
+    """Members that did not stream from the new leader in time."""
+
+
+def hand_over(project: Project, candidate: str, progress: Progress, *, only_switchover: bool = False) -> Handover:
+    """Put a member in charge the safest way there is. The caller holds the lock.
+
+    With a healthy leader that is a switchover: it hands over with nothing lost. Without one it is a failover,
+    and only to a member that has received as much WAL as any other that can be asked. Success is judged by
+    reading the cluster, never by patronictl's exit code.
+
+    Raises BadValue for a candidate that cannot be, Missing when there is nothing to hand over, ToolFailed when
+    the cluster did not do what was asked.
+    """
+    if candidate and project.topology.host(candidate) not in project.topology.nodes:
+        names = ", ".join(node_names(project))
+        raise BadValue(f"{candidate} is not a Postgres node of this project", f"one of {names}")
+    require_quorum(project)
+    before = read_view(project)
+    ssh = connect(project)
+    leader = before.leader
+    if leader is None:
+        if only_switchover:
+            raise Missing(
+                "There is no healthy leader that could hand over",
+                "inv failover --candidate <name>, inv status",
+            )
+        if not candidate:
+            raise BadValue("A failover needs a candidate", "inv failover --candidate <name>")
+        _require_furthest(project, before, candidate)
+        verb, command = "failover", patroni.failover(candidate)
+    else:
+        _require_candidate(before, leader, candidate)
+        verb, command = "switchover", patroni.switchover(leader.name, candidate or None)
+    target = candidate or "the member Patroni chooses"
+    progress.note(f"{verb}: {leader.name if leader else 'no healthy leader'} -> {target}")
+
+    asked = reachable_member(project, ssh, candidate)
+    with _synchronous_candidate(project, before, candidate if leader else "", progress):
+        clock = Stopwatch()
+        with progress.stage(f"patronictl {verb}"):
+            answer = ssh.run(asked, command)
+            after = _wait_for_leader(project, candidate, leader, asked, answer)
+        leader_seconds = clock.seconds
+    new = after.leader
+    assert new is not None
+    with progress.stage("wait until the other members stream"):
+        after, waiting_for = _wait_for_streaming(project, before, new.name)
+    return Handover(
+        verb,
+        leader.name if leader else None,
+        new.name,
+        before,
+        after,
+        leader_seconds,
+        clock.seconds,
+        waiting_for,
+    )
+
+
+@contextmanager
+def _synchronous_candidate(
+    project: Project, view: patroni.ClusterView, candidate: str, progress: Progress
+) -> Iterator[None]:
+    """Let the candidate be a synchronous standby for the time of a switchover: Patroni hands over to no other.
+
+    With quorum commit every standby is one shortly after it streams. With `synchronous_mode: on` (Patroni
+    before 4.0) only `synchronous_node_count` of them are; for that time all of them are. An interrupted command
+    leaves it so until the next `up`, which is slower but loses nothing.
+    """
+    config = read_config(project) if candidate else {}
+    mode, count = config.get("synchronous_mode"), config.get("synchronous_node_count", 1)
+    member = view.member(candidate)
+    if not mode or member is None or member.is_sync:
+        yield
+        return
+    try:
+        with progress.stage(f"make {candidate} a synchronous standby"):
+            if mode != "quorum":
+                patch_config(project, {"synchronous_node_count": len(view.members) - 1})
+            wait_until(
+                lambda: read_view(project).member(candidate),
+                lambda seen: seen is not None and seen.is_sync,
+                f"{candidate} is a synchronous standby",
+                timeout=60,
+            )
+        yield
+    except BaseException:
+        with suppress(PghaError):
+            patch_config(project, {"synchronous_node_count": count})
+        raise
+    patch_config(project, {"synchronous_node_count": count})
+
+
+def _require_candidate(view: patroni.ClusterView, leader: patroni.Member, candidate: str) -> None:
+    """Raises BadValue unless the candidate can take over from a healthy leader without loss."""
+    if not candidate:
+        return
+    if candidate == leader.name:
+        raise BadValue(f"{candidate} is already the leader", _others(view, leader))
+    member = view.member(candidate)
+    if member is None:
+        raise BadValue(f"{candidate} is not in the cluster at the moment", "inv status")
+    if candidate in view.not_streaming([candidate]):
+        raise BadValue(
+            f"{candidate} does not stream from the leader {leader.name} (its state is {member.state})",
+            _others(view, leader),
+        )
+
+
+def _others(view: patroni.ClusterView, leader: patroni.Member) -> str:
+    names = [m.name for m in view.members if m.streams and m.name != leader.name]
+    return f"members that can take over: {', '.join(names) or 'none'}"
+
+
+def _require_furthest(project: Project, view: patroni.ClusterView, candidate: str) -> None:
+    """Raises BadValue when another member that can be asked has received more WAL than the candidate."""
+    nodes = {
+        name: node
+        for name, node in read_nodes(project).items()
+        if isinstance(node, patroni.NodeState) and node.state == "running" and node.location is not None
+    }
+    if candidate not in nodes:
+        usable = ", ".join(sorted(nodes)) or "none"
+        raise BadValue(f"{candidate} does not run: it cannot be promoted", f"members that run: {usable}")
+    position = {name: (node.timeline or 0, node.location or 0) for name, node in nodes.items()}
+    best = max(position, key=lambda name: position[name])
+    if position[candidate] < position[best]:
+        behind = position[best][1] - position[candidate][1]
+        raise BadValue(
+            f"{candidate} would lose what {best} has received ({behind} bytes of WAL)",
+            f"inv failover --candidate {best}",
+        )
+
+
+def _wait_for_leader(
+    project: Project, candidate: str, old: patroni.Member | None, asked: str, answer: Answer
+) -> patroni.ClusterView:
+    def holds(view: patroni.ClusterView) -> bool:
+        if view.leader is None:
+            return False
+        return view.leader.name == candidate if candidate else (old is None or view.leader.name != old.name)
+
+    # Patroni's own refusal, printed with exit code 0, is not waited for long. Anything else may still come about:
+    # without the leader's REST API patronictl leaves the request in the DCS.
+    refused = not answer.ok or " failed, details: " in answer.stdout
+    try:
+        return wait_until(
+            lambda: read_view(project, asked),
+            holds,
+            f"{candidate or 'A new leader'} leads",
+            timeout=5 if refused else 3 * project.settings.ttl,
+            interval=0.2,
+        )
+    except TimedOut as error:
+        words = "\n".join(filter(None, (answer.stdout.strip(), answer.stderr.strip())))
+        raise ToolFailed(f"{candidate or 'A new leader'} did not take over", words, "inv status") from error
+
+
+def _wait_for_streaming(
+    project: Project, before: patroni.ClusterView, leader: str
+) -> tuple[patroni.ClusterView, tuple[str, ...]]:
+    """Wait for those that were members before; one that stays away does not undo the handover."""
+    names = [m.name for m in before.members]
+    latest: list[patroni.ClusterView] = []
+
+    def look() -> patroni.ClusterView:
+        latest[:] = [read_view(project, leader)]
+        return latest[0]
+
+    try:
+        view = wait_until(look, lambda v: not v.not_streaming(names), "The others stream", timeout=60, interval=0.3)
+        return view, ()
+    except TimedOut:
+        view = latest[0] if latest else read_view(project, leader)
+        return view, tuple(view.not_streaming(names))

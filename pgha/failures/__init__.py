@@ -1,0 +1,1 @@
+"""Break things by their mechanism, remember what is broken, and heal it."""

@@ -1,0 +1,74 @@
+"""Data centers cut off, and packets that come late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.failures import broken
+from pgha.failures.aims import helper_image, require_running, site_named, together, wan_network
+from pgha.failures.broken import Broken
+from pgha.model.topology import Host
+from pgha.project.project import Project
+from pgha.remote import shell
+from pgha.tools import docker, network
+from pgha.tools.command import Command
+
+
+def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
+    """Cut a site off from all others, or from one. The caller holds the lock.
+
+    Its containers drop every packet from and to the others' addresses on `wan`: nobody is told, as with a broken
+    line. What stays within the site, published ports and SSH are not touched. The rules live in the containers'
+    network namespaces: a container that is restarted meanwhile is connected again.
+    """
+    site = site_named(project, dc)
+    others = [site_named(project, from_)] if from_ else [s for s in project.topology.sites if s != site]
+    if site in others:
+        raise BadValue(f"{dc} cannot be cut off from itself", "--from takes another site")
+    hosts = project.topology.at(site)
+    containers = require_running(project, hosts)
+    entries = [
+        Broken("partition", host.name, sites=(dc, *(s.name for s in others)), started=containers[host.name].started)
+        for host in hosts
+    ]
+    broken.add(project, entries)
+    known = broken.read(project)
+    together([_cut(project, containers, host, known) for host in hosts])
+    return entries
+
+
+def _cut(project: Project, containers: dict[str, docker.Container], host: Host, known: Sequence[Broken]) -> Command:
+    """All cuts of one host, this one and those before."""
+    sites = {site for e in known if e.mechanism == "partition" and e.host == host.name for site in e.sites[1:]}
+    names = [other.name for other in project.topology.hosts if other.site.name in sites]
+    addresses = [containers[name].addresses.get(wan_network(project), "") for name in names if name in containers]
+    return network.cut(project.container(host.name), helper_image(project), [a for a in addresses if a])
+
+
+def delay(project: Project, dc: str, milliseconds: int) -> list[Broken]:
+    """Make every packet from a site to the others late, so that their round trip grows by so much.
+
+    The caller holds the lock. Raises BadValue for a delay that cannot be, Missing when the kernel has no netem.
+    """
+    hosts = project.topology.at(site_named(project, dc))
+    if not 1 <= milliseconds <= 10_000:
+        raise BadValue(f"{milliseconds} ms is not between 1 and 10000", "inv chaos.delay --dc dc2 --ms 40")
+    containers = require_running(project, hosts)
+    probe = shell.run(network.can_delay(helper_image(project)))
+    if probe.exit_code == network.NO_SUCH_QDISC:
+        raise Missing(
+            f"This host's kernel cannot delay packets: it lacks the module sch_netem ({probe.last_words})",
+            "modprobe sch_netem on a kernel that has it; the other chaos tasks need no module",
+        )
+    if not probe.ok:
+        raise ToolFailed("tc could not be tried", probe.words)
+    entries = [
+        Broken("delay", host.name, sites=(dc,), milliseconds=milliseconds, started=containers[host.name].started)
+        for host in hosts
+    ]
+    broken.add(project, entries)
+    image, wan = helper_image(project), wan_network(project)
+    addresses = {host.name: containers[host.name].addresses[wan] for host in hosts}
+    together([network.delay(project.container(name), image, at, milliseconds) for name, at in addresses.items()])
+    return entries

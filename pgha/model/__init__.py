@@ -1,0 +1,1 @@
+"""What a project is, computed from its settings without looking at anything."""

@@ -1,0 +1,115 @@
+"""Which PostgreSQL majors there are, and what each base image's archive brings along.
+
+The versions are those of Debian's and Ubuntu's own archives. A major that is not a suite's own comes from the
+PostgreSQL project's apt repository, which also brings a current Patroni and pgBackRest.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAJORS = (14, 15, 16, 17, 18)
+
+DEFAULT_SUITE = "trixie"
+
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One distribution release: its own PostgreSQL major and the versions of the tools around it."""
+
+    name: str
+    distribution: str
+    etcd: str
+    postgres: int | None = None
+    patroni: Version = (4, 0)
+    pgbackrest: Version = (2, 55)
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("bookworm", "debian", etcd="3.4", postgres=15, patroni=(3, 0), pgbackrest=(2, 45)),
+        Suite("trixie", "debian", etcd="3.5", postgres=17, patroni=(4, 0), pgbackrest=(2, 55)),
+        Suite("forky", "debian", etcd="3.5", postgres=18, patroni=(4, 1), pgbackrest=(2, 60)),
+        Suite("noble", "ubuntu", etcd="3.4"),
+    )
+}
+
+UBUNTU_NUMBERS = {"24.04": "noble"}
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the images of one project are made of."""
+
+    postgres: int
+    base_image: str
+    suite: Suite
+
+    @property
+    def pgdg(self) -> bool:
+        """Whether packages come from the PostgreSQL project's apt repository (PGDG)."""
+        return self.suite.postgres != self.postgres
+
+    @property
+    def patroni(self) -> Version:
+        """The lowest Patroni version the images can hold."""
+        return (4, 0) if self.pgdg else self.suite.patroni
+
+    @property
+    def pgbackrest(self) -> Version:
+        """The lowest pgBackRest version the images can hold."""
+        return (2, 55) if self.pgdg else self.suite.pgbackrest
+
+    @property
+    def quorum_commit(self) -> bool:
+        """Patroni knows `synchronous_mode: quorum` from 4.0 on."""
+        return self.patroni >= (4, 0)
+
+    @property
+    def tag(self) -> str:
+        """Image tag: images of different bases never share one."""
+        return self.suite.name + ("-pgdg" if self.pgdg else "")
+
+    @property
+    def etcd_image(self) -> str:
+        return f"pgha-etcd-{self.suite.etcd}:{self.tag}"
+
+    @property
+    def patroni_image(self) -> str:
+        return f"pgha-pg{self.postgres}-patroni:{self.tag}"
+
+    @property
+    def pgbackrest_image(self) -> str:
+        return f"pgha-pgbackrest:{self.tag}"
+
+    @property
+    def shared_image(self) -> str:
+        """The layers under the two images above: sshd, s6 and pgBackRest."""
+        return f"pgha-base:{self.tag}"
+
+
+def suite_of(base_image: str) -> Suite | None:
+    """The suite a base image such as `debian:trixie-slim` or `mirror.local/ubuntu:24.04` holds, if known."""
+    found = re.fullmatch(r"(?:.+/)?(debian|ubuntu):([a-z0-9.]+?)(?:-slim)?", base_image)
+    if not found:
+        return None
+    suite = SUITES.get(UBUNTU_NUMBERS.get(found[2], found[2]))
+    return suite if suite and suite.distribution == found[1] else None
+
+
+def release_for(postgres: int, base_image: str = "") -> Release:
+    """The release for a PostgreSQL major: the Debian suite that has it, else Debian stable plus PGDG.
+
+    Raises ValueError for a base image whose suite is not known.
+    """
+    if base_image:
+        suite = suite_of(base_image)
+        if suite is None:
+            raise ValueError(f"{base_image} is not a known base image")
+        return Release(postgres, base_image, suite)
+    suite = next((s for s in SUITES.values() if s.postgres == postgres), SUITES[DEFAULT_SUITE])
+    return Release(postgres, f"debian:{suite.name}-slim", suite)

@@ -1,0 +1,281 @@
+"""The settings: read from Invoke's configuration, checked all together, and never changed afterwards."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from cronsim import CronSim, CronSimError
+
+from pgha.errors import BadSettings
+from pgha.model.releases import MAJORS, SUITES, Release, release_for, suite_of
+
+MAX_NODES = 9
+"""Postgres nodes at most, as in the seed's genCompose."""
+
+ENVIRONMENT = "INVOKE_PGHA_"
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything an operator can choose. Times are in seconds."""
+
+    project: str = _setting("pgha", "Compose project and container prefix")
+    prefix: str = _setting("pg", "Postgres nodes are named <prefix><data center>-node<number>")
+    data_centers: int = _setting(3, "data centers to simulate")
+    nodes: int = _setting(2, "Postgres nodes per data center")
+    postgres: int = _setting(17, "PostgreSQL major version")
+    pgbackrest: bool = _setting(True, "run a pgBackRest repository host")
+    base_image: str = _setting("", "base of all images; empty: the Debian suite that has this PostgreSQL")
+    durability: str = _setting("quorum", "quorum or async")
+    ttl: int = _setting(20, "Patroni: seconds until the lock of a lost leader expires")
+    loop_wait: int = _setting(2, "Patroni: seconds between two looks at the cluster")
+    retry_timeout: int = _setting(5, "Patroni: seconds an etcd or Postgres failure is retried")
+    publish_address: str = _setting("127.0.0.1", "host address of the published ports")
+    postgres_port: int = _setting(50551, "first published Postgres port; the next nodes take the next ones")
+    ssh_port: int = _setting(50651, "first published SSH port")
+    retention_full: int = _setting(2, "full backups to keep")
+    retention_diff: int = _setting(0, "differential backups to keep; 0: as long as their full backup")
+    process_max: int = _setting(0, "pgBackRest processes; 0: as many as this host has CPUs")
+    archive_queue_max: str = _setting("", "WAL a node keeps while the repository is away; empty: all of it")
+    schedule_full: str = _setting("0 1 * * 0", "when cron takes a full backup, as in crontab(5), UTC; empty: never")
+    schedule_diff: str = _setting("0 1 * * 1-6", "the same for a differential backup")
+    schedule_incr: str = _setting("", "the same for an incremental backup")
+    schedule_verify: str = _setting("0 3 * * *", "the same for the verification of the newest backup")
+    up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
+    drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
+    drill_gap_stopped: float = _setting(4.0, "drills: when the leader is stopped")
+    drill_gap_process: float = _setting(4.0, "drills: when a process of the leader is killed or hangs")
+    drill_gap_lost: float = _setting(25.0, "drills: when the leader is lost, frozen or cut off")
+    drill_gap_bystander: float = _setting(3.0, "drills: when something else than the leader is lost")
+    drill_gap_link: float = _setting(13.0, "drills: when the link between two data centers is cut")
+    drill_gap_operator: float = _setting(30.0, "drills: when an operator has to act: disk full, cold start")
+    drill_lost_writes: int = _setting(0, "drills: acknowledged writes that may be lost with quorum commit")
+    superuser_password: str = _setting("", "password of postgres; generated when empty")
+    replication_password: str = _setting("", "password of replicator; generated when empty")
+    rewind_password: str = _setting("", "password of rewind_user; generated when empty")
+    restapi_password: str = _setting("", "password of Patroni's REST API; generated when empty")
+    repository_passphrase: str = _setting("", "what the repository is encrypted with; generated when empty")
+
+    @property
+    def release(self) -> Release:
+        """What the images are made of."""
+        return release_for(self.postgres, self.base_image)
+
+    @property
+    def client_address(self) -> str:
+        """Where clients on this host find the published ports."""
+        return "127.0.0.1" if self.publish_address == "0.0.0.0" else self.publish_address
+
+    @property
+    def first_ports(self) -> dict[str, int]:
+        """Where the published ports of each kind begin."""
+        return {"postgres": self.postgres_port, "ssh": self.ssh_port}
+
+    @property
+    def processes(self) -> int:
+        """pgBackRest processes: the setting, or the CPUs of this host."""
+        return self.process_max or os.cpu_count() or 1
+
+    @property
+    def node_count(self) -> int:
+        """Postgres nodes in all data centers together."""
+        return self.data_centers * self.nodes
+
+
+FIELDS = {f.name: f for f in fields(Settings)}
+
+
+def read_settings(*layers: Mapping[str, Any]) -> Settings:
+    """Settings from the layers, the later ones over the earlier ones; values may be typed or text.
+
+    Raises BadSettings with every problem, each with its key.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    values, problems = {}, []
+    for key, value in merged.items():
+        if key not in FIELDS:
+            problems.append(f"{key}: there is no such setting")
+            continue
+        try:
+            values[key] = _CASTS[str(FIELDS[key].type)](value)
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+    settings = Settings(**values)
+    bad_keys = {problem.split(":")[0] for problem in problems}
+    problems += [p for p in _problems(settings) if not bad_keys & _KEYS_TOGETHER.get(p.split(":")[0], set())]
+    if problems:
+        raise BadSettings(problems)
+    return settings
+
+
+def environment_layer(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings given as INVOKE_PGHA_..., as text.
+
+    Invoke would cast them by the type of the value they replace, which reads `false` as true and ends in a
+    traceback on a non-number.
+    """
+    return {
+        name.removeprefix(ENVIRONMENT).lower(): value for name, value in environ.items() if name.startswith(ENVIRONMENT)
+    }
+
+
+_KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
+    "nodes": {"nodes", "data_centers"},
+    "ttl": {"ttl", "loop_wait", "retry_timeout"},
+}
+"""A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not re.fullmatch(r"-?\d+", str(value).strip()):
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(value)
+
+
+def _switch(value: Any) -> bool:
+    words = {
+        "on": True,
+        "true": True,
+        "yes": True,
+        "1": True,
+        "off": False,
+        "false": False,
+        "no": False,
+        "0": False,
+    }
+    try:
+        return words[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} is neither on nor off") from None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (dict, list, bool)):
+        raise ValueError(f"{value!r} is not a text")
+    return "" if value is None else str(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip()):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)
+
+
+_CASTS: dict[str, Callable[[Any], Any]] = {"int": _integer, "float": _number, "bool": _switch, "str": _text}
+
+
+def _problems(s: Settings) -> list[str]:
+    """What is wrong with values of the right type, each as `key: sentence`."""
+    found = []
+
+    def check(ok: bool, key: str, sentence: str) -> None:
+        if not ok:
+            found.append(f"{key}: {sentence}")
+
+    check(
+        re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", s.project) is not None,
+        "project",
+        f"{s.project!r} is not a Compose project name (a-z, 0-9, - and _, at most 31 characters)",
+    )
+    check(
+        re.fullmatch(r"[a-z]([a-z0-9-]{0,30})", s.prefix) is not None,
+        "prefix",
+        f"{s.prefix!r} does not begin a DNS host name (a-z, then a-z, 0-9 and -, at most 31 characters)",
+    )
+    check(s.data_centers >= 1, "data_centers", f"{s.data_centers} is not 1 or more")
+    check(s.nodes >= 1, "nodes", f"{s.nodes} is not 1 or more")
+    check(
+        s.data_centers < 1 or s.nodes < 1 or s.node_count <= MAX_NODES,
+        "nodes",
+        f"{s.data_centers} data centers with {s.nodes} nodes are {s.node_count} Postgres nodes; "
+        f"{MAX_NODES} is the most",
+    )
+    check(
+        s.postgres in MAJORS,
+        "postgres",
+        f"{s.postgres} is not a supported major version ({', '.join(map(str, MAJORS))})",
+    )
+    check(
+        not s.base_image or suite_of(s.base_image) is not None,
+        "base_image",
+        f"{s.base_image!r} is not a base this project knows (debian or ubuntu, one of {', '.join(SUITES)})",
+    )
+    check(s.durability in ("quorum", "async"), "durability", f"{s.durability!r} is neither quorum nor async")
+    # Patroni's own bounds: patroni/config.py and docs/dynamic_configuration.
+    check(s.ttl >= 20, "ttl", f"{s.ttl} is below Patroni's minimum of 20 seconds")
+    check(s.loop_wait >= 1, "loop_wait", f"{s.loop_wait} is below Patroni's minimum of 1 second")
+    check(s.retry_timeout >= 3, "retry_timeout", f"{s.retry_timeout} is below Patroni's minimum of 3 seconds")
+    check(
+        s.loop_wait + 2 * s.retry_timeout <= s.ttl,
+        "ttl",
+        f"{s.ttl} is less than loop_wait + 2 x retry_timeout = {s.loop_wait + 2 * s.retry_timeout}",
+    )
+    check(_is_address(s.publish_address), "publish_address", f"{s.publish_address!r} is not an IPv4 address")
+    for key in ("postgres_port", "ssh_port"):
+        port = getattr(s, key)
+        check(1024 <= port <= 65000, key, f"{port} is not a port between 1024 and 65000")
+    check(s.retention_full >= 1, "retention_full", f"{s.retention_full} is not 1 or more")
+    check(s.retention_diff >= 0, "retention_diff", f"{s.retention_diff} is not 0 or more")
+    check(0 <= s.process_max <= 999, "process_max", f"{s.process_max} is not between 1 and 999, nor 0")
+    check(
+        re.fullmatch(r"(\d+(B|[KMGTP]i?B)?)?", s.archive_queue_max) is not None,
+        "archive_queue_max",
+        f"{s.archive_queue_max!r} is not a size such as 5GiB",
+    )
+    for key in ("schedule_full", "schedule_diff", "schedule_incr", "schedule_verify"):
+        problem = _crontab_problem(getattr(s, key))
+        check(not problem, key, problem)
+    check(s.up_timeout >= 10, "up_timeout", f"{s.up_timeout} is less than 10 seconds")
+    for key in (key for key in FIELDS if key.startswith("drill_")):
+        check(getattr(s, key) >= 0, key, f"{getattr(s, key)} is less than 0")
+    for key in (
+        "superuser_password",
+        "replication_password",
+        "rewind_password",
+        "restapi_password",
+        "repository_passphrase",
+    ):
+        check(
+            re.fullmatch(r"[ -~]*", getattr(s, key)) is not None,
+            key,
+            "holds something else than printable ASCII",
+        )
+    return found
+
+
+CRONTAB_PART = r"(\*|\d{1,2}|[A-Za-z]{3})(-(\d{1,2}|[A-Za-z]{3}))?(/\d{1,2})?"
+
+CRONTAB_FIELD = rf"{CRONTAB_PART}(,{CRONTAB_PART})*"
+"""What crontab(5) knows; the library that reads it knows more."""
+
+
+def _crontab_problem(times: str) -> str:
+    if not times:
+        return ""
+    if not re.fullmatch(rf"{CRONTAB_FIELD}([ \t]+{CRONTAB_FIELD}){{4}}", times, re.ASCII):
+        return f"{times!r} is not a crontab time: five fields such as '0 1 * * 0'"
+    try:
+        CronSim(times, datetime(2000, 1, 1))
+    except CronSimError as error:
+        return f"{times!r} is not a crontab time: {error}"
+    return ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

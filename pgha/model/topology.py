@@ -1,0 +1,116 @@
+"""Who lives where: computed once from the settings, without looking at anything. All else is a rendering of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgha.model.settings import Settings
+
+WAN = "wan"
+"""The network between the sites. Every container joins it."""
+
+SCOPE = "pgha_cluster"
+
+STANZA = "pg_ha_db"
+
+REPOSITORY = "pgbackrest"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place that can be lost as a whole. Its name is also its network's."""
+
+    name: str
+    kind: str
+    """`data center`, `witness` (an etcd member only) or `backup` (the repository only)."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """One container. The name is service, host name, SSH alias and, for Postgres, Patroni member."""
+
+    name: str
+    site: Site
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The sites and the hosts in them."""
+
+    sites: tuple[Site, ...]
+    nodes: tuple[Host, ...]
+    etcd: tuple[Host, ...]
+    repository: Host | None
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """Every container, etcd first: the order in which they start."""
+        return self.etcd + self.ssh_hosts
+
+    @property
+    def ssh_hosts(self) -> tuple[Host, ...]:
+        """The containers that run sshd."""
+        return self.nodes + ((self.repository,) if self.repository else ())
+
+    @property
+    def data_centers(self) -> tuple[Site, ...]:
+        return tuple(site for site in self.sites if site.kind == "data center")
+
+    @property
+    def etcd_quorum(self) -> int:
+        """Members that must answer: the majority."""
+        return len(self.etcd) // 2 + 1
+
+    @property
+    def synchronous_node_count(self) -> int:
+        """Standbys that acknowledge a commit before the client hears of it.
+
+        As many as a data center has nodes: the leader's data center has one standby fewer than that, so at
+        least one acknowledging standby is in another data center. 0 when there is no standby at all.
+        """
+        if len(self.nodes) == 1:
+            return 0
+        if len(self.data_centers) == 1:
+            return 1
+        return len(self.nodes) // len(self.data_centers)
+
+    def at(self, site: Site) -> tuple[Host, ...]:
+        """The hosts of one site."""
+        return tuple(host for host in self.hosts if host.site == site)
+
+    def host(self, name: str) -> Host | None:
+        return next((host for host in self.hosts if host.name == name), None)
+
+
+def etcd_member_count(nodes: int) -> int:
+    """The seed's formula, nodes / 2 + 1, but at least 3 and always odd: an even member adds no resilience."""
+    return max(3, (nodes // 2 + 1) | 1)
+
+
+def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
+    """The topology of these settings.
+
+    etcd members go round the data centers, so none holds a majority as soon as there are three. With two,
+    the last member stands at a witness site: else one of the two would hold the majority. `witness` asks for
+    such a site, or for none, whatever the number of data centers.
+    """
+    data_centers = [Site(f"dc{n}", "data center") for n in range(1, settings.data_centers + 1)]
+    witness_site = Site("witness", "witness")
+    backup = Site("backup", "backup")
+
+    nodes = [
+        Host(f"{settings.prefix}{dc}-node{n}", site)
+        for dc, site in enumerate(data_centers, start=1)
+        for n in range(1, settings.nodes + 1)
+    ]
+    members = etcd_member_count(settings.node_count)
+    etcd = [Host(f"etcd{i + 1}", data_centers[i % len(data_centers)]) for i in range(members)]
+    sites = list(data_centers)
+    if witness or (witness is None and len(data_centers) == 2):
+        etcd[-1] = Host(etcd[-1].name, witness_site)
+        sites.append(witness_site)
+    repository = None
+    if settings.pgbackrest:
+        repository = Host(REPOSITORY, backup)
+        sites.append(backup)
+    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository)

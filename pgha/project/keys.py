@@ -1,0 +1,123 @@
+"""The SSH keys: who may log in where, and a host key for each host, known in advance.
+
+The operator's key opens every container. A node's key opens the other nodes; on the repository host it may only run
+pgBackRest's protocol, and so may the repository's key on a node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pgha.errors import Missing
+from pgha.model.topology import Host
+from pgha.project.files import write_file
+from pgha.project.project import Project
+
+
+@dataclass(frozen=True)
+class KeysReport:
+    """Which key files were made, and which were there."""
+
+    made: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+ONLY_PGBACKREST = 'restrict,command="pgbackrest-remote"'
+"""authorized_keys options (sshd(8)); the command is images/base/pgbackrest-remote."""
+
+
+def host_key(project: Project, host: str) -> Path:
+    return project.keys_folder / "host_keys" / host
+
+
+def node_key(project: Project) -> Path:
+    """The key of every Postgres node."""
+    return project.keys_folder / "nodes_id_ed25519"
+
+
+def repository_key(project: Project) -> Path:
+    """The key of the repository host."""
+    return project.keys_folder / "repository_id_ed25519"
+
+
+def ensure_keys(project: Project, rotate: bool = False) -> KeysReport:
+    """Make the keys that are missing, or all of them anew.
+
+    A pair is made whole: the public file is derived from the private one, also when only it was lost.
+    Raises Missing for a private key that cannot be read.
+    """
+    made: list[str] = []
+    kept: list[str] = []
+    users = [
+        (project.identity_file, f"pgha@{project.name}"),
+        (node_key(project), f"nodes@{project.name}"),
+        (repository_key(project), f"repository@{project.name}"),
+    ]
+    hosts = [(host_key(project, host.name), host.name) for host in project.topology.ssh_hosts]
+    for path, comment in [*users, *hosts]:
+        known = path.exists() and not rotate
+        private = _read(project, path) if known else Ed25519PrivateKey.generate()
+        if not known:
+            write_file(path, _private_text(private), 0o600)
+        path.chmod(0o600)
+        write_file(path.with_name(path.name + ".pub"), _public_text(private, comment))
+        (kept if known else made).append(project.relative(path))
+    write_file(project.known_hosts, known_hosts_text(project))
+    return KeysReport(tuple(made), tuple(kept))
+
+
+def known_hosts_text(project: Project) -> str:
+    """Every host of the topology with its key, by its name."""
+    names = [host.name for host in project.topology.ssh_hosts]
+    return "".join(f"{name} {_type_and_key(host_key(project, name))}\n" for name in names)
+
+
+def authorized_keys_text(project: Project, host: Host) -> str:
+    """Who may log in on this host, as whom it may, and with what."""
+    operator, nodes, repository = (
+        path.with_name(path.name + ".pub").read_text()
+        for path in (project.identity_file, node_key(project), repository_key(project))
+    )
+    if host == project.topology.repository:
+        return f"{operator}{ONLY_PGBACKREST} {nodes}"
+    return f"{operator}{nodes}{ONLY_PGBACKREST} {repository}"
+
+
+def require_user_key(project: Project) -> None:
+    """Raises Missing when the user key is not there or not readable."""
+    _read(project, project.identity_file)
+
+
+def _type_and_key(private: Path) -> str:
+    return " ".join(private.with_name(private.name + ".pub").read_text().split()[:2])
+
+
+def _read(project: Project, path: Path) -> Ed25519PrivateKey:
+    name = project.relative(path)
+    try:
+        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+    except FileNotFoundError:
+        raise Missing(f"{name} is missing", "inv keys") from None
+    except PermissionError:
+        raise Missing(f"{name} may not be read by this user", f"chown and chmod 0600 {name}") from None
+    except (ValueError, TypeError, OSError, UnsupportedAlgorithm) as error:
+        raise Missing(f"{name} is not a private key: {error}", "inv keys --rotate") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Missing(f"{name} is not an ed25519 key", "inv keys --rotate")
+    return key
+
+
+def _private_text(key: Ed25519PrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    ).decode()
+
+
+def _public_text(key: Ed25519PrivateKey, comment: str) -> str:
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return f"{public.decode()} {comment}\n"

@@ -1,0 +1,126 @@
+"""One project: its settings, its folder under build/, its record of choices, and its lock."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pgha import ROOT
+from pgha.errors import BadSettings
+from pgha.model.settings import Settings, read_settings
+from pgha.model.topology import Topology, build_topology
+from pgha.project.files import write_file
+from pgha.project.lock import held
+from pgha.project.record import RECORD, Record, folder_of, read_record
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as the commands see it."""
+
+    settings: Settings
+    flags: dict[str, str]
+    root: Path = ROOT
+    """the checkout: build/ and ssh/ stand there"""
+
+    @property
+    def name(self) -> str:
+        return self.settings.project
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.root, self.name)
+
+    @property
+    def keys_folder(self) -> Path:
+        return self.root / "ssh" / self.name
+
+    @property
+    def compose_file(self) -> Path:
+        return self.folder / "compose.yaml"
+
+    @property
+    def ssh_config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.keys_folder / "known_hosts"
+
+    @property
+    def identity_file(self) -> Path:
+        return self.keys_folder / "id_ed25519"
+
+    @property
+    def pgpass(self) -> Path:
+        return self.folder / "pgpass"
+
+    @cached_property
+    def topology(self) -> Topology:
+        return build_topology(self.settings)
+
+    @property
+    def rendered(self) -> bool:
+        return self.compose_file.exists()
+
+    def container(self, host: str) -> str:
+        """The container's name of a host."""
+        return f"{self.name}-{host}"
+
+    def record(self) -> Record:
+        """Raises Missing when the record cannot be read."""
+        return read_record(self.root, self.name)
+
+    def write_record(self, record: Record) -> None:
+        write_file(self.folder / RECORD, yaml.safe_dump(asdict(record)))
+
+    def lock(self, command: str) -> AbstractContextManager[None]:
+        """Keep two changing commands apart. Raises Missing and says who holds the lock."""
+        return held(self.folder.with_suffix(".lock"), self.name, command)
+
+    def relative(self, path: Path) -> str:
+        """A path of this checkout, for people."""
+        return str(path.relative_to(self.root))
+
+    def forget(self, keep: tuple[str, ...] = ()) -> None:
+        """Remove every rendered file but these."""
+        if not self.folder.exists():
+            return
+        if not keep:
+            shutil.rmtree(self.folder)
+            return
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in keep:
+                path.unlink()
+
+
+def open_project(layers: list[Mapping[str, Any]], flags: Mapping[str, str] | None = None, root: Path = ROOT) -> Project:
+    """The project these settings describe.
+
+    Without flags the ones of the last `inv render` hold. Raises BadSettings, Missing for a damaged record.
+    """
+    name = _project_name(layers)
+    chosen = dict(flags) if flags is not None else read_record(root, name).flags
+    return Project(read_settings(*layers, chosen), chosen, root)
+
+
+def _project_name(layers: list[Mapping[str, Any]]) -> str:
+    """The name alone, before all else is checked: the record of that project holds more settings."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    only = {"project": merged["project"]} if "project" in merged else {}
+    try:
+        return read_settings(only).project
+    except BadSettings:
+        read_settings(*layers)
+        raise

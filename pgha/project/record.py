@@ -1,0 +1,63 @@
+"""What a project remembers between two commands, in build/<project>/project.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import yaml
+
+from pgha.errors import Missing
+
+RECORD = "project.yaml"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a project remembers between two commands: the flags of `render`, and the ports it was given."""
+
+    flags: dict[str, str]
+    ports: dict[str, dict[str, int]]
+    first: dict[str, int] = field(default_factory=dict)
+    """The settings' first ports when these ports were chosen: with others they are chosen anew."""
+    scheduled: bool = False
+    """Whether cron runs the schedule in the containers."""
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """Where a project of this checkout keeps its files."""
+    return root / "build" / name
+
+
+def read_record(root: Path, name: str) -> Record:
+    """The record of a project; empty when there is none. Raises Missing when it is damaged."""
+    path = folder_of(root, name) / RECORD
+    try:
+        document = yaml.safe_load(path.read_text()) if path.exists() else asdict(Record({}, {}))
+        flags = {str(k): str(v) for k, v in document["flags"].items()}
+        ports = {
+            str(kind): {str(host): int(port) for host, port in entries.items()}
+            for kind, entries in document["ports"].items()
+        }
+        first = {str(kind): int(port) for kind, port in document["first"].items()}
+        scheduled = bool(document.get("scheduled", False))
+    except (
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
+        raise Missing(
+            f"{path.relative_to(root)} is damaged ({type(error).__name__}); it holds the flags of `inv render` "
+            "and the ports",
+            f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
+        ) from None
+    return Record(flags, ports, first, scheduled)
+
+
+def other_projects(root: Path, name: str) -> list[str]:
+    """Projects rendered beside this one."""
+    return sorted(p.parent.name for p in (root / "build").glob(f"*/{RECORD}") if p.parent.name != name)

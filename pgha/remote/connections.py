@@ -1,0 +1,254 @@
+"""The only module that speaks SSH: Fabric connections to the containers, each opened once and checked strictly."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, TypeVar
+
+import fabric
+import paramiko
+from invoke.exceptions import CommandTimedOut, ThreadException, UnexpectedExit
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from pgha.errors import Missing, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.project.keys import require_user_key
+from pgha.project.project import Project
+from pgha.tools.command import Answer, Command
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 5
+"""Seconds to wait for a connection, and again for the SSH greeting and the authentication."""
+
+TIMEOUT_EXIT = 124
+"""timeout(1)'s exit code when it ended the command."""
+
+_open: dict[str, Connections] = {}
+
+
+# What paramiko's threads say of a failed connection reaches the operator as one of our errors.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+
+def connect(project: Project) -> Connections:
+    """The project's connections; the same ones for every task of a command line."""
+    if project.name not in _open:
+        _open[project.name] = Connections(project)
+    return _open[project.name]
+
+
+def close_all() -> None:
+    """Close every connection: at the end, and when containers were made anew."""
+    while _open:
+        _open.popitem()[1].close()
+
+
+class Connections:
+    """SSH to the containers of one project, by host name."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._held: dict[str, fabric.Connection] = {}
+
+    def run(self, host: str, command: Command, line: Callable[[str], None] | None = None) -> Answer:
+        """Run a command on a host, whatever its exit code; with `line`, hand over each line as it comes.
+
+        Raises Unreachable when the host cannot be reached or refuses, TimedOut when the command took too long.
+        """
+        connection = self._connection(host)
+        options: dict[str, Any] = {"hide": True, "warn": True, "in_stream": False}
+        if command.terminal:
+            options["pty"] = True
+        elif command.timeout:
+            # The remote side ends it first; this is for a host that vanishes meanwhile.
+            options["timeout"] = command.timeout + 10
+        if line:
+            options["out_stream"] = _Lines(line)
+        try:
+            with _noticing_interrupt(command.terminal) as interrupted:
+                result = connection.run(command.remote_line, **options)
+        except CommandTimedOut:
+            self._drop(host)
+            raise TimedOut(f"{host} did not answer within {command.timeout:g} s: {command}") from None
+        except (OSError, EOFError, paramiko.SSHException, ThreadException) as error:
+            self._drop(host)
+            raise Unreachable(f"The connection to {host} broke: {_words(error)}", "inv status") from None
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        if result.exited == -1 and not connection.is_connected:
+            # paramiko's exit code for a channel that closed without one.
+            self._drop(host)
+            raise Unreachable(f"The connection to {host} broke while {command.argv[0]} ran", "inv status")
+        if result.exited == TIMEOUT_EXIT and not command.terminal:
+            raise TimedOut(f"{command.argv[0]} on {host} did not end within {command.timeout:g} s: {command}")
+        return Answer(command, result.stdout, result.stderr, result.exited)
+
+    def must(self, host: str, command: Command, message: str, hint: str = "") -> Answer:
+        """As `run`. Raises ToolFailed with the tool's words when the exit code is not 0."""
+        answer = self.run(host, command)
+        if not answer.ok:
+            raise ToolFailed(f"{message} (on {host}, exit code {answer.exit_code})", answer.words, hint)
+        return answer
+
+    def first(self, hosts: Iterable[str], command: Command, parse: Callable[[str], T]) -> tuple[str, T]:
+        """The first answer that can be parsed, and the host that gave it.
+
+        Raises the last host's error when none does.
+        """
+        error: PghaError = Missing("There is no host to ask")
+        for host in hosts:
+            try:
+                answer = self.run(host, command)
+                if not answer.stdout.strip():
+                    raise ToolFailed(f"{command.argv[0]} on {host} gave no answer", answer.words)
+                return host, parse(answer.stdout)
+            except (Unreachable, TimedOut, ToolFailed) as failure:
+                error = failure
+        raise error
+
+    def everywhere(self, commands: Mapping[str, Command]) -> dict[str, Answer | PghaError]:
+        """Run one command per host, all at once; a host that fails has its error as the answer."""
+
+        def one(host: str) -> Answer | PghaError:
+            try:
+                return self.run(host, commands[host])
+            except PghaError as error:
+                return error
+
+        with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
+            return dict(zip(commands, pool.map(one, commands), strict=True))
+
+    def interactive(self, host: str, command: Command | None) -> int:
+        """Give this terminal to a shell or a command on the host; returns its exit code."""
+        connection = self._connection(host)
+        try:
+            result = connection.run(str(command), pty=True) if command else connection.shell()
+        except UnexpectedExit as ended:
+            result = ended.result
+        return int(result.exited)
+
+    def close(self) -> None:
+        for host in list(self._held):
+            self._drop(host)
+
+    def _drop(self, host: str) -> None:
+        connection = self._held.pop(host, None)
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()
+
+    def _connection(self, host: str) -> fabric.Connection:
+        held = self._held.get(host)
+        if held is not None and held.is_connected:
+            return held
+        self._drop(host)
+        connection = self._new(host)
+        name = f"{host} ({connection.host}:{connection.port})"
+        try:
+            connection.open()
+        except paramiko.AuthenticationException:
+            raise Unreachable(
+                f"{name} refuses the key {self._project.identity_file.name}",
+                "the container still has other keys: `inv up` gives it the present ones",
+            ) from None
+        except paramiko.BadHostKeyException:
+            raise Unreachable(
+                f"{name} shows another host key than {self._project.known_hosts.name} says",
+                "`inv up` gives the container the present key; if it has that, something else answers there",
+            ) from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise Unreachable(f"{name} cannot be reached over SSH: {_words(error)}", "inv up") from None
+        self._held[host] = connection
+        return connection
+
+    def _new(self, host: str) -> fabric.Connection:
+        project = self._project
+        try:
+            port = project.record().ports["ssh"][host]
+        except KeyError:
+            raise Missing(
+                f"Project {project.name} is not up: nothing is rendered for {host}", "inv render, or inv up"
+            ) from None
+        require_user_key(project)
+        connection = fabric.Connection(
+            project.settings.client_address,
+            user="postgres",
+            port=port,
+            # Never the operator's own ~/.ssh/config, agent or keys.
+            config=fabric.Config(overrides={"load_ssh_configs": False}, lazy=True),
+            connect_timeout=CONNECT_TIMEOUT,
+            connect_kwargs={
+                "key_filename": str(project.identity_file),
+                "allow_agent": False,
+                "look_for_keys": False,
+                "banner_timeout": CONNECT_TIMEOUT,
+                "auth_timeout": CONNECT_TIMEOUT,
+            },
+        )
+        client = connection.client
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        _trust(client, project, host, f"[{connection.host}]:{port}")
+        return connection
+
+
+def _trust(client: paramiko.SSHClient, project: Project, host: str, address: str) -> None:
+    """known_hosts names hosts as the containers do; here the same key stands behind a published port."""
+    try:
+        known = paramiko.HostKeys(str(project.known_hosts)).lookup(host)
+    except OSError:
+        raise Missing("The SSH keys are missing or not readable", "inv keys") from None
+    for kind, key in (known or {}).items():
+        client.get_host_keys().add(address, kind, key)
+
+
+@contextmanager
+def _noticing_interrupt(terminal: bool) -> Iterator[threading.Event]:
+    """Tell whether Ctrl-C was pressed: with a terminal Fabric hands it to the remote side and says nothing."""
+    noticed = threading.Event()
+    if not terminal or threading.current_thread() is not threading.main_thread():
+        yield noticed
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        noticed.set()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return f"no answer within {CONNECT_TIMEOUT} s"
+    if isinstance(error, NoValidConnectionsError):
+        return "nothing listens there"
+    if isinstance(error, EOFError):
+        return "the other side closed the connection"
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+class _Lines:
+    """A stream that hands over whole lines."""
+
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self._line = line
+        self._rest = ""
+
+    def write(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text.replace("\r", "")).split("\n")
+        for line in lines:
+            self._line(line)
+
+    def flush(self) -> None:
+        """Nothing is held back but an unfinished line."""

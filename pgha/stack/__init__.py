@@ -1,0 +1,1 @@
+"""The containers: the host they run on, their images, their files, their life."""

@@ -1,0 +1,74 @@
+"""The schedule: which job cron runs where and when. The jobs run inside the containers, without any operator's host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from cronsim import CronSim
+
+from pgha.errors import ToolFailed
+from pgha.model.topology import Host
+from pgha.project.project import Project
+from pgha.remote.connections import connect
+from pgha.tools import cron, pgbackrest
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the schedule."""
+
+    name: str
+    """full, diff, incr, verify (the repository's files) or prove (a real restore)"""
+    times: str
+    """five fields as in crontab(5), in the containers' time zone, UTC"""
+
+    def next_run(self, now: datetime) -> datetime:
+        return next(CronSim(self.times, now.astimezone(UTC)))
+
+
+def jobs_of(project: Project, host: Host) -> list[tuple[Job, cron.Entry]]:
+    """What cron runs on this host; nothing while the schedule is off."""
+    if not project.record().scheduled:
+        return []
+    settings = project.settings
+    if project.topology.repository is None:
+        return []
+    if host == project.topology.repository:
+        folder = cron.REPOSITORY_FOLDER
+        found = [
+            (Job(name, times), pgbackrest.backup(name))
+            for name, times in (
+                ("full", settings.schedule_full),
+                ("diff", settings.schedule_diff),
+                ("incr", settings.schedule_incr),
+            )
+        ]
+        found.append((Job("verify", settings.schedule_verify), pgbackrest.verify()))
+    else:
+        # Every node has the job; the first member that streams does it.
+        folder = cron.NODE_FOLDER
+        found = [(Job("prove", settings.schedule_verify), pgbackrest.prove_if_chosen())]
+    return [(job, cron.Entry(job.times, folder, job.name, command)) for job, command in found if job.times]
+
+
+def switch(project: Project, on: bool) -> None:
+    """Remember whether cron runs the schedule; the next rendering writes the crontabs accordingly."""
+    project.write_record(replace(project.record(), scheduled=on))
+
+
+def install(project: Project) -> None:
+    """Give the running containers their rendered crontabs. Raises the first host's failure."""
+    for host in project.topology.ssh_hosts:
+        text = (project.folder / host.name / "crontab").read_text()
+        answer = connect(project).run(host.name, cron.install(text))
+        if not answer.ok:
+            raise ToolFailed(f"cron on {host.name} did not take its table", answer.words, "inv schedule")
+
+
+def jobs(project: Project) -> list[Job]:
+    """The whole schedule, each job once; empty while it is off."""
+    found: dict[str, Job] = {}
+    for host in project.topology.ssh_hosts:
+        found.update({job.name: job for job, _ in jobs_of(project, host)})
+    return sorted(found.values(), key=lambda job: ("full", "diff", "incr", "verify", "prove").index(job.name))

@@ -1,0 +1,160 @@
+"""Make this host ready: an engine that runs, Compose, and a way to get a base image."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgha.console import Progress
+from pgha.errors import Missing, PghaError, Unreachable
+from pgha.project.project import Project
+from pgha.remote import engine, shell
+from pgha.tools import debian
+from pgha.waiting import wait_until
+
+DAEMON_LOG = Path("/var/log/dockerd.log")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing this host needs. `problem` is empty when it is there."""
+
+    name: str
+    found: str
+    problem: str = ""
+    packages: tuple[str, ...] = ()
+    """What apt would install to get it."""
+
+
+def check_host(project: Project) -> list[Part]:
+    """What is there and what lacks; changes nothing."""
+    return [_client(), _engine(), _compose(), _base_image(project)]
+
+
+def _client() -> Part:
+    path = shutil.which("docker")
+    if path:
+        return Part("docker client", path)
+    return Part("docker client", "", "docker is not installed", debian.ENGINE_PACKAGES)
+
+
+def _engine() -> Part:
+    problem = engine.engine_problem()
+    if problem is None:
+        return Part("engine", "answers")
+    packages = () if shutil.which("dockerd") else debian.ENGINE_PACKAGES
+    return Part("engine", "", problem.message, packages)
+
+
+def _compose() -> Part:
+    compose = engine.find_compose()
+    if compose:
+        return Part("compose", " ".join(compose.program))
+    return Part("compose", "", "Docker Compose is not installed", debian.COMPOSE_PACKAGES)
+
+
+def _base_image(project: Project) -> Part:
+    release = project.settings.release
+    if engine.engine_problem() is None and engine.has_image(release.base_image):
+        return Part("base image", f"{release.base_image} is here")
+    bootstrap = shutil.which(debian.BOOTSTRAP_PACKAGE)
+    if bootstrap and release.suite.distribution == "debian":
+        return Part("base image", f"{bootstrap}, should {release.base_image} not be pullable")
+    if release.suite.distribution != "debian" or not shutil.which("apt-get"):
+        return Part("base image", f"{release.base_image} has to be pulled from a registry")
+    return Part(
+        "base image",
+        "",
+        f"without a registry {release.base_image} cannot be had",
+        (debian.BOOTSTRAP_PACKAGE,),
+    )
+
+
+def set_up(project: Project, progress: Progress) -> tuple[list[Part], list[str]]:
+    """Install and start what lacks; returns the parts afterwards and what was done.
+
+    Raises Missing when something lacks that only another user or another package manager can install.
+    """
+    parts = check_host(project)
+    done: list[str] = []
+    wanted = [part for part in parts if part.problem]
+    if not wanted:
+        return parts, done
+    packages = [package for part in wanted for package in part.packages]
+    if packages:
+        done.append(_install(wanted, progress))
+        engine.find_compose.cache_clear()
+    if engine.engine_problem() is not None:
+        done.append(_start_engine(progress))
+    parts = check_host(project)
+    left = [part.problem for part in parts if part.problem]
+    if left:
+        raise Missing("This host is not ready: " + "; ".join(left), "inv setup --check")
+    return parts, done
+
+
+def _install(parts: list[Part], progress: Progress) -> str:
+    by_hand = "; ".join(f"{part.name}: {' or '.join(part.packages)}" for part in parts if part.packages)
+    if shutil.which("apt-get") is None:
+        raise Missing("This host lacks packages and has no apt", f"install with its package manager: {by_hand}")
+    if os.geteuid() != 0:
+        raise Missing("This host lacks packages and only root may install them", f"as root: inv setup ({by_hand})")
+    with progress.stage("apt-get update"):
+        answer = shell.run(debian.apt_update(), line=progress.detail)
+    if not answer.ok:
+        raise Unreachable(f"apt cannot reach the package mirror: {answer.last_words}", "apt-get update")
+    packages: list[str] = []
+    for part in parts:
+        if part.name == "compose":
+            packages.append(next((p for p in part.packages if shell.run(debian.apt_knows(p)).ok), part.packages[-1]))
+        else:
+            packages += [p for p in part.packages if p not in packages]
+    with progress.stage(f"apt-get install {' '.join(packages)}"):
+        shell.must(debian.apt_install(packages), "apt-get install failed", line=progress.detail)
+    return f"installed {', '.join(packages)}"
+
+
+def _start_engine(progress: Progress) -> str:
+    problem = engine.engine_problem()
+    assert problem is not None
+    if os.geteuid() != 0:
+        raise Missing(problem.message, problem.hint if problem.hint != "inv setup" else "as root: inv setup")
+    with progress.stage("start the engine"):
+        if Path("/run/systemd/system").exists():
+            subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
+            how = "started docker.service"
+        else:
+            _start_detached()
+            how = f"started dockerd, its log is {DAEMON_LOG}"
+        wait_until(
+            engine.engine_problem,
+            lambda left: left is None,
+            "The container engine answers",
+            timeout=60,
+            interval=0.2,
+            explain=_explain,
+            hint=f"read {DAEMON_LOG}",
+        )
+    return how
+
+
+def _explain(problem: PghaError | None) -> str:
+    return problem.message if problem else ""
+
+
+def _start_detached() -> None:
+    """In a session of its own and with its output in a file: the daemon outlives this command."""
+    if shutil.which("dockerd") is None:
+        raise Missing("dockerd is not installed on this host", "as root: inv setup")
+    with DAEMON_LOG.open("ab") as log:
+        subprocess.Popen(
+            ["dockerd"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+        )

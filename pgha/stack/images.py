@@ -1,0 +1,146 @@
+"""Build the images: a base from wherever it can be had, shared layers, and the three images on top."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgha import ROOT
+from pgha.console import Progress
+from pgha.errors import Missing, ToolFailed, Unreachable
+from pgha.model.releases import Release
+from pgha.project.project import Project
+from pgha.remote import engine, shell
+from pgha.tools import debian, docker
+
+IMAGES = ROOT / "images"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image to build: its folder, its name with tag, and its build arguments."""
+
+    folder: Path
+    name: str
+    arguments: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image that is there now."""
+
+    name: str
+    size: int
+    """Bytes, all layers."""
+
+
+def image_names(project: Project) -> list[str]:
+    """The images a project runs."""
+    release = project.settings.release
+    names = [release.etcd_image, release.patroni_image]
+    return [*names, release.pgbackrest_image] if project.topology.repository else names
+
+
+def require_images(project: Project) -> None:
+    """Raises Missing when an image is not built."""
+    missing = [name for name in image_names(project) if not engine.has_image(name)]
+    if missing:
+        raise Missing(f"Image {missing[0]} is not built", "inv build")
+
+
+def build_images(project: Project, progress: Progress, no_cache: bool = False) -> list[Built]:
+    """Build all images. What is already built is left to the engine's cache.
+
+    Raises Unreachable when registry and mirror cannot be reached, ToolFailed when a build step fails.
+    """
+    release = project.settings.release
+    engine.require_engine()
+    _ensure_base(release, progress)
+    base = {"BASE_IMAGE": release.base_image}
+    etcd = Image(IMAGES / "etcd", release.etcd_image, base)
+    shared = {"SHARED_IMAGE": release.shared_image}
+    upper = [
+        Image(IMAGES / "pgbackrest", release.pgbackrest_image, shared),
+        Image(IMAGES / "patroni", release.patroni_image, {**shared, "POSTGRES": str(release.postgres)}),
+    ]
+    title = f"build {', '.join(image.name for image in [etcd, *upper])}"
+    with progress.stage(title), ThreadPoolExecutor(max_workers=2) as pool:
+        # etcd's image shares nothing with the others but the base: it is built beside them.
+        beside = pool.submit(_build, etcd, release, progress.detail, no_cache)
+        _build_shared(release, progress.detail, no_cache)
+        for image in upper:
+            _build(image, release, progress.detail, no_cache)
+        beside.result()
+    return [_built(image.name) for image in [etcd, *upper]]
+
+
+def _ensure_base(release: Release, progress: Progress) -> None:
+    """Local, else pulled, else bootstrapped from the Debian mirror."""
+    if engine.has_image(release.base_image):
+        return
+    with progress.stage(f"pull {release.base_image}") as step:
+        pulled = shell.run(docker.pull(release.base_image), line=progress.detail)
+        step.ending = "done" if pulled.ok else "not possible, no registry that has it can be reached,"
+    if pulled.ok:
+        return
+    if release.suite.distribution != "debian":
+        raise Unreachable(
+            f"{release.base_image} is not here and cannot be pulled, and only Debian can be bootstrapped",
+            "load it with `docker load`, or leave base_image empty",
+        )
+    if shutil.which(debian.BOOTSTRAP_PACKAGE) is None:
+        raise Missing(
+            f"{release.base_image} cannot be pulled, and {debian.BOOTSTRAP_PACKAGE} is not installed",
+            "inv setup",
+        )
+    with progress.stage(f"bootstrap {release.base_image} from the Debian mirror") as step:
+        answer = shell.run(debian.bootstrap(release.suite, release.base_image), line=progress.detail)
+        step.ending = "done" if answer.ok else "failed"
+    if not answer.ok:
+        reason = next((line for line in answer.words.splitlines() if line.startswith("E: ")), answer.last_words)
+        raise Unreachable(
+            f"{release.base_image} cannot be bootstrapped from the Debian mirror: {reason}",
+            "check this host's network and proxy, then inv build",
+        )
+
+
+def _build_shared(release: Release, detail: Callable[[str], None], no_cache: bool) -> None:
+    arguments = {"BASE_IMAGE": release.base_image, "PGDG": "yes" if release.pgdg else "no"}
+    folder = IMAGES / "base"
+    if release.pgdg:
+        packages = docker.build(folder, [], arguments, target="packages", no_cache=no_cache)
+        answer = shell.run(packages, line=detail)
+        if not answer.ok:
+            _require_mirror(release)
+            raise Unreachable(
+                f"PostgreSQL {release.postgres} on {release.base_image} comes from the PostgreSQL project's apt "
+                "repository, which cannot be reached",
+                "choose a major that Debian has itself: inv render -v 17 (or 15, 18)",
+            )
+    _build(Image(folder, release.shared_image, arguments), release, detail, no_cache)
+
+
+def _build(image: Image, release: Release, detail: Callable[[str], None], no_cache: bool) -> None:
+    """Build one image, under its own tag and under `latest`."""
+    tags = [image.name, image.name.split(":")[0]]
+    answer = shell.run(docker.build(image.folder, tags, image.arguments, no_cache=no_cache), line=detail)
+    if not answer.ok:
+        _require_mirror(release)
+        raise ToolFailed(f"Building {image.name} failed", answer.words)
+
+
+def _require_mirror(release: Release) -> None:
+    """Raises Unreachable when containers cannot reach the package mirror: the usual reason of a failed build."""
+    if not shell.run(docker.mirror_probe(release.base_image)).ok:
+        raise Unreachable(
+            f"The package mirror of {release.base_image} cannot be reached from a container",
+            "check this host's network and proxy, then `inv build`",
+        )
+
+
+def _built(name: str) -> Built:
+    entry = docker.parse_inspect(shell.must(docker.inspect("image", [name]), f"{name} is not there").stdout)[0]
+    return Built(name, int(entry["Size"]))

@@ -1,0 +1,219 @@
+"""The stack's life: up, stop, start, down, destroy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgha.backup import clones
+from pgha.cluster.configuration import apply_dynamic_configuration
+from pgha.cluster.view import wait_until_well
+from pgha.console import Progress
+from pgha.errors import Missing
+from pgha.failures import broken
+from pgha.model.topology import REPOSITORY
+from pgha.project.passwords import Passwords, ensure_passwords, passwords_file
+from pgha.project.project import Project
+from pgha.project.record import RECORD
+from pgha.remote import connections, engine, shell
+from pgha.stack import crontab
+from pgha.stack.images import require_images
+from pgha.stack.rendering import shape
+from pgha.stack.writing import RenderReport, render_project
+from pgha.tools import docker, patroni
+from pgha.waiting import Stopwatch
+
+
+@dataclass(frozen=True)
+class UpReport:
+    """The running cluster, and what `up` had to do."""
+
+    view: patroni.ClusterView
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def require_fit(project: Project, passwords: Passwords | None) -> None:
+    """Refuse to start these settings over data that was made with others.
+
+    Raises Missing when a volume's shape or passwords differ from the rendered ones.
+    """
+    for volume in engine.volumes(project):
+        wanted = shape(project, volume.name.removeprefix(f"{project.name}_"))
+        if volume.shape and volume.shape != wanted:
+            flags = volume.shape.split(" etcd=")[0]
+            raise Missing(
+                f"Project {project.name} has data of another shape: its volumes hold {volume.shape}, "
+                f"the settings say {wanted}",
+                f"inv render {flags} to return to that cluster, or inv destroy to give its data up",
+            )
+        if passwords is None or (volume.passwords and volume.passwords != passwords.id):
+            raise Missing(
+                f"Project {project.name} has data whose passwords are not those of "
+                f"{passwords_file(project).relative_to(project.folder.parent.parent)}",
+                "put that file (or the password settings) back as it was, or inv destroy to give the data up",
+            )
+
+
+def _known_passwords(project: Project) -> Passwords | None:
+    """The project's passwords, but none generated over data that was made with lost ones."""
+    if not passwords_file(project).exists() and engine.volumes(project):
+        return None
+    return ensure_passwords(project)
+
+
+def up(project: Project, progress: Progress) -> UpReport:
+    """Create and start everything, and return when every member streams. The caller holds the lock.
+
+    Raises Missing for what has to be there first, TimedOut when a member does not come.
+    """
+    engine.require_engine()
+    engine.require_compose()
+    require_fit(project, _known_passwords(project))
+    require_images(project)
+    clock = Stopwatch()
+    report = render_project(project)
+    _announce(project, report, progress)
+    notes = [f"port taken, the next free one is used: {line}" for line in report.moved]
+    with progress.stage(f"create and start {len(project.topology.hosts)} containers"):
+        _compose_up(project, progress)
+    connections.close_all()
+    with progress.stage("wait until every member streams"):
+        view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+    if project.record().scheduled:
+        crontab.install(project)
+    changes = apply_dynamic_configuration(project)
+    notes += [f"dynamic configuration: {line}" for line in changes]
+    if project.settings.durability == "quorum" and not project.settings.release.quorum_commit:
+        notes.append(
+            f"PostgreSQL {project.settings.postgres} comes with Patroni "
+            f"{'.'.join(map(str, project.settings.release.patroni))}, which knows no quorum commit: "
+            "synchronous_mode is on, its strongest mode"
+        )
+    return UpReport(view, clock.seconds, tuple(notes))
+
+
+def _announce(project: Project, report: RenderReport, progress: Progress) -> None:
+    """Say it before containers that run are made anew: nodes that restart together stop writes for seconds."""
+    running = {c.service: c.config for c in engine.containers(project) if c.state == "running"}
+    anew = [name for name, config in running.items() if report.digests.get(name, config) != config]
+    if anew:
+        progress.note(
+            f"their files changed, so these containers are made anew, all at once: {', '.join(anew)}; "
+            "writes stop until a leader is back"
+        )
+
+
+def _compose_up(project: Project, progress: Progress) -> None:
+    with broken.ended_by_start(project):
+        engine.revive(project)
+        engine.compose(
+            project,
+            "Compose could not start the stack",
+            "up",
+            "--detach",
+            "--remove-orphans",
+            line=progress.detail,
+        )
+
+
+def require_rendered(project: Project) -> None:
+    if not project.rendered:
+        raise Missing(f"Nothing is rendered for project {project.name}", "inv render, or inv up")
+
+
+def stop(project: Project, progress: Progress) -> None:
+    """Stop the containers and keep them."""
+    _compose(project, progress, "stop", "Compose could not stop the stack", "stop")
+
+
+def start(project: Project, progress: Progress) -> patroni.ClusterView:
+    """Start stopped containers; returns when every member streams."""
+    engine.require_engine()
+    require_rendered(project)
+    if not engine.containers(project):
+        raise Missing(f"Project {project.name} has no containers to start", "inv up")
+    with broken.ended_by_start(project):
+        _compose(project, progress, "start", "Compose could not start the stack", "start")
+        # Compose 1.29 reports no error when a port is taken.
+        away = [c for c in engine.containers(project) if c.state in ("exited", "created")]
+        if away:
+            with progress.stage(f"start {', '.join(c.service for c in away)} once more"):
+                engine.start([c.name for c in away], hint="inv start")
+    with progress.stage("wait until every member streams"):
+        return wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+
+
+def down(project: Project, progress: Progress) -> None:
+    """Remove containers and networks; every volume stays. A clone, which hangs on a network, goes, too.
+
+    Raises Missing when the record of what is broken is damaged.
+    """
+    engine.require_engine()
+    # What was done to a container ends with it; the volume of a node that had a small disk still holds older data.
+    over = [entry for entry in broken.read(project) if entry.mechanism != "fill"]
+    _remove_containers(project, progress)
+    broken.remove(project, over)
+
+
+def _remove_containers(project: Project, progress: Progress) -> None:
+    clones.remove(project)
+    _compose(project, progress, "remove containers and networks", "Compose could not take the stack down", "down",
+             "--remove-orphans")  # fmt: skip
+
+
+def destroy(project: Project, progress: Progress, *, keep_repository: bool = False) -> list[str]:
+    """Remove containers, networks, volumes and rendered files; returns what was removed.
+
+    With `keep_repository` its volume stays, and with it the passwords: the restored data was made with them, and the
+    repository is encrypted with one.
+    """
+    engine.require_engine()
+    removed = []
+    if project.rendered:
+        _remove_containers(project, progress)
+        broken.clear(project)
+    clones.remove(project)
+    leftover = [c.name for c in engine.containers(project)]
+    if leftover:
+        engine.must(docker.docker("rm", "--force", *leftover, timeout=180))
+    networks = engine.must(
+        docker.docker("network", "ls", "--quiet", "--filter", f"label={docker.PROJECT_LABEL}={project.name}")
+    ).stdout.split()
+    if networks:
+        engine.must(docker.docker("network", "rm", *networks))
+    kept = f"{project.name}_{REPOSITORY}" if keep_repository else ""
+    names = [volume.name for volume in engine.volumes(project) if volume.name != kept]
+    if names:
+        with progress.stage(f"remove {len(names)} volumes"):
+            engine.must(docker.remove_volumes(names))
+        removed.append(f"{len(names)} volumes")
+    if project.folder.exists():
+        project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())
+        removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")
+    return removed
+
+
+def _compose(project: Project, progress: Progress, title: str, message: str, *arguments: str) -> None:
+    engine.require_engine()
+    require_rendered(project)
+    connections.close_all()
+    engine.revive(project)
+    with progress.stage(title):
+        engine.compose(project, message, *arguments, timeout=600, line=progress.detail)
+
+
+def is_up(project: Project) -> bool:
+    """Whether every host's container runs. Raises Missing without an engine."""
+    engine.require_engine()
+    states = [container.state for container in engine.containers(project)]
+    return states.count("running") == len(project.topology.hosts)
+
+
+def show_logs(project: Project, host: str, *, follow: bool, tail: int) -> int:
+    """Give this terminal to a container's log, or the whole project's; returns the exit code."""
+    engine.require_engine()
+    require_rendered(project)
+    if host:
+        return shell.attach(docker.logs(project.container(host), follow=follow, tail=tail))
+    arguments = ["logs", "--tail", str(tail), *(["--follow"] if follow else [])]
+    return shell.attach(engine.require_compose().command(project.compose_file, project.name, *arguments))

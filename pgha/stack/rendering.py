@@ -1,0 +1,162 @@
+"""Templates to text: everything a container reads is rendered here, on the host, from settings and topology."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import yaml
+
+from pgha import ROOT
+from pgha.model.dynamic import bootstrap_configuration
+from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
+from pgha.project.keys import authorized_keys_text
+from pgha.project.passwords import Passwords
+from pgha.project.ports import Ports
+from pgha.project.project import Project
+from pgha.stack.crontab import jobs_of
+from pgha.tools import etcd, postgres
+
+SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+SECRET_FILES = ("patroni.conf", "pgpass", "pgbackrest.conf")
+"""Rendered files that hold a password or a passphrase: mode 0600."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Relative path in the project's folder -> content. The same settings give the same bytes."""
+
+    files: dict[str, str]
+    digests: dict[str, str]
+    """host name -> keyed fingerprint of all files of its container"""
+
+    def mode(self, path: str) -> int:
+        return 0o600 if path.rsplit("/", 1)[-1] in SECRET_FILES else 0o644
+
+
+def _pgpass(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _yaml_scalar(text: str) -> str:
+    return yaml.safe_dump(text, default_style='"', width=10_000).strip()
+
+
+def _yaml_block(value: Any, indent: int) -> str:
+    return yaml.safe_dump(value, sort_keys=True).strip().replace("\n", "\n" + " " * indent)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(endpoint=etcd.endpoint, pgpass=_pgpass, yaml=_yaml_scalar, yaml_block=_yaml_block)
+    return environment
+
+
+def shape(project: Project, host: str = "") -> str:
+    """What data in volumes belongs to: a change here cannot be applied to an existing cluster.
+
+    The repository's can be restored into any shape of its PostgreSQL major.
+    """
+    s, t = project.settings, project.topology
+    if host == REPOSITORY:
+        return f"-v {s.postgres}"
+    return f"-d {s.data_centers} -p {s.nodes} -n {s.prefix} -v {s.postgres} etcd={len(t.etcd)}"
+
+
+def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
+    """Every file of the project. The keys must exist."""
+    topology, settings = project.topology, project.settings
+    environment = _environment()
+    common: dict[str, Any] = {
+        "settings": settings,
+        "topology": topology,
+        "release": settings.release,
+        "project": project.name,
+        "passwords": passwords,
+        "ports": ports,
+        "address": settings.publish_address,
+        "scope": SCOPE,
+        "stanza": STANZA,
+        "wan": WAN,
+        "data_dir": postgres.data_dir(settings.postgres),
+        "path": SEARCH_PATH.format(major=settings.postgres),
+        "identity_file": project.identity_file,
+        "known_hosts": project.known_hosts,
+    }
+
+    def text(template: str, **more: Any) -> str:
+        return environment.get_template(f"{template}.j2").render(**common, **more)
+
+    dynamic = bootstrap_configuration(settings, topology)
+    files = {
+        "ssh_config": text("ssh_config"),
+        "pgpass": text("pgpass"),
+        "sshd_config": text("sshd_config"),
+        "container_ssh_config": text("container_ssh_config"),
+    }
+    for host in topology.etcd:
+        files[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host)
+    for host in topology.nodes:
+        files[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic)
+    for host in topology.ssh_hosts:
+        files[f"{host.name}/authorized_keys"] = authorized_keys_text(project, host)
+        if topology.repository:
+            files[f"{host.name}/pgbackrest.conf"] = text("pgbackrest.conf", host=host)
+            files[f"{host.name}/crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
+
+    secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
+    # bootstrap.dcs is read once, when the cluster is made, and `inv schedule` changes a crontab in the running
+    # container: a change of these is no reason to make a container anew.
+    lasting = {path: content for path, content in files.items() if not path.endswith("/crontab")}
+    for host in topology.nodes:
+        lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={})
+    digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
+    files["compose.yaml"] = text(
+        "compose.yaml",
+        secrets=secrets,
+        digests=digests,
+        shapes={host.name: shape(project, host.name) for host in topology.hosts},
+        passwords_id=passwords.id,
+    )
+    return Rendered(files, digests)
+
+
+def secrets_of(project: Project, host: Host) -> dict[str, str]:
+    """The secrets of one container: name inside -> path, relative to the compose file."""
+    if host in project.topology.etcd:
+        return {"etcd.yml": f"./{host.name}/etcd.yml"}
+    keys = f"../../ssh/{project.name}"
+    secrets = {
+        "sshd_config": "./sshd_config",
+        "ssh_config": "./container_ssh_config",
+        "host_key": f"{keys}/host_keys/{host.name}",
+        "id_ed25519": f"{keys}/{'repository' if host == project.topology.repository else 'nodes'}_id_ed25519",
+        "authorized_keys": f"./{host.name}/authorized_keys",
+        "known_hosts": f"{keys}/known_hosts",
+    }
+    if project.topology.repository:
+        secrets["pgbackrest.conf"] = f"./{host.name}/pgbackrest.conf"
+        secrets["crontab"] = f"./{host.name}/crontab"
+    if host in project.topology.nodes:
+        secrets["patroni.conf"] = f"./{host.name}/patroni.conf"
+        secrets["pgpass"] = "./pgpass"
+    return secrets
+
+
+def _digest(project: Project, passwords: Passwords, files: dict[str, str], paths: dict[str, str]) -> str:
+    """Changes when a file of the container does, so that `up` makes that container anew."""
+    contents = []
+    for path in paths.values():
+        if path.startswith("./"):
+            contents.append(files.get(path.removeprefix("./"), ""))
+        else:
+            contents.append((project.folder / path).resolve().read_text())
+    return passwords.digest(*contents)

@@ -1,0 +1,74 @@
+"""The project's files: rendered and written, with the ports chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pgha.project.files import write_file
+from pgha.project.keys import ensure_keys
+from pgha.project.passwords import ensure_passwords
+from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
+from pgha.project.project import Project
+from pgha.remote import engine
+from pgha.stack.rendering import render
+
+
+@dataclass(frozen=True)
+class RenderReport:
+    """What `render` did: which files changed, and which ports another program had."""
+
+    changed: tuple[str, ...]
+    ports: Ports
+    moved: tuple[str, ...]
+    """`pg1-node1 postgres 50551 -> 50557`"""
+    digests: dict[str, str]
+    """host name -> fingerprint of its container's files"""
+
+
+def render_project(project: Project) -> RenderReport:
+    """Write every file of the project that changed. The caller holds the lock."""
+    ensure_keys(project)
+    passwords = ensure_passwords(project)
+    record = project.record()
+    own = _own_ports(project)
+    reserved = reserved_by_others(project)
+    address = project.settings.publish_address
+
+    def is_free(port: int) -> bool:
+        return port in own or (port not in reserved and can_bind(address, port))
+
+    first = project.settings.first_ports
+    recorded = {kind: entries for kind, entries in record.ports.items() if record.first.get(kind) == first[kind]}
+    ports = choose_ports(project.settings, project.topology, recorded, is_free)
+    project.write_record(replace(record, flags=project.flags, ports=ports, first=first))
+    rendered = render(project, passwords, ports)
+    changed = tuple(
+        path
+        for path, content in rendered.files.items()
+        if write_file(project.folder / path, content, rendered.mode(path))
+    )
+    return RenderReport(changed, ports, tuple(_moved(project, recorded, ports)), rendered.digests)
+
+
+def _own_ports(project: Project) -> set[int]:
+    """Ports this project's running containers publish: taken, but by ourselves."""
+    if engine.engine_problem() is not None:
+        return set()
+    return {
+        port
+        for container in engine.containers(project)
+        if container.state in ("running", "paused", "restarting")
+        for port in container.published
+    }
+
+
+def _moved(project: Project, recorded: Ports, chosen: Ports) -> list[str]:
+    """Hosts whose port is not the recorded one, or not the settings' one when there is no record."""
+    moved = []
+    first = project.settings.first_ports
+    for kind, entries in chosen.items():
+        for index, (host, port) in enumerate(entries.items()):
+            wished = recorded.get(kind, {}).get(host, first[kind] + index)
+            if wished != port:
+                moved.append(f"{host} {kind} {wished} -> {port}")
+    return moved

@@ -1,0 +1,95 @@
+"""The survey as one JSON document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pgha.backup import verification
+from pgha.errors import PghaError
+from pgha.project.project import Project
+from pgha.status.seen import Survey
+from pgha.tools import etcd, pgbackrest, postgres
+
+
+def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
+    """The survey for `--json`."""
+    return {
+        "project": project.name,
+        "healthy": survey.healthy,
+        "problems": list(survey.problems),
+        "system_identifier": survey.system_id,
+        "leader": survey.leader,
+        "paused": survey.paused,
+        "members": [
+            {
+                "name": m.name,
+                "data_center": m.data_center,
+                "role": m.role,
+                "state": m.state,
+                "timeline": m.timeline,
+                "lag_bytes": m.lag,
+                "postgres_port": m.postgres_port,
+                "ssh_port": m.ssh_port,
+            }
+            for m in survey.members
+        ],
+        "etcd": _etcd_document(survey.etcd),
+        "backup": _backup_document(survey),
+        "address": project.settings.publish_address,
+    }
+
+
+def _etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
+    if isinstance(view, PghaError):
+        return {"error": view.message}
+    return {
+        "members": view.members,
+        "healthy": len(view.healthy),
+        "unhealthy": list(view.unhealthy),
+        "quorum": view.quorum,
+        "has_quorum": view.has_quorum,
+        "may_fail": view.may_fail,
+    }
+
+
+def _backup_document(survey: Survey) -> dict[str, Any] | None:
+    stanza, archiver = survey.stanza, survey.archiver
+    if stanza is None:
+        return None
+    if isinstance(stanza, PghaError):
+        waiting = archiver.waiting if isinstance(archiver, postgres.Archiver) else None
+        return {"error": stanza.message, "archiving": archiving_word(archiver), "waiting_segments": waiting}
+    newest = stanza.newest
+    kept = survey.kept if isinstance(survey.kept, verification.Kept) else verification.Kept((), {})
+    proof = kept.proof_of(newest.label) if newest else None
+    archived = archiver if isinstance(archiver, postgres.Archiver) else None
+    return {
+        "stanza": "ok" if stanza.ok else stanza.message,
+        "backups": len(stanza.backups),
+        "last": {"label": newest.label, "type": newest.type, "stop": newest.stop} if newest else None,
+        "archiving": archiving_word(archiver),
+        "last_archived": archived.last_archived if archived else None,
+        "waiting_segments": archived.waiting if archived else None,
+        "waiting_seconds": archived.waiting_seconds if archived else None,
+        "verified": {"ok": proof.ok, "ended": proof.ended, "node": proof.node} if proof else None,
+        "schedule": [
+            {
+                "job": job.name,
+                "times": job.times,
+                "next_run": job.next_run(datetime.now(UTC)).isoformat(),
+                "last_ended": kept.results[job.name].ended if job.name in kept.results else None,
+                "last_exit_code": kept.results[job.name].exit_code if job.name in kept.results else None,
+            }
+            for job in survey.jobs
+        ],
+    }
+
+
+def archiving_word(archiver: postgres.Archiver | PghaError | None) -> str:
+    """on, off, failing or unknown."""
+    if not isinstance(archiver, postgres.Archiver):
+        return "unknown"
+    if archiver.command != pgbackrest.archive_command():
+        return "off"
+    return "failing" if archiver.failing else "on"
