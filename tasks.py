@@ -8,10 +8,11 @@ from invoke import Collection, task
 from pgha import ROOT, console
 from pgha.backup import catalogue, clones, verification
 from pgha.backup.backups import read_info_text, run_backup, set_restore_point
-from pgha.backup.restore_record import read_restore, refuse_half_done
+from pgha.backup.restore_record import read_restore
 from pgha.backup.stanza import create_stanza, read_info_json, require_repository
 from pgha.backup.targets import Request
 from pgha.cli import chaos, drill
+from pgha.cli.changing import changing
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
@@ -60,14 +61,13 @@ def keys_(c, rotate=False, yes=False):
 
     Example: inv keys
     """
-    project = project_of(c)
-    if rotate:
-        console.confirm(f"Replace every SSH key of project {project.name}?", yes)
-    with project.lock("keys"):
+    with changing(c, "keys", during_restore=True) as (project, progress):
+        if rotate:
+            console.confirm(f"Replace every SSH key of project {project.name}?", yes)
         report = ensure_keys(project, rotate)
     console.show(f"{len(report.made)} keys made, {len(report.kept)} kept in ssh/{project.name}/")
     if rotate and project.rendered:
-        Progress().note("containers keep their old keys until the next: inv up")
+        progress.note("containers keep their old keys until the next: inv up")
 
 
 @task(help={"no_cache": "build every layer anew"})
@@ -76,9 +76,8 @@ def build(c, no_cache=False):
 
     Example: inv build
     """
-    project = project_of(c)
-    with project.lock("build"):
-        built = images.build_images(project, Progress(), no_cache)
+    with changing(c, "build", during_restore=True) as (project, progress):
+        built = images.build_images(project, progress, no_cache)
     show_images(built)
 
 
@@ -130,8 +129,8 @@ def render(c, data_centers="", per_data_center="", name="", version=""):
     Example: inv render -d 3 -p 2 -n pg -v 17
     """
     flags = {"data_centers": data_centers, "nodes": per_data_center, "prefix": name, "postgres": version}
-    project = project_of(c, {key: value for key, value in flags.items() if value})
-    with project.lock("render"):
+    given = {key: value for key, value in flags.items() if value}
+    with changing(c, "render", given, during_restore=True) as (project, _):
         report = render_project(project)
     show_topology(project, report)
 
@@ -142,10 +141,7 @@ def up(c):
 
     Example: inv up
     """
-    project = project_of(c)
-    progress = Progress()
-    refuse_half_done(project)
-    with project.lock("up"):
+    with changing(c, "up") as (project, progress):
         report = lifecycle.up(project, progress)
     show_view("", project, report.view)
     for note in report.notes:
@@ -159,9 +155,8 @@ def stop(c):
 
     Example: inv stop
     """
-    project = project_of(c)
-    with project.lock("stop"):
-        lifecycle.stop(project, Progress())
+    with changing(c, "stop", during_restore=True) as (project, progress):
+        lifecycle.stop(project, progress)
     console.show(f"{project.name} is stopped; inv start continues")
 
 
@@ -171,10 +166,8 @@ def start(c):
 
     Example: inv start
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("start"):
-        view = lifecycle.start(project, Progress())
+    with changing(c, "start") as (project, progress):
+        view = lifecycle.start(project, progress)
     show_view("", project, view)
 
 
@@ -184,9 +177,8 @@ def down(c):
 
     Example: inv down
     """
-    project = project_of(c)
-    with project.lock("down"):
-        lifecycle.down(project, Progress())
+    with changing(c, "down", during_restore=True) as (project, progress):
+        lifecycle.down(project, progress)
     console.show(f"{project.name} is down; its volumes are kept")
 
 
@@ -196,11 +188,10 @@ def destroy(c, yes=False, keep_repository=False):
 
     Example: inv destroy --yes
     """
-    project = project_of(c)
     what = "all its data, but not its backups" if keep_repository else "all its data and backups"
-    console.confirm(f"Destroy project {project.name} with {what}?", yes)
-    with project.lock("destroy"):
-        removed = lifecycle.destroy(project, Progress(), keep_repository=keep_repository)
+    with changing(c, "destroy", during_restore=True) as (project, progress):
+        console.confirm(f"Destroy project {project.name} with {what}?", yes)
+        removed = lifecycle.destroy(project, progress, keep_repository=keep_repository)
     console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")
     if keep_repository:
         console.show("its repository and its passwords are kept; inv up restore brings the data back")
@@ -230,12 +221,10 @@ def failover(c, candidate=""):
 
     Example: inv failover --candidate pg1-node1
     """
-    project = project_of(c)
     if not candidate:
         raise BadValue("failover needs a candidate", "inv failover --candidate <name>, or inv switchover")
-    refuse_half_done(project)
-    with project.lock("failover"):
-        handover = hand_over(project, candidate, Progress())
+    with changing(c, "failover") as (project, progress):
+        handover = hand_over(project, candidate, progress)
     show_handover(project, handover)
 
 
@@ -245,10 +234,8 @@ def switchover(c, candidate=""):
 
     Example: inv switchover
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("switchover"):
-        handover = hand_over(project, candidate, Progress(), only_switchover=True)
+    with changing(c, "switchover") as (project, progress):
+        handover = hand_over(project, candidate, progress, only_switchover=True)
     show_handover(project, handover)
 
 
@@ -271,10 +258,8 @@ def stanza(c):
 
     Example: inv stanza
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("stanza"):
-        report = create_stanza(project, Progress())
+    with changing(c, "stanza") as (project, progress):
+        report = create_stanza(project, progress)
     for change in report.changes:
         console.show(change)
     made = "created" if report.created else "was there"
@@ -287,10 +272,8 @@ def backup(c, type="full"):
 
     Example: inv backup --type diff
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("backup"):
-        made = run_backup(project, type, Progress())
+    with changing(c, "backup") as (project, progress):
+        made = run_backup(project, type, progress)
     show_backup(made, type)
 
 
@@ -326,9 +309,8 @@ def restore(c, time="", lsn="", xid="", name="", set="", timeline="", yes=False,
 
     Example: inv restore --time "2026-11-23 08:30:00+00:00"
     """
-    project = project_of(c)
     request = Request(time, lsn, xid, name, set, timeline)
-    with project.lock("restore"):
+    with changing(c, "restore", during_restore=True) as (project, _):
         half_done = read_restore(project)
         if abort:
             abort_restore(project, half_done, yes)
@@ -342,10 +324,8 @@ def restore_point(c, name=""):
 
     Example: inv restore-point --name before_migration
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("restore-point"):
-        console.show(set_restore_point(project, name, Progress()))
+    with changing(c, "restore-point") as (project, progress):
+        console.show(set_restore_point(project, name, progress))
 
 
 @task(help={**POINT, "port": "published port of the clone", "remove": "remove the clone with its data"})
@@ -354,18 +334,15 @@ def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port="", rem
 
     Example: inv clone --time "2026-11-23 08:30:00+00:00"
     """
-    project = project_of(c)
     request = Request(time, lsn, xid, name, set, timeline)
     if port and not (port.isascii() and port.isdigit() and 1024 <= int(port) <= 65535):
         raise BadValue(f"--port {port} is not a port between 1024 and 65535", "inv clone --port 50700")
-    with project.lock("clone"):
+    with changing(c, "clone", during_restore=remove) as (project, progress):
         if remove:
             removed = clones.remove(project)
             console.show("the clone is removed" if removed else "there was no clone")
             return
-        refuse_half_done(project)
         clones.require_up(project)
-        progress = Progress()
         made = clones.make(project, prepare(project, request, progress), int(port or 0), progress)
     show_clone(project, request, made)
 
@@ -376,10 +353,8 @@ def verify(c, set=""):
 
     Example: inv verify
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("verify"):
-        show_verification(verification.verify(project, set, Progress()))
+    with changing(c, "verify") as (project, progress):
+        show_verification(verification.verify(project, set, progress))
 
 
 @task(help={"show": "only show it", "off": "stop it"})
@@ -392,8 +367,7 @@ def schedule(c, show=False, off=False):
     require_repository(project)
     up = lifecycle.is_up(project)
     if not show:
-        refuse_half_done(project)
-        with project.lock("schedule"):
+        with changing(c, "schedule"):
             crontab.switch(project, on=not off)
             render_project(project)
             if up:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from invoke import Context, task
 
 from pgha import console
-from pgha.backup.restore_record import read_restore, refuse_half_done
-from pgha.cli.executor import project_of
+from pgha.backup.restore_record import read_restore
+from pgha.cli.changing import changing
 from pgha.cli.show_status import show_view
-from pgha.console import Progress
 from pgha.errors import BadValue
 from pgha.failures import aims, containers, disks, healing, networks
 from pgha.failures.broken import Broken
@@ -23,9 +22,7 @@ HELP = {
 
 
 def _break(c: Context, mechanism: str, node: str, dc: str, process: str) -> None:
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock(f"chaos.{mechanism}"):
+    with changing(c, f"chaos.{mechanism}") as (project, _):
         entries = containers.signal_hosts(project, mechanism, aims.targets(project, node, dc), process)
     _tell(entries)
 
@@ -68,9 +65,7 @@ def partition(c, dc="", from_=""):
 
     Example: inv chaos.partition --dc dc2 --from dc1
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("chaos.partition"):
+    with changing(c, "chaos.partition") as (project, _):
         entries = networks.partition(project, dc, from_)
     _tell(entries)
 
@@ -81,9 +76,7 @@ def wipe(c, node=""):
 
     Example: inv chaos.wipe --node pg2-node1
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("chaos.wipe"):
+    with changing(c, "chaos.wipe") as (project, _):
         host = disks.wipe(project, node)
     console.show(f"the data of {host.name} is gone")
     console.hint("inv status shows the clone; inv chaos.heal waits for it")
@@ -95,10 +88,8 @@ def fill(c, node=""):
 
     Example: inv chaos.fill --node pg1-node1
     """
-    project = project_of(c)
-    refuse_half_done(project)
-    with project.lock("chaos.fill"):
-        entries = disks.fill(project, node, Progress())
+    with changing(c, "chaos.fill") as (project, progress):
+        entries = disks.fill(project, node, progress)
     _tell(entries)
 
 
@@ -108,11 +99,9 @@ def delay(c, dc="", ms="40"):
 
     Example: inv chaos.delay --dc dc2 --ms 40
     """
-    project = project_of(c)
-    refuse_half_done(project)
     if not ms.isdigit():
         raise BadValue(f"--ms {ms} is not a number of milliseconds", "inv chaos.delay --dc dc2 --ms 40")
-    with project.lock("chaos.delay"):
+    with changing(c, "chaos.delay") as (project, _):
         entries = networks.delay(project, dc, int(ms))
     _tell(entries)
 
@@ -123,10 +112,9 @@ def heal(c):
 
     Example: inv chaos.heal
     """
-    project = project_of(c)
-    with project.lock("chaos.heal"):
+    with changing(c, "chaos.heal", during_restore=True) as (project, progress):
         # While a restore is half done members are held back: it has to go on before they stream.
-        healed = healing.heal(project, Progress(), wait=read_restore(project) is None)
+        healed = healing.heal(project, progress, wait=read_restore(project) is None)
     for entry in healed.undone:
         console.show(f"healed: {entry}")
     for name in healed.revived:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from invoke import task
 
 from pgha import console
+from pgha.cli.changing import changing
 from pgha.cli.executor import project_of
-from pgha.console import Progress
 from pgha.drills.scenarios import SCENARIOS
 from pgha.drills.summary import Spread, Summary
 from pgha.errors import BadValue
@@ -32,11 +32,10 @@ def run(c, name="", all=False, runs="1", json=False):
     """
     from pgha.drills import series
 
-    project = project_of(c)
     if not runs.isdigit():
         raise BadValue(f"--runs {runs} is not a number", "inv drill --all --runs 5")
-    with project.lock("drill"):
-        played = series.drill(project, name, all, int(runs), Progress())
+    with changing(c, "drill") as (project, progress):
+        played = series.drill(project, name, all, int(runs), progress)
     if not played.summaries:
         series.require_kept(played)
     if json:
