@@ -17,7 +17,8 @@ from pgha.errors import BadValue, Missing
 from pgha.model.topology import STANZA, WAN
 from pgha.project.ports import can_bind, next_free, reserved_by_others
 from pgha.project.project import Project
-from pgha.remote import engine, shell
+from pgha.remote import engine
+from pgha.remote.engine import Engine, engine_of
 from pgha.stack import rendering
 from pgha.tools import docker, postgres
 from pgha.tools.command import Answer, Command
@@ -30,9 +31,10 @@ class Clone:
 
     name: str
     data: str
+    engine: Engine
 
     def run(self, command: Command, line: Callable[[str], None] | None = None) -> Answer:
-        return shell.run(docker.execute(self.name, command), line=line)
+        return self.engine.run(docker.execute(self.name, command), line)
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Report:
 
 
 def place_of(project: Project) -> Clone:
-    return Clone(project.container("clone"), postgres.data_dir(project.settings.postgres))
+    return Clone(project.container("clone"), postgres.data_dir(project.settings.postgres), engine_of(project, "clone"))
 
 
 def exists(project: Project) -> bool:
-    return bool(engine.must(docker.exists(place_of(project).name)).stdout.strip())
+    return bool(engine_of(project, "clone").must(docker.clones(project.name)).stdout.strip())
 
 
 def make(project: Project, prepared: Prepared, port: int, progress: Progress) -> Report:
@@ -65,7 +67,7 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
     target = preparation.settle_end(project, preparation.settle(project, prepared, progress))
     try:
         with progress.stage(f"start {place.name}"):
-            engine.must(_container(project, place.name, port))
+            place.engine.must(_container(project, place.name, port))
             wait_until(lambda: place.run(READY), lambda answer: answer.ok, f"{place.name} is ready", timeout=30)
         with progress.stage(f"pgbackrest restore {target.backup.label}"):
             recovery.put_backup(place, target, progress)
@@ -95,10 +97,7 @@ READY = Command(("test", "-e", "/pgha/config/pgbackrest.conf"), timeout=10)
 def remove(project: Project) -> bool:
     """Remove the clone with its data; returns whether there was one."""
     engine.require_engine()
-    if not exists(project):
-        return False
-    engine.must(docker.remove(place_of(project).name))
-    return True
+    return engine.remove_clones(project)
 
 
 def _container(project: Project, name: str, port: int) -> Command:
@@ -111,7 +110,7 @@ def _container(project: Project, name: str, port: int) -> Command:
         name,
         project.settings.release.patroni_image,
         ("/entrypoint.sh", "sleep", "infinity"),
-        label=f"pgha.clone={project.name}",
+        label=docker.clone_label(project.name),
         network=f"{project.name}_{WAN}",
         port=f"{project.settings.publish_address}:{port}:{postgres.PORT}",
         files=files,
@@ -146,5 +145,5 @@ def require_up(project: Project) -> None:
     """Raises Missing when the project is not up."""
     require_repository(project)
     engine.require_engine()
-    if not any(container.state == "running" for container in engine.containers(project)):
+    if not any(container.state == "running" for container in engine.containers(project).values()):
         raise Missing(f"Project {project.name} is not up", "inv up")

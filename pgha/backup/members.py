@@ -42,7 +42,7 @@ def timed(record: Record, progress: Progress, name: str, title: str) -> Iterator
 
 def start_containers(project: Project, progress: Progress) -> None:
     """A member that comes back in the middle would bring the old cluster with it: all of them take part."""
-    states = [container.state for container in engine.containers(project)]
+    states = [container.state for container in engine.containers(project).values()]
     if states.count("running") == len(project.topology.hosts):
         return
     with broken.ended_by_start(project), progress.stage("start the containers that do not run"):

@@ -20,10 +20,10 @@ from pgha.failures import broken, disks, healing
 from pgha.model.settings import Settings
 from pgha.project.files import write_file
 from pgha.project.project import Project
-from pgha.remote import engine, shell
+from pgha.remote import engine
 from pgha.remote.connections import close_all, connect
 from pgha.status import survey
-from pgha.tools import docker, postgres
+from pgha.tools import postgres
 from pgha.waiting import wait_until
 
 TOLERATED = "broken by chaos"
@@ -99,7 +99,7 @@ def require_healthy(project: Project) -> None:
     """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
     engine.require_engine()
     require_client()
-    if broken.still(project, engine.containers(project)):
+    if broken.still(project, engine.containers(project).values()):
         raise Missing("The cluster is still broken by chaos", "inv chaos.heal")
     seen = survey.take(project)
     if not seen.healthy:
@@ -222,7 +222,7 @@ def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
 
 def _heal_the_rest(project: Project, progress: Progress) -> None:
     """Heal what is still broken, if anything, and wait until the cluster is whole. Raises TimedOut."""
-    if broken.read(project) or any(container.state != "running" for container in engine.containers(project)):
+    if broken.read(project) or any(container.state != "running" for container in engine.containers(project).values()):
         healing.heal(project, progress, wait=False)
     with progress.stage("wait until the cluster is whole"):
         wait_until_whole(project, progress)
@@ -356,9 +356,8 @@ def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
 
 def _keep_logs(project: Project, traffic: Traffic, folder: Path) -> None:
     """Every container's log of the time of the drill."""
-    for name, container in engine.container_names(project).items():
+    for name in engine.containers(project):
         try:
-            answer = shell.run(docker.logs_since(container.name, int(traffic.began_at) - 30))
-            write_file(folder / f"{name}.log", answer.stdout + answer.stderr)
+            write_file(folder / f"{name}.log", engine.log_since(project, name, traffic.began_at - 30))
         except PghaError as error:
             write_file(folder / f"{name}.log", f"{error.message}\n")

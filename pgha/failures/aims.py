@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 
 from pgha.cluster.view import node_names
 from pgha.errors import BadValue, Missing
@@ -11,7 +10,6 @@ from pgha.model.topology import WAN, Host, Site
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.tools import docker, postgres
-from pgha.tools.command import Answer, Command
 
 
 def targets(project: Project, node: str, dc: str) -> list[Host]:
@@ -49,7 +47,7 @@ def site_named(project: Project, name: str) -> Site:
 def require_running(project: Project, hosts: Iterable[Host]) -> dict[str, docker.Container]:
     """The project's containers; raises Missing when one of these does not run."""
     engine.require_engine()
-    containers = engine.container_names(project)
+    containers = engine.containers(project)
     for host in hosts:
         state = containers[host.name].state if host.name in containers else "not there"
         if state != "running":
@@ -59,12 +57,6 @@ def require_running(project: Project, hosts: Iterable[Host]) -> dict[str, docker
 
 def data_dir(project: Project) -> str:
     return postgres.data_dir(project.settings.postgres)
-
-
-def together(commands: Sequence[Command]) -> list[Answer]:
-    """Run commands of this host at the same time; raises the first failure when all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
-        return [future.result() for future in [pool.submit(engine.must, command) for command in commands]]
 
 
 def wan_network(project: Project) -> str:

@@ -128,7 +128,7 @@ def ended_by_start(project: Project) -> Iterator[None]:
     """
     read(project)
     yield
-    containers = engine.containers(project)
+    containers = engine.containers(project).values()
     left, states = still(project, containers), _states(containers)
     remove(project, [entry for entry in read(project) if entry not in left])
     lost = [entry.host for entry in left if entry.is_restarted(*states.get(entry.host, ("", "")))]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from pgha.errors import BadValue
 from pgha.failures import broken
-from pgha.failures.aims import data_dir, require_running, together
+from pgha.failures.aims import data_dir, require_running
 from pgha.failures.broken import Broken
 from pgha.model.topology import Host
 from pgha.project.project import Project
 from pgha.remote import connections, engine
-from pgha.tools import docker, processes
+from pgha.tools import processes
 from pgha.tools.command import Command
 
 PROCESSES = ("postgres", *processes.SERVICES)
@@ -29,12 +29,11 @@ def signal_hosts(project: Project, mechanism: str, hosts: Sequence[Host], proces
     containers = require_running(project, hosts)
     entries = [Broken(mechanism, host.name, process, started=containers[host.name].started) for host in hosts]
     broken.add(project, [entry for entry in entries if not _mends_itself(entry)])
-    names = [project.container(host.name) for host in hosts]
     if process:
-        together([_signal(project, entry) for entry in entries])
+        engine.together(project, {entry.host: _signal(project, entry) for entry in entries})
     else:
         # One command: a data center is lost at once, not host by host.
-        engine.must(docker.signal(mechanism, names))
+        engine.signal(project, mechanism, [host.name for host in hosts])
         connections.close_all()
     return entries
 

@@ -11,7 +11,7 @@ from pgha.failures.aims import data_dir, helper_image, postgres_node, require_ru
 from pgha.failures.broken import Broken
 from pgha.model.topology import Host
 from pgha.project.project import Project
-from pgha.remote import engine, shell
+from pgha.remote.engine import engine_of
 from pgha.tools import disk, patroni, processes
 
 DISK_ROOM = 96
@@ -26,7 +26,7 @@ def wipe(project: Project, node: str) -> Host:
     host = postgres_node(project, node)
     require_running(project, [host])
     _require_another_copy(read_view(project), node)
-    engine.must(disk.wipe(project.container(node), data_dir(project)))
+    engine_of(project, node).must(disk.wipe(project.container(node), data_dir(project)))
     return host
 
 
@@ -52,15 +52,15 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
         return entries
     before = read_view(project)
     _require_another_copy(before, node)
-    container = project.container(node)
-    shell.must(disk.fits(container, DISK_ROOM), f"{node} cannot get a small disk", "inv status")
+    container, on = project.container(node), engine_of(project, node)
+    on.must(disk.fits(container, DISK_ROOM), f"{node} cannot get a small disk", "inv status")
     broken.add(project, entries)
     with progress.stage(f"give {node} a small disk"):
-        engine.must(processes.take_down(container, "patroni"))
+        on.must(processes.take_down(container, "patroni"))
         try:
-            engine.must(disk.shrink(container, helper_image(project), DISK_ROOM))
+            on.must(disk.shrink(container, helper_image(project), DISK_ROOM))
         finally:
-            engine.must(processes.resume_service(container, "patroni"))
+            on.must(processes.resume_service(container, "patroni"))
         wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
     if before.leader and before.leader.name == node:
         leader = read_view(project).leader
@@ -72,7 +72,7 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
 def fill(project: Project, node: str, progress: Progress) -> list[Broken]:
     """A node's disk is full: not a byte more can be written. The caller holds the lock."""
     entries = limit_disk(project, node, progress)
-    answer = shell.run(disk.fill(project.container(node)))
+    answer = engine_of(project, node).run(disk.fill(project.container(node)))
     if answer.stdout.strip() != "0":
         raise ToolFailed(f"The disk of {node} is not full", answer.words, "inv chaos.heal")
     return entries

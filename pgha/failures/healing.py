@@ -12,7 +12,7 @@ from pgha.failures import broken
 from pgha.failures.aims import data_dir, helper_image, wan_network
 from pgha.failures.broken import Broken
 from pgha.project.project import Project
-from pgha.remote import connections, engine, shell
+from pgha.remote import connections, engine
 from pgha.tools import disk, docker, network, patroni, processes
 from pgha.waiting import wait_until
 
@@ -39,7 +39,7 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     or was interrupted can be repeated. Raises Missing when nothing is up, TimedOut when a member does not come.
     """
     engine.require_engine()
-    containers = engine.container_names(project)
+    containers = engine.containers(project)
     entries = broken.read(project)
     if not containers:
         broken.remove(project, entries)
@@ -48,7 +48,7 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
         raise Missing(f"Project {project.name} is stopped", "inv start")
     containers = _finish_stops(project, containers)
     revived = _revive(project, containers)
-    containers = engine.container_names(project) if revived else containers
+    containers = engine.containers(project) if revived else containers
     left = [entry for entry in broken.still(project, containers.values()) if not entry.is_container]
     broken.remove(project, [entry for entry in entries if entry not in left])
     # Networks first: what is healed next may have to reach the others.
@@ -67,11 +67,11 @@ def _finish_stops(project: Project, containers: dict[str, docker.Container]) -> 
     not started since may stop at any moment. To stop it again is to wait for that."""
     entries = broken.still(project, containers.values())
     stopping = {entry.host for entry in entries if entry.is_container and entry.mechanism == "stop"}
-    names = [c.name for host, c in containers.items() if host in stopping and c.state == "running"]
-    if not names:
+    hosts = [host for host, c in containers.items() if host in stopping and c.state == "running"]
+    if not hosts:
         return containers
-    engine.must(docker.signal("stop", names))
-    return engine.container_names(project)
+    engine.signal(project, "stop", hosts)
+    return engine.containers(project)
 
 
 def _revive(project: Project, containers: dict[str, docker.Container]) -> list[str]:
@@ -79,26 +79,26 @@ def _revive(project: Project, containers: dict[str, docker.Container]) -> list[s
     paused = [name for name, container in containers.items() if container.state == "paused"]
     away = [name for name, container in containers.items() if container.state in ("exited", "created", "dead")]
     if paused:
-        engine.must(docker.signal("unpause", [project.container(name) for name in paused]))
+        engine.signal(project, "unpause", paused)
     if away:
-        engine.start([project.container(name) for name in away], hint="inv chaos.heal")
+        engine.start(project, away, hint="inv chaos.heal")
     return paused + away
 
 
 def _undo(project: Project, entry: Broken, progress: Progress) -> None:
-    container, image = project.container(entry.host), helper_image(project)
+    container, image, on = project.container(entry.host), helper_image(project), engine.engine_of(project, entry.host)
     if entry.mechanism == "partition":
-        engine.must(network.mend(container, image))
+        on.must(network.mend(container, image))
     elif entry.mechanism == "delay":
-        address = engine.container_names(project)[entry.host].addresses[wan_network(project)]
-        engine.must(network.no_delay(container, image, address))
+        address = engine.containers(project)[entry.host].addresses[wan_network(project)]
+        on.must(network.no_delay(container, image, address))
     elif entry.mechanism == "fill":
         _give_the_disk_back(project, entry.host, progress)
     elif entry.process == "postgres":
         # It may have ended meanwhile; then there is nothing to continue.
-        shell.run(processes.resume_postgres(container, data_dir(project)))
+        on.run(processes.resume_postgres(container, data_dir(project)))
     else:
-        engine.must(processes.resume_service(container, entry.process))
+        on.must(processes.resume_service(container, entry.process))
 
 
 def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None:
@@ -106,19 +106,19 @@ def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None
 
     Unless nobody else leads, so that there is nothing to clone: then the older data counts again.
     """
-    container = project.container(node)
+    container, on = project.container(node), engine.engine_of(project, node)
     with progress.stage(f"give {node} its own disk back"):
-        engine.must(disk.empty(container))
-        if not shell.run(processes.take_down(container, "patroni", STOP_PATIENCE)).ok:
+        on.must(disk.empty(container))
+        if not on.run(processes.take_down(container, "patroni", STOP_PATIENCE)).ok:
             # Patroni waits for a Postgres that hangs: one that crashed on the full disk may do so when it is stopped.
-            shell.run(processes.signal_postgres(container, data_dir(project), "kill"))
-            engine.must(processes.take_down(container, "patroni"))
-        if "gone" in engine.must(disk.grow(container, helper_image(project))).stdout:
+            on.run(processes.signal_postgres(container, data_dir(project), "kill"))
+            on.must(processes.take_down(container, "patroni"))
+        if "gone" in on.must(disk.grow(container, helper_image(project))).stdout:
             if _another_leads(project, node):
                 # What the volume holds is as old as the small disk, and perhaps half a copy.
-                engine.must(disk.wipe(container, data_dir(project)))
-            engine.must(disk.accept(container))
-        engine.must(processes.resume_service(container, "patroni"))
+                on.must(disk.wipe(container, data_dir(project)))
+            on.must(disk.accept(container))
+        on.must(processes.resume_service(container, "patroni"))
 
 
 def _another_leads(project: Project, node: str) -> bool:

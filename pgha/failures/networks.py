@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.failures import broken
-from pgha.failures.aims import helper_image, require_running, site_named, together, wan_network
+from pgha.failures.aims import helper_image, require_running, site_named, wan_network
 from pgha.failures.broken import Broken
 from pgha.model.topology import Host
 from pgha.project.project import Project
-from pgha.remote import shell
+from pgha.remote import engine
 from pgha.tools import docker, network
 from pgha.tools.command import Command
 
@@ -34,7 +34,7 @@ def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
     ]
     broken.add(project, entries)
     known = broken.read(project)
-    together([_cut(project, containers, host, known) for host in hosts])
+    engine.together(project, {host.name: _cut(project, containers, host, known) for host in hosts})
     return entries
 
 
@@ -55,7 +55,7 @@ def delay(project: Project, dc: str, milliseconds: int) -> list[Broken]:
     if not 1 <= milliseconds <= 10_000:
         raise BadValue(f"{milliseconds} ms is not between 1 and 10000", "inv chaos.delay --dc dc2 --ms 40")
     containers = require_running(project, hosts)
-    probe = shell.run(network.can_delay(helper_image(project)))
+    probe = engine.engine_of(project, hosts[0].name).run(network.can_delay(helper_image(project)))
     if probe.exit_code == network.NO_SUCH_QDISC:
         raise Missing(
             f"This host's kernel cannot delay packets: it lacks the module sch_netem ({probe.last_words})",
@@ -70,5 +70,6 @@ def delay(project: Project, dc: str, milliseconds: int) -> list[Broken]:
     broken.add(project, entries)
     image, wan = helper_image(project), wan_network(project)
     addresses = {host.name: containers[host.name].addresses[wan] for host in hosts}
-    together([network.delay(project.container(name), image, at, milliseconds) for name, at in addresses.items()])
+    late = {name: network.delay(project.container(name), image, at, milliseconds) for name, at in addresses.items()}
+    engine.together(project, late)
     return entries

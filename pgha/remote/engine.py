@@ -1,11 +1,15 @@
-"""The container engine of this host: is it there, what runs on it, and Compose in whichever version there is."""
+"""The container engines: are they there, what runs on them, and Compose in whichever version there is.
+
+Every call names its engine, by the host (container) it is about or by the machine. There is one engine, this host's.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,12 +31,67 @@ PORT_PATIENCE = 90
 
 
 @dataclass(frozen=True)
+class Engine:
+    """The container engine of one machine."""
+
+    machine: str = ""
+    """nothing: this host"""
+
+    def run(self, command: Command, line: Callable[[str], None] | None = None) -> Answer:
+        """Run a docker command, whatever its exit code. Raises TimedOut, and Missing without docker."""
+        return shell.run(command, line=line)
+
+    def must(self, command: Command, message: str = "", hint: str = "") -> Answer:
+        """As `run`. Raises ToolFailed with docker's words when the exit code is not 0."""
+        return shell.must(command, message or f"docker failed: {command}", hint)
+
+    def has_image(self, name: str) -> bool:
+        return self.run(docker.image_exists(name)).ok
+
+
+HERE = Engine()
+"""The engine of this host; images are built here."""
+
+
+def engine_of(project: Project, host: str) -> Engine:
+    """The engine on which this host's container runs."""
+    return HERE
+
+
+def engines(project: Project) -> tuple[Engine, ...]:
+    """Every engine of the project."""
+    return (HERE,)
+
+
+def together(project: Project, commands: Mapping[str, Command]) -> list[Answer]:
+    """One command for each of these hosts, at the same time; raises the first failure when all have ended."""
+    with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
+        running = [pool.submit(engine_of(project, host).must, command) for host, command in commands.items()]
+        return [future.result() for future in running]
+
+
+def signal(project: Project, mechanism: str, hosts: Iterable[str]) -> None:
+    """Stop, kill, pause, unpause or start the containers of these hosts: on each engine all with one command."""
+    for engine, names in _by_engine(project, hosts).items():
+        engine.must(docker.signal(mechanism, names))
+
+
+def _by_engine(project: Project, hosts: Iterable[str]) -> dict[Engine, list[str]]:
+    """Engine -> the names of these hosts' containers on it."""
+    found: dict[Engine, list[str]] = {}
+    for host in hosts:
+        found.setdefault(engine_of(project, host), []).append(project.container(host))
+    return found
+
+
+@dataclass(frozen=True)
 class Volume:
     """A named volume of a project and what it was made for."""
 
     name: str
     shape: str
     passwords: str
+    engine: Engine = HERE
 
 
 def engine_problem() -> PghaError | None:
@@ -103,19 +162,23 @@ def compose(
 
 def revive(project: Project) -> None:
     """Resume paused containers: one that is paused answers no signal and would block Compose."""
-    if any(container.state == "paused" for container in containers(project)):
+    if any(container.state == "paused" for container in containers(project).values()):
         compose(project, "Compose could not resume paused containers", "unpause")
 
 
-def start(names: Sequence[str], hint: str) -> None:
-    """Start containers. While they did not run, a client's outgoing connection may have got one of their ports; when
-    it ends, the kernel keeps that for another minute (TIME-WAIT).
+def start(project: Project, hosts: Iterable[str], hint: str) -> None:
+    """Start the containers of these hosts. While they did not run, a client's outgoing connection may have got one of
+    their ports; when it ends, the kernel keeps that for another minute (TIME-WAIT).
 
     Raises TimedOut with `hint` when a port is not free after PORT_PATIENCE seconds, ToolFailed for what else is wrong.
     """
-    command = docker.signal("start", names)
+    for engine, names in _by_engine(project, hosts).items():
+        _start(engine, docker.signal("start", names), hint)
+
+
+def _start(engine: Engine, command: Command, hint: str) -> None:
     answer = wait_until(
-        lambda: shell.run(command),
+        lambda: engine.run(command),
         lambda answer: answer.ok or PORT_TAKEN not in answer.words,
         "The ports of the containers are free",
         timeout=PORT_PATIENCE,
@@ -127,45 +190,65 @@ def start(names: Sequence[str], hint: str) -> None:
         raise ToolFailed(f"docker failed: {command}", answer.words)
 
 
-def containers(project: Project) -> tuple[docker.Container, ...]:
-    """The project's containers, running or not."""
-    names = _listed(docker.containers(project.name))
-    if not names:
-        return ()
-    return docker.parse_containers(must(docker.inspect("container", names)).stdout)
+def containers(project: Project) -> dict[str, docker.Container]:
+    """The project's containers, running or not, by host name."""
+    found: dict[str, docker.Container] = {}
+    for engine in engines(project):
+        names = _listed(engine, docker.containers(project.name))
+        if names:
+            seen = docker.parse_containers(engine.must(docker.inspect("container", names)).stdout)
+            found.update({container.service: container for container in seen})
+    return dict(sorted(found.items()))
 
 
 def volumes(project: Project) -> tuple[Volume, ...]:
     """The project's volumes."""
-    names = _listed(docker.volumes(project.name))
-    if not names:
-        return ()
-    return tuple(_volume(entry) for entry in docker.parse_inspect(must(docker.inspect("volume", names)).stdout))
+    found: list[Volume] = []
+    for engine in engines(project):
+        names = _listed(engine, docker.volumes(project.name))
+        if names:
+            entries = docker.parse_inspect(engine.must(docker.inspect("volume", names)).stdout)
+            found += [_volume(engine, entry) for entry in entries]
+    return tuple(found)
 
 
-def _volume(entry: dict[str, Any]) -> Volume:
+def _volume(engine: Engine, entry: dict[str, Any]) -> Volume:
     labels = entry.get("Labels") or {}
-    return Volume(entry["Name"], labels.get("pgha.shape", ""), labels.get("pgha.passwords", ""))
+    return Volume(entry["Name"], labels.get("pgha.shape", ""), labels.get("pgha.passwords", ""), engine)
 
 
-def log_since(container: str, since: float) -> str:
-    """What a container wrote since then (seconds since the epoch)."""
-    answer = must(docker.logs_since(container, int(since)))
+def remove_volumes(wanted: Iterable[Volume]) -> None:
+    for volume in wanted:
+        volume.engine.must(docker.remove_volumes([volume.name]))
+
+
+def remove_rest(project: Project) -> None:
+    """Every container and network that carries the project's label, whatever rendered file it came from."""
+    for engine in engines(project):
+        left = _listed(engine, docker.containers(project.name))
+        if left:
+            engine.must(docker.remove(*left))
+        networks = _listed(engine, docker.networks(project.name))
+        if networks:
+            engine.must(docker.docker("network", "rm", *networks))
+
+
+def remove_clones(project: Project) -> bool:
+    """Remove the throwaway clones of this project with their data; returns whether there was one."""
+    there = False
+    for engine in engines(project):
+        names = _listed(engine, docker.clones(project.name))
+        if names:
+            engine.must(docker.remove(*names))
+            there = True
+    return there
+
+
+def log_since(project: Project, host: str, since: float) -> str:
+    """What a host's container wrote since then (seconds since the epoch), each line with the engine's time."""
+    answer = engine_of(project, host).must(docker.logs_since(project.container(host), int(since)))
     return answer.stdout + answer.stderr
 
 
-def has_image(name: str) -> bool:
-    return shell.run(docker.image_exists(name)).ok
-
-
-def _listed(command: Command) -> list[str]:
-    return must(command).stdout.split()
-
-
-def must(command: Command) -> Answer:
-    return shell.must(command, f"docker failed: {command}")
-
-
-def container_names(project: Project) -> dict[str, docker.Container]:
-    """The project's containers by host name."""
-    return {container.service: container for container in containers(project)}
+def _listed(engine: Engine, command: Command) -> list[str]:
+    return engine.must(command).stdout.split()

@@ -58,7 +58,7 @@ def _compose() -> Part:
 
 def _base_image(project: Project) -> Part:
     release = project.settings.release
-    if engine.engine_problem() is None and engine.has_image(release.base_image):
+    if engine.engine_problem() is None and engine.HERE.has_image(release.base_image):
         return Part("base image", f"{release.base_image} is here")
     bootstrap = shutil.which(debian.BOOTSTRAP_PACKAGE)
     if bootstrap and release.suite.distribution == "debian":

@@ -14,6 +14,7 @@ from pgha.errors import Missing, ToolFailed, Unreachable
 from pgha.model.releases import Release
 from pgha.project.project import Project
 from pgha.remote import engine, shell
+from pgha.remote.engine import HERE
 from pgha.tools import debian, docker
 
 IMAGES = ROOT / "images"
@@ -46,7 +47,7 @@ def image_names(project: Project) -> list[str]:
 
 def require_images(project: Project) -> None:
     """Raises Missing when an image is not built."""
-    missing = [name for name in image_names(project) if not engine.has_image(name)]
+    missing = [name for name in image_names(project) if not HERE.has_image(name)]
     if missing:
         raise Missing(f"Image {missing[0]} is not built", "inv build")
 
@@ -79,10 +80,10 @@ def build_images(project: Project, progress: Progress, no_cache: bool = False) -
 
 def _ensure_base(release: Release, progress: Progress) -> None:
     """Local, else pulled, else bootstrapped from the Debian mirror."""
-    if engine.has_image(release.base_image):
+    if HERE.has_image(release.base_image):
         return
     with progress.stage(f"pull {release.base_image}") as step:
-        pulled = shell.run(docker.pull(release.base_image), line=progress.detail)
+        pulled = HERE.run(docker.pull(release.base_image), line=progress.detail)
         step.ending = "done" if pulled.ok else "not possible, no registry that has it can be reached,"
     if pulled.ok:
         return
@@ -112,7 +113,7 @@ def _build_shared(release: Release, detail: Callable[[str], None], no_cache: boo
     folder = IMAGES / "base"
     if release.pgdg:
         packages = docker.build(folder, [], arguments, target="packages", no_cache=no_cache)
-        answer = shell.run(packages, line=detail)
+        answer = HERE.run(packages, line=detail)
         if not answer.ok:
             _require_mirror(release)
             raise Unreachable(
@@ -126,7 +127,7 @@ def _build_shared(release: Release, detail: Callable[[str], None], no_cache: boo
 def _build(image: Image, release: Release, detail: Callable[[str], None], no_cache: bool) -> None:
     """Build one image, under its own tag and under `latest`."""
     tags = [image.name, image.name.split(":")[0]]
-    answer = shell.run(docker.build(image.folder, tags, image.arguments, no_cache=no_cache), line=detail)
+    answer = HERE.run(docker.build(image.folder, tags, image.arguments, no_cache=no_cache), line=detail)
     if not answer.ok:
         _require_mirror(release)
         raise ToolFailed(f"Building {image.name} failed", answer.words)
@@ -134,7 +135,7 @@ def _build(image: Image, release: Release, detail: Callable[[str], None], no_cac
 
 def _require_mirror(release: Release) -> None:
     """Raises Unreachable when containers cannot reach the package mirror: the usual reason of a failed build."""
-    if not shell.run(docker.mirror_probe(release.base_image)).ok:
+    if not HERE.run(docker.mirror_probe(release.base_image)).ok:
         raise Unreachable(
             f"The package mirror of {release.base_image} cannot be reached from a container",
             "check this host's network and proxy, then `inv build`",
@@ -142,5 +143,5 @@ def _require_mirror(release: Release) -> None:
 
 
 def _built(name: str) -> Built:
-    entry = docker.parse_inspect(shell.must(docker.inspect("image", [name]), f"{name} is not there").stdout)[0]
+    entry = docker.parse_inspect(HERE.must(docker.inspect("image", [name]), f"{name} is not there").stdout)[0]
     return Built(name, int(entry["Size"]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgha.backup import clones
 from pgha.cluster.configuration import apply_dynamic_configuration
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
@@ -94,7 +93,7 @@ def up(project: Project, progress: Progress) -> UpReport:
 
 def _announce(project: Project, report: RenderReport, progress: Progress) -> None:
     """Say it before containers that run are made anew: nodes that restart together stop writes for seconds."""
-    running = {c.service: c.config for c in engine.containers(project) if c.state == "running"}
+    running = {name: c.config for name, c in engine.containers(project).items() if c.state == "running"}
     anew = [name for name, config in running.items() if report.digests.get(name, config) != config]
     if anew:
         progress.note(
@@ -135,10 +134,10 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
     with broken.ended_by_start(project):
         _compose(project, progress, "start", "Compose could not start the stack", "start")
         # Compose 1.29 reports no error when a port is taken.
-        away = [c for c in engine.containers(project) if c.state in ("exited", "created")]
+        away = [name for name, c in engine.containers(project).items() if c.state in ("exited", "created")]
         if away:
-            with progress.stage(f"start {', '.join(c.service for c in away)} once more"):
-                engine.start([c.name for c in away], hint="inv start")
+            with progress.stage(f"start {', '.join(away)} once more"):
+                engine.start(project, away, hint="inv start")
     with progress.stage("wait until every member streams"):
         return wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
 
@@ -156,7 +155,7 @@ def down(project: Project, progress: Progress) -> None:
 
 
 def _remove_containers(project: Project, progress: Progress) -> None:
-    clones.remove(project)
+    engine.remove_clones(project)
     _compose(project, progress, "remove containers and networks", "Compose could not take the stack down", "down",
              "--remove-orphans")  # fmt: skip
 
@@ -172,21 +171,14 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
     if project.rendered:
         _remove_containers(project, progress)
         broken.clear(project)
-    clones.remove(project)
-    leftover = [c.name for c in engine.containers(project)]
-    if leftover:
-        engine.must(docker.docker("rm", "--force", *leftover, timeout=180))
-    networks = engine.must(
-        docker.docker("network", "ls", "--quiet", "--filter", f"label={docker.PROJECT_LABEL}={project.name}")
-    ).stdout.split()
-    if networks:
-        engine.must(docker.docker("network", "rm", *networks))
+    engine.remove_clones(project)
+    engine.remove_rest(project)
     kept = f"{project.name}_{REPOSITORY}" if keep_repository else ""
-    names = [volume.name for volume in engine.volumes(project) if volume.name != kept]
-    if names:
-        with progress.stage(f"remove {len(names)} volumes"):
-            engine.must(docker.remove_volumes(names))
-        removed.append(f"{len(names)} volumes")
+    wanted = [volume for volume in engine.volumes(project) if volume.name != kept]
+    if wanted:
+        with progress.stage(f"remove {len(wanted)} volumes"):
+            engine.remove_volumes(wanted)
+        removed.append(f"{len(wanted)} volumes")
     if project.folder.exists():
         project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())
         removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")
@@ -205,7 +197,7 @@ def _compose(project: Project, progress: Progress, title: str, message: str, *ar
 def is_up(project: Project) -> bool:
     """Whether every host's container runs. Raises Missing without an engine."""
     engine.require_engine()
-    states = [container.state for container in engine.containers(project)]
+    states = [container.state for container in engine.containers(project).values()]
     return states.count("running") == len(project.topology.hosts)
 
 

@@ -56,7 +56,7 @@ def _own_ports(project: Project) -> set[int]:
         return set()
     return {
         port
-        for container in engine.containers(project)
+        for container in engine.containers(project).values()
         if container.state in ("running", "paused", "restarting")
         for port in container.published
     }

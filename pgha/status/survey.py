@@ -24,7 +24,7 @@ def take(project: Project) -> Survey:
     Raises Missing when nothing is up, and the first node's error when no node at all can be asked.
     """
     engine.require_engine()
-    containers = engine.container_names(project)
+    containers = engine.containers(project)
     running = [name for name, container in containers.items() if container.state == "running"]
     if not running:
         state = "stopped" if containers else "not up"

@@ -95,13 +95,22 @@ def execute(container: str, command: Command) -> Command:
     return docker("exec", "--user", "postgres", container, *command.argv, timeout=command.timeout)
 
 
-def remove(container: str) -> Command:
+def remove(*containers: str) -> Command:
     """With the volumes that have no name."""
-    return docker("rm", "--force", "--volumes", container, timeout=60)
+    return docker("rm", "--force", "--volumes", *containers, timeout=180)
 
 
-def exists(container: str) -> Command:
-    return docker("ps", "--all", "--quiet", "--filter", f"name=^{container}$")
+def networks(project: str) -> Command:
+    return docker("network", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", "{{.ID}}")
+
+
+def clone_label(project: str) -> str:
+    """What marks a throwaway clone, which Compose knows nothing of."""
+    return f"pgha.clone={project}"
+
+
+def clones(project: str) -> Command:
+    return docker("ps", "--all", "--filter", f"label={clone_label(project)}", "--format", "{{.ID}}")
 
 
 def logs_since(container: str, since: int) -> Command:

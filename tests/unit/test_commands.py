@@ -198,7 +198,8 @@ CASES = [
         "docker exec --user postgres p-clone psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''",
     ),
     (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
-    (docker.exists("p-clone"), "docker ps --all --quiet --filter 'name=^p-clone$'"),
+    (docker.clones("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
+    (docker.networks("p"), "docker network ls --filter label=com.docker.compose.project=p --format '{{.ID}}'"),
     (
         docker.PLUGIN.command(Path("build/p/compose.yaml"), "p", "up", "--detach"),
         "docker compose --project-name p --file build/p/compose.yaml up --detach",
