@@ -22,7 +22,7 @@ from pgha.cluster.clients import connection_string, psql_command, psql_session
 from pgha.cluster.configuration import read_config
 from pgha.cluster.handover import hand_over
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.errors import BadValue, NotReady, ToolFailed
 from pgha.model.plan import make_plan, plan_document
 from pgha.model.topology import build_topology
 from pgha.project.keys import ensure_keys
@@ -48,7 +48,7 @@ def setup(c, check=False):
         parts = host.check_host(project)
         show_parts(parts)
         if any(part.problem for part in parts):
-            raise Missing("This host is not ready", "inv setup")
+            raise NotReady("This host is not ready", "inv setup")
         return
     parts, done = host.set_up(project, Progress())
     show_parts(parts)

@@ -1,6 +1,11 @@
-"""One tree of errors. Each has a sentence, perhaps a hint with the next command, and an exit code."""
+"""One tree of errors, one class a condition: a sentence, perhaps a hint with the next command, and an exit code.
+
+The branches are the exit codes; the leaves are what a program may want to tell apart (`kind`, in `--json`).
+"""
 
 from __future__ import annotations
+
+import re
 
 
 class PghaError(Exception):
@@ -15,6 +20,11 @@ class PghaError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    @property
+    def kind(self) -> str:
+        """The condition's name for programs: `no_leader`."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 class BadValue(PghaError):
@@ -39,6 +49,62 @@ class Missing(PghaError):
     """A precondition is missing: no engine, no image, no stanza, nothing is up."""
 
     exit_code = 3
+
+
+class NotReady(Missing):
+    """This host lacks an engine, Compose, a program, or the right to use it."""
+
+
+class NotBuilt(Missing):
+    """An image is not built."""
+
+
+class NotRendered(Missing):
+    """The project has no files yet."""
+
+
+class NotUp(Missing):
+    """The project's containers do not run."""
+
+
+class Busy(Missing):
+    """Another command changes the project."""
+
+
+class Damaged(Missing):
+    """A file of this checkout (a record, passwords, a key) is gone, or is not what it should be."""
+
+
+class OtherData(Missing):
+    """The volumes hold data that was made with other settings."""
+
+
+class HalfDone(Missing):
+    """A restore was interrupted and has to be completed or undone first."""
+
+
+class NoLeader(Missing):
+    """No member leads: writes are not accepted."""
+
+
+class NoQuorum(Missing):
+    """etcd has lost its quorum."""
+
+
+class NoStanza(Missing):
+    """There is no stanza, or WAL is not archived yet."""
+
+
+class NoBackup(Missing):
+    """There is no backup."""
+
+
+class NoRoom(Missing):
+    """A disk is too small."""
+
+
+class Unhealthy(Missing):
+    """The cluster is not well enough for what was asked."""
 
 
 class ToolFailed(PghaError):

@@ -7,7 +7,7 @@ import re
 from pgha.backup.stanza import archive_current, read_archiver, read_stanza, require_repository
 from pgha.cluster.view import require_leader
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.errors import BadValue, NoStanza, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -34,12 +34,12 @@ def run_backup(project: Project, type: str, progress: Progress) -> repository.Ba
         raise BadValue(f"{type} is not a backup type", f"one of {', '.join(pgbackrest.TYPES)}")
     before = read_stanza(project)
     if before.missing:
-        raise Missing(f"There is no stanza {STANZA} yet", "inv stanza")
+        raise NoStanza(f"There is no stanza {STANZA} yet", "inv stanza")
     if before.busy:
         _wait_for_lock(project)
     leader = require_leader(project)
     if read_archiver(project, leader.name).command != pgbackrest.archive_command():
-        raise Missing("WAL is not archived yet: a backup could not be made consistent", "inv stanza")
+        raise NoStanza("WAL is not archived yet: a backup could not be made consistent", "inv stanza")
     with progress.stage(f"pgbackrest backup --type={type}"):
         answer = connect(project).run(REPOSITORY, pgbackrest.backup(type), line=progress.detail)
     if not answer.ok:
@@ -62,7 +62,7 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
         raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
     leader = require_leader(project)
     if read_archiver(project, leader.name).command != pgbackrest.archive_command():
-        raise Missing("WAL is not archived yet: a restore point could not be reached", "inv stanza")
+        raise NoStanza("WAL is not archived yet: a restore point could not be reached", "inv stanza")
     ssh = connect(project)
     position = ssh.must(leader.name, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()
     archive_current(project, leader.name, progress)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pgha.backup.stanza import read_stanza
-from pgha.errors import Missing
+from pgha.errors import Missing, NoBackup, NoStanza
 from pgha.model.topology import REPOSITORY
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -102,9 +102,9 @@ def read_catalogue(project: Project) -> Catalogue:
     """
     stanza = read_stanza(project)
     if stanza.missing or not stanza.archive_id:
-        raise Missing("There is no stanza yet, so there is nothing to restore", "inv stanza backup")
+        raise NoStanza("There is no stanza yet, so there is nothing to restore", "inv stanza backup")
     if not any(not backup.error for backup in stanza.backups):
-        raise Missing("There is no backup yet, so there is nothing to restore", "inv backup")
+        raise NoBackup("There is no backup yet, so there is nothing to restore", "inv backup")
     archive = read_archive(project, stanza)
     return Catalogue(stanza, archive, _read_histories(project, stanza.archive_id, archive))
 

@@ -13,7 +13,7 @@ from pgha.backup import preparation, recovery
 from pgha.backup.preparation import Prepared
 from pgha.backup.stanza import require_repository
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing
+from pgha.errors import BadValue, NotUp
 from pgha.model.topology import STANZA, WAN
 from pgha.project.ports import can_bind, next_free, reserved_by_others
 from pgha.project.project import Project
@@ -146,4 +146,4 @@ def require_up(project: Project) -> None:
     require_repository(project)
     engine.require_engine()
     if not any(container.state == "running" for container in engine.containers(project).values()):
-        raise Missing(f"Project {project.name} is not up", "inv up")
+        raise NotUp(f"Project {project.name} is not up", "inv up")

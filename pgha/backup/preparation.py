@@ -11,7 +11,7 @@ from pgha.backup.stanza import archive_current, read_archiver, require_repositor
 from pgha.backup.targets import Request, Target
 from pgha.cluster.view import node_names, read_view, require_leader
 from pgha.console import Progress
-from pgha.errors import Missing, PghaError, TimedOut, ToolFailed
+from pgha.errors import Missing, NoRoom, PghaError, TimedOut, ToolFailed
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
@@ -146,7 +146,7 @@ def require_room(project: Project, size: int) -> None:
         # A single node keeps its old data beside the restored one.
         there = free + used if len(names) > 1 else free
         if there < size + SPARE:
-            raise Missing(
+            raise NoRoom(
                 f"{name} has room for {there >> 20} MB, the backup needs {(size + SPARE) >> 20} MB", "inv info"
             )
 

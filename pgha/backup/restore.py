@@ -29,7 +29,7 @@ from pgha.backup.targets import Request, Target
 from pgha.cluster.configuration import read_config
 from pgha.cluster.view import node_names, read_view, require_quorum, wait_until_well
 from pgha.console import Progress
-from pgha.errors import Missing, PghaError
+from pgha.errors import NoBackup, PghaError
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge
 from pgha.model.topology import REPOSITORY
@@ -157,7 +157,7 @@ def _target_of(project: Project, record: Record) -> Target:
     stanza = read_stanza(project)
     backup = next((b for b in stanza.backups if b.label == record.label), None)
     if backup is None:
-        raise Missing(f"Backup {record.label} is no longer in the repository", "inv restore --abort")
+        raise NoBackup(f"Backup {record.label} is no longer in the repository", "inv restore --abort")
     history = wal.History(record.timeline, tuple((parent, end) for parent, end in record.parents))
     target = Target(record.kind, record.value, backup, history, ())
     # The leader archived its last segment when it stopped.

@@ -9,7 +9,7 @@ import yaml
 
 from pgha.backup import catalogue
 from pgha.backup.targets import Request
-from pgha.errors import Missing
+from pgha.errors import Damaged, HalfDone
 from pgha.project.files import write_file
 from pgha.project.project import Project
 
@@ -62,7 +62,7 @@ def read_restore(project: Project) -> Record | None:
         STAGES.index(record.stage)
         return record
     except (OSError, ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
-        raise Missing(
+        raise Damaged(
             f"{project.relative(path)}, the record of a restore, is damaged ({type(error).__name__})",
             f"look at it; when no restore is under way: rm {project.relative(path)}",
         ) from None
@@ -90,7 +90,7 @@ def refuse_half_done(project: Project) -> None:
     record = read_restore(project)
     if record:
         sentence = describe_restore(record)
-        raise Missing(sentence[0].upper() + sentence[1:], way_on(record))
+        raise HalfDone(sentence[0].upper() + sentence[1:], way_on(record))
 
 
 def enter_stage(project: Project, record: Record, stage: str, **changes: Any) -> Record:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgha.backup.stanza import read_stanza
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.errors import BadValue, NoBackup, NoLeader, ToolFailed
 from pgha.model.topology import REPOSITORY
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -24,7 +24,7 @@ def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Proof
     stanza = read_stanza(project)
     labels = [backup.label for backup in stanza.backups]
     if not labels:
-        raise Missing("There is no backup to verify", "inv backup")
+        raise NoBackup("There is no backup to verify", "inv backup")
     if label and label not in labels:
         raise BadValue(f"Backup {label} is not in the repository", f"one of {', '.join(labels)}")
     ssh = connect(project)
@@ -56,7 +56,7 @@ def choose_node(project: Project) -> str:
     if streaming:
         return streaming[0]
     if view.leader is None:
-        raise Missing("There is no member to restore a backup on", "inv status")
+        raise NoLeader("There is no member to restore a backup on", "inv status")
     return view.leader.name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import invoke
@@ -15,6 +16,7 @@ from pgha.model.settings import ENVIRONMENT, environment_layer
 from pgha.model.topology import Host
 from pgha.project.project import Project, open_project
 from pgha.remote import connections
+from pgha.status.document import error_document
 
 INTERRUPTED = 130
 
@@ -32,6 +34,8 @@ class Executor(invoke.Executor):  # type: ignore[misc]
         try:
             return super().execute(*tasks)
         except PghaError as error:
+            if _wants_json(tasks):
+                console.print_json(error_document(error))
             console.error(error.message, error.hint)
             raise Exit(code=error.exit_code) from None
         except KeyboardInterrupt:
@@ -46,6 +50,12 @@ class Executor(invoke.Executor):  # type: ignore[misc]
             raise Exit(code=ToolFailed.exit_code) from None
         finally:
             connections.close_all()
+
+
+def _wants_json(tasks: Iterable[Any]) -> bool:
+    """Whether a task of this line was asked for JSON: a program reads its answer then, also when it is an error."""
+    given = (getattr(task, "args", {}) for task in tasks)
+    return any("json" in arguments and arguments["json"].value for arguments in given)
 
 
 def project_of(context: invoke.Context, flags: dict[str, str] | None = None) -> Project:

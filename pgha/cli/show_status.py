@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pgha import console
-from pgha.backup import verification
 from pgha.cli.words import lag_text, result_text, size_text, time_text
 from pgha.cluster.handover import Handover
 from pgha.errors import PghaError
 from pgha.project.project import Project
 from pgha.status.document import archiving_word
-from pgha.status.seen import Survey
+from pgha.status.seen import Seen
+from pgha.status.survey import Survey
 from pgha.tools import patroni, postgres, repository, wal
 
 
@@ -47,14 +47,14 @@ def show_survey(project: Project, survey: Survey) -> None:
             m.postgres_port,
             m.ssh_port,
         )
-        for m in survey.members
+        for m in survey.seen.members
     ]
-    title = f"{project.name}: cluster pgha_cluster ({survey.system_id or 'unknown'})"
-    if survey.paused:
+    title = f"{project.name}: cluster pgha_cluster ({survey.seen.system_id or 'unknown'})"
+    if survey.seen.paused:
         title += ", paused"
     columns = ("Member", "Data center", "Role", "State", "TL", "Lag", "Postgres port", "SSH port")
     console.show(console.table(title, columns, rows))
-    console.show(_etcd_line(survey), *_backup_lines(survey))
+    console.show(_etcd_line(survey.seen), *_backup_lines(survey.seen))
     console.show(f'ports on {project.settings.client_address}; connect with: psql "$(inv dsn)"')
     for problem in survey.problems:
         console.show(f"! {problem}")
@@ -62,34 +62,34 @@ def show_survey(project: Project, survey: Survey) -> None:
         console.hint(survey.hint)
 
 
-def _etcd_line(survey: Survey) -> str:
-    view = survey.etcd
+def _etcd_line(seen: Seen) -> str:
+    view = seen.etcd
     if isinstance(view, PghaError):
         return "etcd: unknown"
     more = f"{view.may_fail} more may fail" if view.has_quorum else "QUORUM LOST"
     return f"etcd: {len(view.healthy)} of {view.members} healthy, quorum {view.quorum}, {more}"
 
 
-def _backup_lines(survey: Survey) -> list[str]:
-    stanza = survey.stanza
+def _backup_lines(seen: Seen) -> list[str]:
+    stanza = seen.stanza
     if stanza is None:
         return ["backup: off (pgbackrest: off)"]
     if isinstance(stanza, PghaError):
-        return [f"backup: the repository cannot be read, archiving {_archiving_text(survey)}"]
+        return [f"backup: the repository cannot be read, archiving {_archiving_text(seen)}"]
     if stanza.missing:
         return ["backup: no stanza yet, archiving off (inv stanza)"]
     newest = stanza.newest
     last = f"last {newest.type} {newest.label} at {time_text(newest.stop)}" if newest else "no backup yet"
     lines = [
-        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_proof_text(survey)}",
-        f"archiving: {_archiving_text(survey)}",
+        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_proof_text(seen)}",
+        f"archiving: {_archiving_text(seen)}",
     ]
-    return lines + _schedule_lines(survey)
+    return lines + _schedule_lines(seen)
 
 
-def _archiving_text(survey: Survey) -> str:
+def _archiving_text(seen: Seen) -> str:
     """Whether WAL arrives, and what waits."""
-    archiver = survey.archiver
+    archiver = seen.archiver
     word = archiving_word(archiver)
     if not isinstance(archiver, postgres.Archiver):
         return word
@@ -100,25 +100,22 @@ def _archiving_text(survey: Survey) -> str:
     return f"{word}{last}, {archiver.waiting} segments ({size}) wait, the oldest for {archiver.waiting_seconds:.0f} s"
 
 
-def _proof_text(survey: Survey) -> str:
+def _proof_text(seen: Seen) -> str:
     """When the newest backup was last restored and looked at."""
-    stanza, kept = survey.stanza, survey.kept
-    newest = stanza.newest if isinstance(stanza, repository.StanzaView) else None
-    if newest is None or not isinstance(kept, verification.Kept):
+    if not isinstance(seen.stanza, repository.StanzaView) or seen.stanza.newest is None:
         return "not verified"
-    proof = kept.proof_of(newest.label)
+    proof = seen.proof
     if proof is None:
         return "not verified yet (inv verify)"
     return f"{'verified' if proof.ok else 'NOT GOOD'} at {time_text(proof.ended)} on {proof.node}"
 
 
-def _schedule_lines(survey: Survey) -> list[str]:
-    if not survey.jobs:
+def _schedule_lines(seen: Seen) -> list[str]:
+    if not seen.jobs:
         return []
-    results = survey.kept.results if isinstance(survey.kept, verification.Kept) else {}
     now = datetime.now(UTC)
     parts = [
-        f"{job.name} next {job.next_run(now):%Y-%m-%d %H:%M}, {result_text(results.get(job.name))}"
-        for job in survey.jobs
+        f"{job.name} next {job.next_run(now):%Y-%m-%d %H:%M}, {result_text(seen.results.get(job.name))}"
+        for job in seen.jobs
     ]
     return [f"schedule: {'; '.join(parts)}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgha.errors import Missing
+from pgha.errors import NotRendered
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import postgres
@@ -22,7 +22,7 @@ def connection_string(project: Project, *, standby: bool, inside: bool) -> str:
     ports = project.record().ports.get("postgres", {})
     missing = [node.name for node in project.topology.nodes if node.name not in ports]
     if missing:
-        raise Missing(f"Nothing is rendered for {missing[0]}", "inv render")
+        raise NotRendered(f"Nothing is rendered for {missing[0]}", "inv render")
     address = project.settings.client_address
     targets = [(address, ports[node.name]) for node in project.topology.nodes]
     return postgres.cluster_conninfo(targets, standby, str(project.pgpass))

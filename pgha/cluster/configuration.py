@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pgha.cluster.view import node_names, reachable_member, require_quorum
+from pgha.cluster.view import able_member, require_quorum
 from pgha.errors import ToolFailed
 from pgha.model.dynamic import dynamic_configuration
 from pgha.model.merging import flatten, merge_patch
@@ -17,7 +17,7 @@ from pgha.tools import patroni
 def read_config(project: Project) -> dict[str, Any]:
     """The dynamic configuration, as patronictl shows it."""
     ssh = connect(project)
-    return ssh.first(node_names(project), patroni.show_config(), patroni.parse_config)[1]
+    return ssh.first([able_member(project)], patroni.show_config(), patroni.parse_config)[1]
 
 
 def patch_config(project: Project, wanted: Mapping[str, Any]) -> list[str]:
@@ -31,7 +31,7 @@ def patch_config(project: Project, wanted: Mapping[str, Any]) -> list[str]:
         return []
     require_quorum(project)
     ssh = connect(project)
-    host = reachable_member(project, ssh, "")
+    host = able_member(project)
     ssh.must(host, patroni.patch_config(patch), "patronictl edit-config failed")
     if merge_patch(read_config(project), patch):
         raise ToolFailed("The dynamic configuration does not hold the change", hint="inv config")

@@ -7,13 +7,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from pgha.cluster.configuration import patch_config, read_config
-from pgha.cluster.view import node_names, reachable_member, read_nodes, read_view, require_quorum
+from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view, require_quorum
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, PghaError, TimedOut, ToolFailed
+from pgha.errors import BadValue, NoLeader, PghaError, TimedOut, ToolFailed
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import patroni
-from pgha.tools.command import Answer
+from pgha.tools.command import Answer, Command
 from pgha.waiting import Stopwatch, wait_until
 
 
@@ -48,29 +48,16 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
         raise BadValue(f"{candidate} is not a Postgres node of this project", f"one of {names}")
     require_quorum(project)
     before = read_view(project)
-    ssh = connect(project)
+    verb, command = _choose_command(project, before, candidate, only_switchover)
     leader = before.leader
-    if leader is None:
-        if only_switchover:
-            raise Missing(
-                "There is no healthy leader that could hand over",
-                "inv failover --candidate <name>, inv status",
-            )
-        if not candidate:
-            raise BadValue("A failover needs a candidate", "inv failover --candidate <name>")
-        _require_furthest(project, before, candidate)
-        verb, command = "failover", patroni.failover(candidate)
-    else:
-        _require_candidate(before, leader, candidate)
-        verb, command = "switchover", patroni.switchover(leader.name, candidate or None)
     target = candidate or "the member Patroni chooses"
     progress.note(f"{verb}: {leader.name if leader else 'no healthy leader'} -> {target}")
 
-    asked = reachable_member(project, ssh, candidate)
+    asked = able_member(project, candidate)
     with _synchronous_candidate(project, before, candidate if leader else "", progress):
         clock = Stopwatch()
         with progress.stage(f"patronictl {verb}"):
-            answer = ssh.run(asked, command)
+            answer = connect(project).run(asked, command)
             after = _wait_for_leader(project, candidate, leader, asked, answer)
         leader_seconds = clock.seconds
     new = after.leader
@@ -87,6 +74,21 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
         clock.seconds,
         waiting_for,
     )
+
+
+def _choose_command(
+    project: Project, view: patroni.ClusterView, candidate: str, only_switchover: bool
+) -> tuple[str, Command]:
+    """`switchover` while there is a healthy leader, else `failover`; checked, before anything is touched."""
+    if view.leader is not None:
+        _require_candidate(view, view.leader, candidate)
+        return "switchover", patroni.switchover(view.leader.name, candidate or None)
+    if only_switchover:
+        raise NoLeader("There is no healthy leader that could hand over", "inv failover --candidate <name>, inv status")
+    if not candidate:
+        raise BadValue("A failover needs a candidate", "inv failover --candidate <name>")
+    _require_furthest(project, candidate)
+    return "failover", patroni.failover(candidate)
 
 
 @contextmanager
@@ -144,12 +146,15 @@ def _others(view: patroni.ClusterView, leader: patroni.Member) -> str:
     return f"members that can take over: {', '.join(names) or 'none'}"
 
 
-def _require_furthest(project: Project, view: patroni.ClusterView, candidate: str) -> None:
-    """Raises BadValue when another member that can be asked has received more WAL than the candidate."""
+def _require_furthest(project: Project, candidate: str) -> None:
+    """Raises BadValue when another member has received more WAL than the candidate; one that is cut off does not count,
+    Patroni could not ask it either."""
+    members = read_members(project)
+    late = cut_off(project, members)
     nodes = {
-        name: node
-        for name, node in read_nodes(project).items()
-        if isinstance(node, patroni.NodeState) and node.state == "running" and node.location is not None
+        name: told.node
+        for name, told in answering(members).items()
+        if name not in late and told.node.state == "running" and told.node.location is not None
     }
     if candidate not in nodes:
         usable = ", ".join(sorted(nodes)) or "none"

@@ -1,15 +1,24 @@
-"""The cluster, read: from its members, from etcd, and until it is well."""
+"""The cluster, read: from its members, from etcd, and until it is well.
+
+One member's answer is one member's opinion: one that is cut off goes on telling what it saw last. So every answer has
+the age of what it knows, and the freshest counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from pgha.errors import Missing, PghaError, ToolFailed
+from pgha.errors import NoLeader, NoQuorum, PghaError, ToolFailed, Unreachable
+from pgha.model.settings import Settings
 from pgha.project.project import Project
-from pgha.remote.connections import Connections, connect
+from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni
 from pgha.tools.command import Answer
 from pgha.waiting import wait_until
+
+Members = Mapping[str, patroni.Told | PghaError]
+"""Member -> what it says, or why it says nothing."""
 
 
 def node_names(project: Project, first: str = "") -> list[str]:
@@ -18,55 +27,160 @@ def node_names(project: Project, first: str = "") -> list[str]:
     return sorted(names, key=lambda name: name != first)
 
 
+# Members ----------------------------------------------------------------------------------------------------
+
+
+def read_members(project: Project) -> dict[str, patroni.Told | PghaError]:
+    """What every member says, asked all at once."""
+    names = node_names(project)
+    answers = connect(project).everywhere({name: patroni.ask() for name in names})
+    return {name: _parsed(name, answers[name]) for name in names}
+
+
+def _parsed(name: str, answer: Answer | PghaError) -> patroni.Told | PghaError:
+    if isinstance(answer, PghaError):
+        return answer
+    try:
+        return patroni.parse_told(answer.stdout)
+    except PghaError:
+        return ToolFailed(f"Patroni on {name} does not answer", answer.words)
+
+
+def answering(members: Members) -> dict[str, patroni.Told]:
+    """Those that say something."""
+    return {name: told for name, told in members.items() if isinstance(told, patroni.Told)}
+
+
+def freshness(settings: Settings) -> float:
+    """Seconds after which a member that did not see the DCS is late: it looks every loop_wait, and a look may take a
+    moment."""
+    return 2.0 * settings.loop_wait + 1
+
+
+def cut_off(project: Project, members: Members) -> dict[str, float]:
+    """Members that have not seen the DCS for so many seconds while others have: cut off, or their Patroni hangs."""
+    ages = {name: told.dcs_age for name, told in answering(members).items()}
+    limit = freshness(project.settings)
+    if not ages or min(ages.values()) > limit:
+        return {}
+    return {name: age for name, age in ages.items() if age > limit}
+
+
+def agreed_view(project: Project, members: Members) -> patroni.ClusterView:
+    """The cluster as the member tells it that saw the DCS last, on the newest timeline; what its leader's Postgres says
+    of its standbys is in it.
+
+    Raises the first member's error when none can be asked, ToolFailed when none knows (etcd has lost its quorum).
+    """
+    told = answering(members)
+    if not told:
+        raise next((error for error in members.values() if isinstance(error, PghaError)), Unreachable("No member"))
+    knowing = {name: t for name, t in told.items() if t.cluster is not None}
+    if not knowing:
+        raise ToolFailed("No member knows the cluster: etcd cannot be asked", hint="inv status")
+    newest = min(t.dcs_age for t in knowing.values())
+    fresh = {name: t for name, t in knowing.items() if t.dcs_age <= newest + project.settings.loop_wait + 1}
+    asked = max(fresh, key=lambda name: (_leaders_timeline(fresh[name].cluster), -fresh[name].dcs_age))
+    view = fresh[asked].cluster
+    assert view is not None
+    return _confirmed(project, view, asked, told)
+
+
+def _confirmed(
+    project: Project, view: patroni.ClusterView, asked: str, told: Mapping[str, patroni.Told]
+) -> patroni.ClusterView:
+    """The view with what its leader's Postgres says of its standbys; if we have not heard the leader itself, the member
+    that gave the view asks it."""
+    if view.leader is None:
+        return view
+    leader = view.leader.name
+    if leader in told:
+        return patroni.confirm_streaming(view, told[leader].node)
+    answer = connect(project).run(asked, patroni.get("patroni", host=leader))
+    if not answer.ok:
+        return patroni.without_answer(view, leader)
+    return patroni.confirm_streaming(view, patroni.parse_node(answer.stdout))
+
+
+def _leaders_timeline(view: patroni.ClusterView | None) -> int:
+    return (view.leader.timeline or 0) if view and view.leader else 0
+
+
 def read_view(project: Project, ask_first: str = "") -> patroni.ClusterView:
-    """The cluster as the first reachable member tells it, checked with what the leader's Postgres says.
+    """The cluster, cheaply: as one member tells it that has just seen the DCS; else all are asked.
 
     Raises Unreachable when no member can be asked, ToolFailed when none knows (etcd has lost its quorum).
     """
     ssh = connect(project)
-    asked, view = ssh.first(node_names(project, ask_first), patroni.get("cluster"), patroni.parse_cluster)
-    if view.leader is None:
-        return view
-    answer = ssh.run(asked, patroni.get("patroni", host=view.leader.name))
-    if not answer.ok:
-        return patroni.without_answer(view, view.leader.name)
-    return patroni.confirm_streaming(view, patroni.parse_node(answer.stdout))
-
-
-def read_nodes(project: Project) -> dict[str, patroni.NodeState | PghaError]:
-    """What every member says of its own Postgres, asked all at once and without the DCS."""
-    names = node_names(project)
-    answers = connect(project).everywhere({name: patroni.get("patroni") for name in names})
-    return {name: _parsed_node(name, answers[name]) for name in names}
-
-
-def _parsed_node(name: str, answer: Answer | PghaError) -> patroni.NodeState | PghaError:
-    if isinstance(answer, PghaError):
-        return answer
-    if not answer.ok:
-        return ToolFailed(f"Patroni on {name} does not answer", answer.words)
+    asked = node_names(project, ask_first)[0]
     try:
-        return patroni.parse_node(answer.stdout)
-    except PghaError as error:
-        return error
+        told = patroni.parse_told(ssh.run(asked, patroni.ask()).stdout)
+    except PghaError:
+        return agreed_view(project, read_members(project))
+    if told.cluster is None or told.dcs_age > freshness(project.settings):
+        return agreed_view(project, read_members(project))
+    return _confirmed(project, told.cluster, asked, {asked: told})
+
+
+def able_member(project: Project, wished: str = "") -> str:
+    """A member to run patronictl on, one that sees the DCS: the wished one if it does.
+
+    Raises the first member's error when none can be asked.
+    """
+    members = read_members(project)
+    told = answering(members)
+    if not told:
+        raise next((error for error in members.values() if isinstance(error, PghaError)), Unreachable("No member"))
+    late = cut_off(project, members)
+    return min(told, key=lambda name: (name in late, name != wished, told[name].dcs_age))
+
+
+def require_leader(project: Project) -> patroni.Member:
+    """Raises NoLeader."""
+    leader = read_view(project).leader
+    if leader is None:
+        raise NoLeader("The cluster has no leader at the moment", "inv status")
+    return leader
+
+
+# etcd -------------------------------------------------------------------------------------------------------
 
 
 def read_etcd(project: Project) -> etcd.EtcdView:
-    """Which etcd members can commit, asked from a Postgres node."""
+    """Which etcd members can commit, asked from a node of every data center: the view with the most healthy ones.
+
+    Raises the first data center's error when none can ask.
+    """
     topology = project.topology
-    names = node_names(project)
-    return connect(project).first(names, etcd.health(topology), lambda text: etcd.parse_health(text, topology))[1]
+    sites = [[node.name for node in topology.at(site) if node in topology.nodes] for site in topology.data_centers]
+
+    def ask(names: list[str]) -> etcd.EtcdView | PghaError:
+        try:
+            asked = connect(project).first(names, etcd.health(topology), lambda text: etcd.parse_health(text, topology))
+            return asked[1]
+        except PghaError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(sites)) as pool:
+        answers = list(pool.map(ask, sites))
+    views = [answer for answer in answers if isinstance(answer, etcd.EtcdView)]
+    if not views:
+        raise next(answer for answer in answers if isinstance(answer, PghaError))
+    return max(views, key=lambda view: len(view.healthy))
 
 
 def require_quorum(project: Project) -> None:
-    """Raises Missing while etcd cannot commit: nobody can be promoted, nothing can be configured."""
+    """Raises NoQuorum while etcd cannot commit: nobody can be promoted, nothing can be configured."""
     view = read_etcd(project)
     if not view.has_quorum:
-        raise Missing(
+        raise NoQuorum(
             f"etcd has lost its quorum: {len(view.healthy)} of {view.members} members are healthy, "
             f"{view.quorum} are needed",
             "inv status; inv up brings back what does not run",
         )
+
+
+# Waiting ----------------------------------------------------------------------------------------------------
 
 
 def wait_until_well(
@@ -93,15 +207,3 @@ def wait_until_well(
         explain=explain,
         hint="inv status, inv logs --node <name>",
     )
-
-
-def reachable_member(project: Project, ssh: Connections, candidate: str) -> str:
-    """A member to run patronictl on: the candidate if it can be reached."""
-    return ssh.first(node_names(project, candidate), patroni.get("patroni"), patroni.parse_node)[0]
-
-
-def require_leader(project: Project) -> patroni.Member:
-    leader = read_view(project).leader
-    if leader is None:
-        raise Missing("The cluster has no leader at the moment", "inv status")
-    return leader

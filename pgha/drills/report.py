@@ -17,9 +17,9 @@ import jinja2
 from pgha import ROOT
 from pgha.cluster.view import node_names
 from pgha.drills.ledger import ACKNOWLEDGED
-from pgha.drills.runner import Result
+from pgha.drills.result import Result
 from pgha.drills.summary import Spread, Summary
-from pgha.errors import Missing, PghaError
+from pgha.errors import NotReady, PghaError
 from pgha.project.files import write_file
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -40,7 +40,7 @@ def require_plots() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise Missing(f"The drill's report needs matplotlib ({error})", "pip install -e '.[drill]'") from None
+        raise NotReady(f"The drill's report needs matplotlib ({error})", "pip install -e '.[drill]'") from None
 
 
 def write(document: dict[str, Any], results: Sequence[Result], folder: Path) -> None:

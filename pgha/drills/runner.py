@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgha.cluster.clients import connection_string
-from pgha.cluster.configuration import read_config
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
 from pgha.drills import ledger
-from pgha.drills.ledger import Gap, Read, Verdict, Write
+from pgha.drills.health import wait_until_whole
+from pgha.drills.result import Marks, Result, broken_promises
 from pgha.drills.scenarios import Scenario, Scene
-from pgha.drills.traffic import Traffic, remove_table, require_client
+from pgha.drills.traffic import Traffic, remove_table
 from pgha.errors import Missing, PghaError, TimedOut
 from pgha.failures import broken, disks, healing
-from pgha.model.settings import Settings
 from pgha.project.files import write_file
 from pgha.project.project import Project
 from pgha.remote import engine
-from pgha.remote.connections import close_all, connect
-from pgha.status import survey
+from pgha.remote.connections import close_all
 from pgha.tools import postgres
 from pgha.waiting import wait_until
-
-TOLERATED = "broken by chaos"
-"""A problem that does not make a cluster less than whole: a node that was given a small disk works on it."""
-
-WHOLE_TIMEOUT = 120.0
-"""Seconds a cluster may take to be whole again: rewound or cloned, every standby synchronous."""
 
 READ_TIMEOUT = 60.0
 """Seconds the leader may take to show its rows at the end of a drill."""
@@ -39,113 +30,7 @@ LEAD_IN = 2.0
 """Seconds the clients work before anything breaks, and after everything is whole again."""
 
 
-@dataclass
-class Marks:
-    """When each part of a drill happened, in seconds since its clients started; None when it did not come."""
-
-    injected: float | None = None
-    """The fault began."""
-    broken: float | None = None
-    """It was complete."""
-    served: float | None = None
-    """Writes were acknowledged again, by whom they should be."""
-    healing: float | None = None
-    healed: float | None = None
-    redundant: float | None = None
-    """Every member streams again, every etcd member is healthy."""
-    ended: float = 0.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """One run of one scenario."""
-
-    scenario: str
-    run: int
-    leader: str
-    began_at: float
-    """Seconds since 1970."""
-    marks: Marks
-    verdict: Verdict
-    write_gap: Gap
-    read_gap: Gap | None
-    stale: float
-    """Seconds the oldest write a standby did not show had been acknowledged."""
-    new_leader: float | None
-    """Seconds from the fault until a newer timeline acknowledged a write."""
-    missed: tuple[str, ...]
-    """Promises that were not kept."""
-    writes: tuple[Write, ...] = field(repr=False)
-    reads: tuple[Read, ...] = field(repr=False)
-    roles: Mapping[str, list[tuple[float, str]]] = field(repr=False)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the cluster became whole again by itself."""
-        return self.marks.redundant is not None
-
-    @property
-    def redundant_after(self) -> float | None:
-        """Seconds from the beginning of healing until full redundancy."""
-        if self.marks.redundant is None or self.marks.healing is None:
-            return None
-        return self.marks.redundant - self.marks.healing
-
-
 # Before -----------------------------------------------------------------------------------------------------
-
-
-def require_healthy(project: Project) -> None:
-    """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
-    engine.require_engine()
-    require_client()
-    if broken.still(project, engine.containers(project).values()):
-        raise Missing("The cluster is still broken by chaos", "inv chaos.heal")
-    seen = survey.take(project)
-    if not seen.healthy:
-        raise Missing(f"The cluster is not healthy: {'; '.join(seen.problems)}", "inv status")
-    running = "quorum" if read_config(project).get("synchronous_mode") else "async"
-    wanted = "async" if project.topology.synchronous_node_count == 0 else project.settings.durability
-    if running != wanted:
-        raise Missing(
-            f"The cluster runs with durability {running}, the settings say {wanted}",
-            "inv up applies the settings, then inv drill",
-        )
-
-
-def wait_until_whole(project: Project, progress: Progress) -> None:
-    """Wait for full redundancy: every member streams, etcd is whole, commits wait for as many standbys as they should.
-
-    Raises TimedOut and names what lacks.
-    """
-    synchronous = project.settings.durability == "quorum"
-    wanted = project.topology.synchronous_node_count
-
-    nudged = False
-
-    def problems() -> list[str]:
-        nonlocal nudged
-        seen = survey.take(project)
-        found = [problem for problem in seen.problems if not problem.startswith(TOLERATED)]
-        if not found and synchronous and wanted:
-            found = _too_few_synchronous(project, wanted)
-        if not nudged and seen.leader and any(problem.startswith("archiving fails") for problem in found):
-            # The archiver tries a segment that failed once a minute, or when there is another one.
-            connect(project).run(seen.leader, postgres.query("select pg_switch_wal()"))
-            nudged = True
-        progress.detail("; ".join(found))
-        return found
-
-    wait_until(problems, lambda found: not found, "The cluster is whole", timeout=WHOLE_TIMEOUT, explain="; ".join,
-               hint="inv status, inv chaos.heal")  # fmt: skip
-
-
-def _too_few_synchronous(project: Project, wanted: int) -> list[str]:
-    """With quorum commit every standby that streams becomes synchronous; Patroni before 4.0 takes the wanted number."""
-    view = read_view(project)
-    count = sum(member.is_sync for member in view.members)
-    needed = len(view.members) - 1 if project.settings.release.quorum_commit else wanted
-    return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
 
 
 # One run ----------------------------------------------------------------------------------------------------
@@ -338,20 +223,6 @@ def _judge(
         reads=reads,
         roles=traffic.roles,
     )
-
-
-def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
-    """What the ledger shows that was promised not to happen; in async acknowledged writes may be lost."""
-    found = []
-    if settings.durability == "quorum" and len(verdict.lost) > settings.drill_lost_writes:
-        found.append(f"{len(verdict.lost)} acknowledged writes are lost, at most {settings.drill_lost_writes} may be")
-    if settings.durability == "quorum" and verdict.two_leaders:
-        found.append(f"two members accepted writes at once ({len(verdict.two_leaders)} writes)")
-    if verdict.phantom:
-        found.append(f"{len(verdict.phantom)} writes are there that were refused or never made")
-    if verdict.duplicates:
-        found.append(f"{len(verdict.duplicates)} writes are there twice")
-    return found
 
 
 def _keep_logs(project: Project, traffic: Traffic, folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pgha.cluster.handover import hand_over
 from pgha.cluster.view import node_names
 from pgha.console import Progress
-from pgha.errors import Missing
+from pgha.errors import NoLeader
 from pgha.failures import containers, disks, networks
 from pgha.model.settings import Settings
 from pgha.model.topology import Host, Topology
@@ -34,7 +34,7 @@ class Scene:
         """Raises Missing when nobody leads."""
         host = self.topology.host(self.view.leader.name) if self.view.leader else None
         if host is None:
-            raise Missing("There is no leader", "inv status")
+            raise NoLeader("There is no leader", "inv status")
         return host
 
     @property

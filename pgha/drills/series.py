@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pgha.console import Progress
 from pgha.drills import report, runner
-from pgha.drills.runner import Result
+from pgha.drills.health import require_healthy
+from pgha.drills.result import Result
 from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scenario
 from pgha.drills.summary import Summary, summarize
 from pgha.errors import BadValue, Missed, PghaError
@@ -55,7 +56,7 @@ def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress
     if not 1 <= runs <= MAX_RUNS:
         raise BadValue(f"{runs} runs are not between 1 and {MAX_RUNS}", "inv drill --all --runs 5")
     scenarios, skipped = choose(project, name, all_)
-    runner.require_healthy(project)
+    require_healthy(project)
     report.require_plots()
     folder = project.folder / "drills" / time.strftime("%Y%m%d-%H%M%S")
     results: list[Result] = []

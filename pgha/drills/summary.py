@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pgha.drills.runner import Result
+from pgha.drills.result import Result
 from pgha.drills.scenarios import SCENARIOS, Scenario
 from pgha.model.settings import Settings
 

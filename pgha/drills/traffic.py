@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pgha.drills.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Read, Write
-from pgha.errors import Missing, ToolFailed
+from pgha.errors import NotReady, ToolFailed
 from pgha.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def require_client() -> None:
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise Missing(f"Drills need a PostgreSQL client ({error})", "pip install -e '.[drill]'") from None
+        raise NotReady(f"Drills need a PostgreSQL client ({error})", "pip install -e '.[drill]'") from None
 
 
 class _Client(threading.Thread):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pgha.cluster.view import node_names
-from pgha.errors import BadValue, Missing
+from pgha.errors import BadValue, NotUp
 from pgha.model.topology import WAN, Host, Site
 from pgha.project.project import Project
 from pgha.remote import engine
@@ -51,7 +51,7 @@ def require_running(project: Project, hosts: Iterable[Host]) -> dict[str, docker
     for host in hosts:
         state = containers[host.name].state if host.name in containers else "not there"
         if state != "running":
-            raise Missing(f"{host.name} cannot be broken: its container is {state}", "inv chaos.heal, or inv up")
+            raise NotUp(f"{host.name} cannot be broken: its container is {state}", "inv chaos.heal, or inv up")
     return containers
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pgha.errors import Missing
+from pgha.errors import Damaged, Unhealthy
 from pgha.project.files import write_file
 from pgha.project.project import Project
 from pgha.remote import engine
@@ -75,7 +75,7 @@ def read(project: Project) -> tuple[Broken, ...]:
         return tuple(_entry(entry) for entry in entries or [])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         name = project.relative(path)
-        raise Missing(
+        raise Damaged(
             f"{name} is damaged ({type(error).__name__}); it says what chaos broke",
             f"rm {name}, then inv down up: every container is made anew, unbroken",
         ) from None
@@ -133,7 +133,7 @@ def ended_by_start(project: Project) -> Iterator[None]:
     remove(project, [entry for entry in read(project) if entry not in left])
     lost = [entry.host for entry in left if entry.is_restarted(*states.get(entry.host, ("", "")))]
     if lost:
-        raise Missing(f"The small disk of {' and '.join(lost)} ended with its container", "inv chaos.heal")
+        raise Unhealthy(f"The small disk of {' and '.join(lost)} ended with its container", "inv chaos.heal")
 
 
 def _write(project: Project, entries: list[Broken]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pgha.cluster.view import read_etcd, read_view, wait_until_well
 from pgha.console import Progress
-from pgha.errors import Missing, TimedOut
+from pgha.errors import NotUp, TimedOut
 from pgha.failures import broken
 from pgha.failures.aims import data_dir, helper_image, wan_network
 from pgha.failures.broken import Broken
@@ -43,9 +43,9 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     entries = broken.read(project)
     if not containers:
         broken.remove(project, entries)
-        raise Missing(f"Project {project.name} is not up", "inv up")
+        raise NotUp(f"Project {project.name} is not up", "inv up")
     if not entries and all(container.state == "exited" for container in containers.values()):
-        raise Missing(f"Project {project.name} is stopped", "inv start")
+        raise NotUp(f"Project {project.name} is stopped", "inv start")
     containers = _finish_stops(project, containers)
     revived = _revive(project, containers)
     containers = engine.containers(project) if revived else containers

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pgha.errors import Missing
+from pgha.errors import Damaged
 from pgha.model.topology import Host
 from pgha.project.files import write_file
 from pgha.project.project import Project
@@ -102,13 +102,13 @@ def _read(project: Project, path: Path) -> Ed25519PrivateKey:
     try:
         key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     except FileNotFoundError:
-        raise Missing(f"{name} is missing", "inv keys") from None
+        raise Damaged(f"{name} is missing", "inv keys") from None
     except PermissionError:
-        raise Missing(f"{name} may not be read by this user", f"chown and chmod 0600 {name}") from None
+        raise Damaged(f"{name} may not be read by this user", f"chown and chmod 0600 {name}") from None
     except (ValueError, TypeError, OSError, UnsupportedAlgorithm) as error:
-        raise Missing(f"{name} is not a private key: {error}", "inv keys --rotate") from None
+        raise Damaged(f"{name} is not a private key: {error}", "inv keys --rotate") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise Missing(f"{name} is not an ed25519 key", "inv keys --rotate")
+        raise Damaged(f"{name} is not an ed25519 key", "inv keys --rotate")
     return key
 
 

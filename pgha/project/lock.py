@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgha.errors import Missing
+from pgha.errors import Busy
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def held(path: Path, project: str, command: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another command"
-            raise Missing(f"Project {project} is being changed by {holder}", "wait for it to end, or end it") from None
+            raise Busy(f"Project {project} is being changed by {holder}", "wait for it to end, or end it") from None
         file.truncate(0)
         now = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
         file.write(f"`inv {command}` of {_user()}, process {os.getpid()}, since {now}")

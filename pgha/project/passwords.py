@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from pgha.errors import Missing
+from pgha.errors import Damaged
 from pgha.model.settings import Settings
 from pgha.project.files import write_file
 from pgha.project.project import Project
@@ -63,7 +63,7 @@ def ensure_passwords(project: Project) -> Passwords:
             document = yaml.safe_load(path.read_text())
             kept = {name: _secret(document[name]) for name in names}
         except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise Missing(
+            raise Damaged(
                 f"{project.relative(path)} is damaged ({type(error).__name__}); the database's passwords were in it",
                 "restore the file from a copy; only `inv destroy` can do without it",
             ) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from pgha.errors import Missing
+from pgha.errors import Damaged
 
 RECORD = "project.yaml"
 
@@ -50,7 +50,7 @@ def read_record(root: Path, name: str) -> Record:
         AttributeError,
         ValueError,
     ) as error:
-        raise Missing(
+        raise Damaged(
             f"{path.relative_to(root)} is damaged ({type(error).__name__}); it holds the flags of `inv render` "
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",

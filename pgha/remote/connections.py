@@ -17,7 +17,7 @@ import paramiko
 from invoke.exceptions import CommandTimedOut, ThreadException, UnexpectedExit
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from pgha.errors import Missing, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.errors import Damaged, Missing, NotRendered, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.project.keys import require_user_key
 from pgha.project.project import Project
 from pgha.tools.command import Answer, Command
@@ -173,7 +173,7 @@ class Connections:
         try:
             port = project.record().ports["ssh"][host]
         except KeyError:
-            raise Missing(
+            raise NotRendered(
                 f"Project {project.name} is not up: nothing is rendered for {host}", "inv render, or inv up"
             ) from None
         require_user_key(project)
@@ -203,7 +203,7 @@ def _trust(client: paramiko.SSHClient, project: Project, host: str, address: str
     try:
         known = paramiko.HostKeys(str(project.known_hosts)).lookup(host)
     except OSError:
-        raise Missing("The SSH keys are missing or not readable", "inv keys") from None
+        raise Damaged("The SSH keys are missing or not readable", "inv keys") from None
     for kind, key in (known or {}).items():
         client.get_host_keys().add(address, kind, key)
 

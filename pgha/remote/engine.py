@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pgha.errors import Missing, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.errors import NotReady, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.project.project import Project
 from pgha.remote import shell
 from pgha.tools import docker
@@ -97,7 +97,7 @@ class Volume:
 def engine_problem() -> PghaError | None:
     """Why the engine cannot be used, or None. Asks the socket itself, not the words of an error message."""
     if shutil.which("docker") is None:
-        return Missing("docker is not installed on this host", "inv setup")
+        return NotReady("docker is not installed on this host", "inv setup")
     remote = os.environ.get("DOCKER_HOST", "")
     path = Path(remote.removeprefix("unix://")) if remote.startswith("unix://") else SOCKET
     if remote and not remote.startswith("unix://"):
@@ -111,14 +111,14 @@ def engine_problem() -> PghaError | None:
         try:
             probe.connect(str(path))
         except PermissionError:
-            return Missing(
+            return NotReady(
                 f"This user may not talk to the container engine ({path})",
                 "add the user to the group docker and log in again, or run as root",
             )
         except (FileNotFoundError, ConnectionRefusedError):
-            return Missing(f"The container engine is not running ({path})", "inv setup")
+            return NotReady(f"The container engine is not running ({path})", "inv setup")
         except OSError as error:
-            return Missing(f"The container engine does not answer: {error}", "inv setup")
+            return NotReady(f"The container engine does not answer: {error}", "inv setup")
     return None
 
 
@@ -140,7 +140,7 @@ def find_compose() -> docker.Compose | None:
 def require_compose() -> docker.Compose:
     compose = find_compose()
     if compose is None:
-        raise Missing("Docker Compose is not installed on this host", "inv setup")
+        raise NotReady("Docker Compose is not installed on this host", "inv setup")
     return compose
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from pgha.errors import Missing, TimedOut, ToolFailed
+from pgha.errors import Missing, NotReady, TimedOut, ToolFailed
 from pgha.tools.command import Answer, Command
 
 
@@ -103,5 +103,5 @@ def attach(command: Command) -> int:
 
 def _not_runnable(command: Command, error: OSError) -> Missing:
     if isinstance(error, PermissionError):
-        return Missing(f"{command.argv[0]} may not be run by this user", "inv setup --check")
-    return Missing(f"{command.argv[0]} is not installed on this host", "inv setup")
+        return NotReady(f"{command.argv[0]} may not be run by this user", "inv setup --check")
+    return NotReady(f"{command.argv[0]} is not installed on this host", "inv setup")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgha.console import Progress
-from pgha.errors import Missing, PghaError, Unreachable
+from pgha.errors import NotReady, PghaError, Unreachable
 from pgha.project.project import Project
 from pgha.remote import engine, shell
 from pgha.tools import debian
@@ -92,16 +92,16 @@ def set_up(project: Project, progress: Progress) -> tuple[list[Part], list[str]]
     parts = check_host(project)
     left = [part.problem for part in parts if part.problem]
     if left:
-        raise Missing("This host is not ready: " + "; ".join(left), "inv setup --check")
+        raise NotReady("This host is not ready: " + "; ".join(left), "inv setup --check")
     return parts, done
 
 
 def _install(parts: list[Part], progress: Progress) -> str:
     by_hand = "; ".join(f"{part.name}: {' or '.join(part.packages)}" for part in parts if part.packages)
     if shutil.which("apt-get") is None:
-        raise Missing("This host lacks packages and has no apt", f"install with its package manager: {by_hand}")
+        raise NotReady("This host lacks packages and has no apt", f"install with its package manager: {by_hand}")
     if os.geteuid() != 0:
-        raise Missing("This host lacks packages and only root may install them", f"as root: inv setup ({by_hand})")
+        raise NotReady("This host lacks packages and only root may install them", f"as root: inv setup ({by_hand})")
     with progress.stage("apt-get update"):
         answer = shell.run(debian.apt_update(), line=progress.detail)
     if not answer.ok:
@@ -121,7 +121,7 @@ def _start_engine(progress: Progress) -> str:
     problem = engine.engine_problem()
     assert problem is not None
     if os.geteuid() != 0:
-        raise Missing(problem.message, problem.hint if problem.hint != "inv setup" else "as root: inv setup")
+        raise NotReady(problem.message, problem.hint if problem.hint != "inv setup" else "as root: inv setup")
     with progress.stage("start the engine"):
         if Path("/run/systemd/system").exists():
             subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
@@ -148,7 +148,7 @@ def _explain(problem: PghaError | None) -> str:
 def _start_detached() -> None:
     """In a session of its own and with its output in a file: the daemon outlives this command."""
     if shutil.which("dockerd") is None:
-        raise Missing("dockerd is not installed on this host", "as root: inv setup")
+        raise NotReady("dockerd is not installed on this host", "as root: inv setup")
     with DAEMON_LOG.open("ab") as log:
         subprocess.Popen(
             ["dockerd"],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pgha import ROOT
 from pgha.console import Progress
-from pgha.errors import Missing, ToolFailed, Unreachable
+from pgha.errors import NotBuilt, NotReady, ToolFailed, Unreachable
 from pgha.model.releases import Release
 from pgha.project.project import Project
 from pgha.remote import engine, shell
@@ -49,7 +49,7 @@ def require_images(project: Project) -> None:
     """Raises Missing when an image is not built."""
     missing = [name for name in image_names(project) if not HERE.has_image(name)]
     if missing:
-        raise Missing(f"Image {missing[0]} is not built", "inv build")
+        raise NotBuilt(f"Image {missing[0]} is not built", "inv build")
 
 
 def build_images(project: Project, progress: Progress, no_cache: bool = False) -> list[Built]:
@@ -93,7 +93,7 @@ def _ensure_base(release: Release, progress: Progress) -> None:
             "load it with `docker load`, or leave base_image empty",
         )
     if shutil.which(debian.BOOTSTRAP_PACKAGE) is None:
-        raise Missing(
+        raise NotReady(
             f"{release.base_image} cannot be pulled, and {debian.BOOTSTRAP_PACKAGE} is not installed",
             "inv setup",
         )

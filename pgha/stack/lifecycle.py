@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgha.cluster.configuration import apply_dynamic_configuration
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
-from pgha.errors import Missing
+from pgha.errors import NotRendered, NotUp, OtherData
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
 from pgha.project.passwords import Passwords, ensure_passwords, passwords_file
@@ -40,13 +40,13 @@ def require_fit(project: Project, passwords: Passwords | None) -> None:
         wanted = shape(project, volume.name.removeprefix(f"{project.name}_"))
         if volume.shape and volume.shape != wanted:
             flags = volume.shape.split(" etcd=")[0]
-            raise Missing(
+            raise OtherData(
                 f"Project {project.name} has data of another shape: its volumes hold {volume.shape}, "
                 f"the settings say {wanted}",
                 f"inv render {flags} to return to that cluster, or inv destroy to give its data up",
             )
         if passwords is None or (volume.passwords and volume.passwords != passwords.id):
-            raise Missing(
+            raise OtherData(
                 f"Project {project.name} has data whose passwords are not those of "
                 f"{passwords_file(project).relative_to(project.folder.parent.parent)}",
                 "put that file (or the password settings) back as it was, or inv destroy to give the data up",
@@ -117,7 +117,7 @@ def _compose_up(project: Project, progress: Progress) -> None:
 
 def require_rendered(project: Project) -> None:
     if not project.rendered:
-        raise Missing(f"Nothing is rendered for project {project.name}", "inv render, or inv up")
+        raise NotRendered(f"Nothing is rendered for project {project.name}", "inv render, or inv up")
 
 
 def stop(project: Project, progress: Progress) -> None:
@@ -130,7 +130,7 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
     engine.require_engine()
     require_rendered(project)
     if not engine.containers(project):
-        raise Missing(f"Project {project.name} has no containers to start", "inv up")
+        raise NotUp(f"Project {project.name} has no containers to start", "inv up")
     with broken.ended_by_start(project):
         _compose(project, progress, "start", "Compose could not start the stack", "start")
         # Compose 1.29 reports no error when a port is taken.

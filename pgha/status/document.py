@@ -5,22 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from pgha.backup import verification
 from pgha.errors import PghaError
 from pgha.project.project import Project
-from pgha.status.seen import Survey
+from pgha.status.seen import Seen
+from pgha.status.survey import Survey
 from pgha.tools import etcd, pgbackrest, postgres
 
 
 def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
     """The survey for `--json`."""
+    seen = survey.seen
     return {
         "project": project.name,
         "healthy": survey.healthy,
-        "problems": list(survey.problems),
-        "system_identifier": survey.system_id,
-        "leader": survey.leader,
-        "paused": survey.paused,
+        "problems": [{"kind": p.kind, "host": p.host or None, "sentence": p.sentence} for p in survey.problems],
+        "system_identifier": seen.system_id,
+        "leader": seen.leader,
+        "paused": seen.paused,
         "members": [
             {
                 "name": m.name,
@@ -32,17 +33,22 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
                 "postgres_port": m.postgres_port,
                 "ssh_port": m.ssh_port,
             }
-            for m in survey.members
+            for m in seen.members
         ],
-        "etcd": _etcd_document(survey.etcd),
-        "backup": _backup_document(survey),
+        "etcd": _etcd_document(seen.etcd),
+        "backup": _backup_document(seen),
         "address": project.settings.publish_address,
     }
 
 
+def error_document(error: PghaError) -> dict[str, str]:
+    """An error for `--json`."""
+    return {"error": error.kind, "message": error.message, "hint": error.hint}
+
+
 def _etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
     if isinstance(view, PghaError):
-        return {"error": view.message}
+        return dict(error_document(view))
     return {
         "members": view.members,
         "healthy": len(view.healthy),
@@ -53,16 +59,15 @@ def _etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
     }
 
 
-def _backup_document(survey: Survey) -> dict[str, Any] | None:
-    stanza, archiver = survey.stanza, survey.archiver
+def _backup_document(seen: Seen) -> dict[str, Any] | None:
+    stanza, archiver = seen.stanza, seen.archiver
     if stanza is None:
         return None
     if isinstance(stanza, PghaError):
         waiting = archiver.waiting if isinstance(archiver, postgres.Archiver) else None
-        return {"error": stanza.message, "archiving": archiving_word(archiver), "waiting_segments": waiting}
+        return {**error_document(stanza), "archiving": archiving_word(archiver), "waiting_segments": waiting}
     newest = stanza.newest
-    kept = survey.kept if isinstance(survey.kept, verification.Kept) else verification.Kept((), {})
-    proof = kept.proof_of(newest.label) if newest else None
+    proof, results = seen.proof, seen.results
     archived = archiver if isinstance(archiver, postgres.Archiver) else None
     return {
         "stanza": "ok" if stanza.ok else stanza.message,
@@ -78,10 +83,10 @@ def _backup_document(survey: Survey) -> dict[str, Any] | None:
                 "job": job.name,
                 "times": job.times,
                 "next_run": job.next_run(datetime.now(UTC)).isoformat(),
-                "last_ended": kept.results[job.name].ended if job.name in kept.results else None,
-                "last_exit_code": kept.results[job.name].exit_code if job.name in kept.results else None,
+                "last_ended": results[job.name].ended if job.name in results else None,
+                "last_exit_code": results[job.name].exit_code if job.name in results else None,
             }
-            for job in survey.jobs
+            for job in seen.jobs
         ],
     }
 

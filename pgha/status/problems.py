@@ -1,93 +1,179 @@
-"""What is wrong, from what was seen."""
+"""What is wrong, from what was seen: each rule looks at one thing and names the problems it finds there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
-from pgha.backup import verification
+from pgha.backup.restore_record import describe_restore, way_on
 from pgha.errors import PghaError
-from pgha.failures import broken
-from pgha.project.project import Project
-from pgha.status.seen import MemberState, or_error
-from pgha.tools import docker, etcd, patroni, postgres, repository
+from pgha.status.seen import Seen
+from pgha.tools import postgres
 
 
-def cluster_problems(
-    project: Project,
-    view: patroni.ClusterView | PghaError,
-    members: tuple[MemberState, ...],
-    leader: str | None,
-    etcd_view: etcd.EtcdView | PghaError,
-    stanza: repository.StanzaView | PghaError | None,
-    archiver: postgres.Archiver | PghaError | None,
-    containers: dict[str, str],
-) -> list[str]:
-    """What an operator should know, the gravest first."""
-    found = []
-    if isinstance(etcd_view, PghaError):
-        found.append(f"etcd cannot be asked: {etcd_view.message.splitlines()[0]}")
-    else:
-        if not etcd_view.has_quorum:
-            found.append("etcd has lost its quorum: no member can be promoted")
-        found += [f"{n} is not healthy" for n in etcd_view.unhealthy if containers.get(n) == "running"]
-    if leader is None:
-        found.append("there is no leader: writes are not accepted")
-    if isinstance(view, PghaError):
-        found.append(f"the DCS view is not available: {view.message.splitlines()[0]}")
-    unwell = {m.name: m.state or "unknown" for m in members if m.name != leader and m.state != "streaming"}
-    found += [f"{n}: {'running, but it does not stream' if s == 'running' else s}" for n, s in unwell.items()]
-    shown = {member.name for member in members}
-    if isinstance(view, patroni.ClusterView):
-        strangers = [m.name for m in view.members if m.name not in shown]
-        found += [f"{name} is a member, but not one of the rendered settings: inv render" for name in strangers]
-    for host in project.topology.hosts:
-        state = containers.get(host.name, "missing")
-        if state != "running" and host.name not in shown:
-            found.append(f"{host.name}: container {state}")
-    if isinstance(stanza, PghaError):
-        found.append(f"the repository cannot be read: {stanza.message.splitlines()[0]}")
-    if isinstance(archiver, postgres.Archiver) and archiver.failing:
-        found.append(f"archiving fails at {archiver.last_failed}")
-    return found
+class Kind(StrEnum):
+    """What a program may want to tell apart; also the names in `--json`."""
+
+    RESTORE_HALF_DONE = "restore_half_done"
+    ETCD_UNKNOWN = "etcd_unknown"
+    QUORUM_LOST = "quorum_lost"
+    ETCD_UNHEALTHY = "etcd_unhealthy"
+    NO_LEADER = "no_leader"
+    DCS_UNKNOWN = "dcs_unknown"
+    CUT_OFF = "cut_off"
+    MEMBER_UNWELL = "member_unwell"
+    STRANGER = "stranger"
+    CONTAINER_AWAY = "container_away"
+    REPOSITORY_UNREADABLE = "repository_unreadable"
+    ARCHIVING_FAILS = "archiving_fails"
+    BROKEN = "broken"
+    RECORD_DAMAGED = "record_damaged"
+    BACKUP_NOT_GOOD = "backup_not_good"
+    JOB_FAILED = "job_failed"
 
 
-def chaos_problems(project: Project, containers: Mapping[str, docker.Container]) -> list[str]:
-    """What chaos broke and nobody healed yet."""
-    entries = or_error(lambda: broken.still(project, containers.values()))
-    if isinstance(entries, PghaError):
-        return [entries.message]
-    return [f"broken by chaos: {entry}" for entry in entries]
+@dataclass(frozen=True)
+class Problem:
+    """One thing an operator should know."""
+
+    kind: Kind
+    host: str
+    """whom it is about; nothing when it is about the whole"""
+    sentence: str
+    hint: str = ""
+    """the next command"""
+
+    def __str__(self) -> str:
+        return self.sentence
 
 
-def verification_problems(
-    stanza: repository.StanzaView | PghaError | None, kept: verification.Kept | PghaError | None
-) -> list[str]:
-    """Backups that did not prove good, and scheduled jobs that failed."""
-    if not isinstance(kept, verification.Kept):
-        return []
-    found = []
-    newest = stanza.newest if isinstance(stanza, repository.StanzaView) else None
-    proof = kept.proof_of(newest.label) if newest else None
+Rule = Callable[[Seen], Iterator[Problem]]
+
+
+def find_problems(seen: Seen) -> tuple[Problem, ...]:
+    """Every problem, the gravest first."""
+    return tuple(problem for rule in RULES for problem in rule(seen))
+
+
+def next_command(problems: tuple[Problem, ...]) -> str:
+    """The hint that helps most: what was begun or broken on purpose is ended first, then what does not run."""
+    hinting = [problem for problem in problems if problem.hint]
+    if not hinting:
+        return ""
+    first = (Kind.RESTORE_HALF_DONE, Kind.BROKEN, Kind.CONTAINER_AWAY)
+    return min(hinting, key=lambda p: first.index(p.kind) if p.kind in first else len(first)).hint
+
+
+def _first_line(error: PghaError) -> str:
+    return error.message.splitlines()[0]
+
+
+# Rules ------------------------------------------------------------------------------------------------------
+
+
+def _restore(seen: Seen) -> Iterator[Problem]:
+    if seen.half_done:
+        yield Problem(Kind.RESTORE_HALF_DONE, "", describe_restore(seen.half_done), way_on(seen.half_done))
+
+
+def _quorum(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.etcd, PghaError):
+        yield Problem(Kind.ETCD_UNKNOWN, "", f"etcd cannot be asked: {_first_line(seen.etcd)}")
+    elif not seen.etcd.has_quorum:
+        yield Problem(Kind.QUORUM_LOST, "", "etcd has lost its quorum: no member can be promoted")
+
+
+def _etcd_members(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.etcd, PghaError):
+        return
+    for name in seen.etcd.unhealthy:
+        if seen.state_of(name) != "running":
+            continue
+        if seen.etcd.has_quorum and seen.is_site_cut_off(name):
+            yield Problem(Kind.CUT_OFF, name, f"{name} is cut off from the other etcd members")
+        else:
+            yield Problem(Kind.ETCD_UNHEALTHY, name, f"{name} is not healthy", f"inv logs --node {name}")
+
+
+def _leader(seen: Seen) -> Iterator[Problem]:
+    if seen.leader is None:
+        yield Problem(Kind.NO_LEADER, "", "there is no leader: writes are not accepted")
+    if isinstance(seen.view, PghaError):
+        yield Problem(Kind.DCS_UNKNOWN, "", f"the DCS view is not available: {_first_line(seen.view)}")
+
+
+def _members(seen: Seen) -> Iterator[Problem]:
+    unwell = [m for m in seen.members if m.name != seen.leader and m.state != "streaming" and m.name not in seen.late]
+    # One that says nothing before one that is on its way.
+    for member in sorted(unwell, key=lambda m: not isinstance(seen.told[m.name], PghaError)):
+        state = "running, but it does not stream" if member.state == "running" else member.state or "unknown"
+        away = seen.state_of(member.name) != "running"
+        hint = "inv up brings back what does not run" if away else f"inv logs --node {member.name}"
+        kind = Kind.CONTAINER_AWAY if away else Kind.MEMBER_UNWELL
+        yield Problem(kind, member.name, f"{member.name}: {state}", hint)
+
+
+def _cut_off(seen: Seen) -> Iterator[Problem]:
+    for name, age in seen.late.items():
+        yield Problem(
+            Kind.CUT_OFF, name, f"{name} has not seen etcd for {age:.0f} s: it is cut off, or its Patroni hangs"
+        )
+
+
+def _strangers(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.view, PghaError):
+        return
+    shown = {member.name for member in seen.members}
+    for member in seen.view.members:
+        if member.name not in shown:
+            sentence = f"{member.name} is a member, but not one of the rendered settings: inv render"
+            yield Problem(Kind.STRANGER, member.name, sentence, "inv render")
+
+
+def _containers(seen: Seen) -> Iterator[Problem]:
+    """Hosts without a Postgres; a member whose container is away says so in its state."""
+    members = {member.name for member in seen.members}
+    for name in seen.hosts:
+        if name not in members and seen.state_of(name) != "running":
+            sentence = f"{name}: container {seen.state_of(name)}"
+            yield Problem(Kind.CONTAINER_AWAY, name, sentence, "inv up brings back what does not run")
+
+
+def _repository(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.stanza, PghaError):
+        yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the repository cannot be read: {_first_line(seen.stanza)}")
+
+
+def _archiving(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.archiver, postgres.Archiver) and seen.archiver.failing:
+        sentence = f"archiving fails at {seen.archiver.last_failed}"
+        yield Problem(Kind.ARCHIVING_FAILS, seen.leader or "", sentence, f"inv logs --node {seen.leader}")
+
+
+def _broken(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.broken, PghaError):
+        yield Problem(Kind.RECORD_DAMAGED, "", seen.broken.message, seen.broken.hint)
+        return
+    for entry in seen.broken:
+        yield Problem(Kind.BROKEN, entry.host, f"broken by chaos: {entry}", "inv chaos.heal")
+
+
+def _backups(seen: Seen) -> Iterator[Problem]:
+    proof = seen.proof
     if proof and not proof.ok:
         lines = proof.error.strip().splitlines() or ["no reason given"]
-        found.append(f"backup {proof.label} is not good: {lines[-1]}")
-    found += [
-        f"the job {job} ended with exit code {result.exit_code}: inv schedule --show, inv verify"
-        for job, result in kept.results.items()
-        if result.exit_code
-    ]
-    return found
+        yield Problem(Kind.BACKUP_NOT_GOOD, "", f"backup {proof.label} is not good: {lines[-1]}", "inv verify")
 
 
-def next_command(
-    project: Project, members: tuple[MemberState, ...], containers: dict[str, str], chaos: Sequence[str]
-) -> str:
-    """The next command when something is wrong."""
-    if chaos:
-        return "inv chaos.heal"
-    if any(containers.get(host.name) != "running" for host in project.topology.hosts):
-        return "inv up brings back what does not run"
-    unwell = [m for m in members if m.role != "leader" and m.state != "streaming"]
-    # One that says nothing before one that is on its way.
-    unwell.sort(key=lambda m: m.state not in ("unreachable", "Patroni does not answer"))
-    return f"inv logs --node {unwell[0].name if unwell else '<name>'}"
+def _jobs(seen: Seen) -> Iterator[Problem]:
+    for job, result in seen.results.items():
+        if result.exit_code:
+            sentence = f"the job {job} ended with exit code {result.exit_code}: inv schedule --show, inv verify"
+            yield Problem(Kind.JOB_FAILED, "", sentence, "inv schedule --show")
+
+
+RULES: tuple[Rule, ...] = (
+    _restore, _quorum, _etcd_members, _leader, _cut_off, _members, _strangers, _containers, _repository, _archiving,
+    _broken, _backups, _jobs,
+)  # fmt: skip

@@ -1,15 +1,16 @@
-"""What one look at everything saw."""
+"""What one look at everything saw, before anybody judges it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pgha.backup import verification
-from pgha.errors import PghaError
+from pgha.backup import restore_record, verification
+from pgha.errors import PghaError, Unreachable
+from pgha.failures.broken import Broken
 from pgha.stack.crontab import Job
-from pgha.tools import etcd, postgres, repository
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 
 T = TypeVar("T")
 
@@ -30,26 +31,106 @@ class MemberState:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Seen:
     """The whole project at one moment. A part that could not be read has its error instead."""
 
-    members: tuple[MemberState, ...]
-    leader: str | None
-    system_id: str | None
-    paused: bool
+    hosts: dict[str, str]
+    """every host of the topology -> its site"""
+    containers: dict[str, docker.Container]
+    told: dict[str, patroni.Told | PghaError]
+    """what each member says"""
+    late: dict[str, float]
+    """members that have not seen the DCS for so many seconds, while others have"""
+    view: patroni.ClusterView | PghaError
+    """the cluster as the freshest member tells it"""
     etcd: etcd.EtcdView | PghaError
     stanza: repository.StanzaView | PghaError | None
+    """None without a repository, as the next two"""
     archiver: postgres.Archiver | PghaError | None
     kept: verification.Kept | PghaError | None
     """what is known of verifications and scheduled jobs"""
     jobs: tuple[Job, ...]
     """the schedule; empty while it is off"""
-    problems: tuple[str, ...]
-    hint: str
+    broken: tuple[Broken, ...] | PghaError
+    half_done: restore_record.Record | None
+    ports: dict[str, dict[str, int]]
 
     @property
-    def healthy(self) -> bool:
-        return not self.problems
+    def leader(self) -> str | None:
+        return leading(self.view, self.told)
+
+    @property
+    def system_id(self) -> str | None:
+        nodes = [told.node for told in self.told.values() if isinstance(told, patroni.Told)]
+        return next((node.system_id for node in nodes if node.system_id), None)
+
+    @property
+    def paused(self) -> bool:
+        return isinstance(self.view, patroni.ClusterView) and self.view.paused
+
+    @property
+    def members(self) -> tuple[MemberState, ...]:
+        """Every Postgres node of the topology."""
+        return tuple(self._member(name) for name in self.told)
+
+    @property
+    def proof(self) -> pgbackrest.Proof | None:
+        """The newest verification of the newest backup."""
+        newest = self.stanza.newest if isinstance(self.stanza, repository.StanzaView) else None
+        return self.kept.proof_of(newest.label) if newest and isinstance(self.kept, verification.Kept) else None
+
+    @property
+    def results(self) -> dict[str, cron.Result]:
+        """Job -> how it ended last."""
+        return self.kept.results if isinstance(self.kept, verification.Kept) else {}
+
+    def state_of(self, host: str) -> str:
+        """The state of a host's container."""
+        return self.containers[host].state if host in self.containers else "missing"
+
+    def is_site_cut_off(self, host: str) -> bool:
+        """Whether every member at this host's site that answers is cut off."""
+        beside = [
+            name for name, told in self.told.items()
+            if self.hosts[name] == self.hosts[host] and isinstance(told, patroni.Told)
+        ]  # fmt: skip
+        return bool(beside) and all(name in self.late for name in beside)
+
+    def _member(self, name: str) -> MemberState:
+        told = self.told[name]
+        seen = self.view.member(name) if isinstance(self.view, patroni.ClusterView) else None
+        role, state, timeline = "", "", None
+        if seen:
+            role, state, timeline = seen.role, seen.state, seen.timeline
+        elif isinstance(told, patroni.Told):
+            role, state, timeline = told.node.role, told.node.state, told.node.timeline
+        if isinstance(told, PghaError):
+            away = "unreachable" if isinstance(told, Unreachable) else "Patroni does not answer"
+            state = away if self.state_of(name) == "running" else f"container {self.state_of(name)}"
+        elif name in self.late:
+            # What the others know of it is as old as the cut.
+            role, state = "" if role == "leader" and name != self.leader else role, "cut off"
+        ports = [self.ports.get(kind, {}).get(name) for kind in ("postgres", "ssh")]
+        return MemberState(name, self.hosts[name], role, state, timeline, self._lag(name), *ports)
+
+    def _lag(self, name: str) -> int | None:
+        """Bytes of WAL the member has not received; what the DCS says of it may be a loop_wait old."""
+        own, leads = self.told[name], self.told.get(self.leader or "")
+        if name == self.leader or not isinstance(own, patroni.Told) or not isinstance(leads, patroni.Told):
+            return None
+        if leads.node.location is None or own.node.location is None:
+            return None
+        return max(0, leads.node.location - own.node.location)
+
+
+def leading(view: patroni.ClusterView | PghaError, told: Mapping[str, patroni.Told | PghaError]) -> str | None:
+    """Who leads; without a view, who says that it does."""
+    if isinstance(view, patroni.ClusterView):
+        return view.leader.name if view.leader else None
+    for name, answer in told.items():
+        if isinstance(answer, patroni.Told) and answer.node.role == "leader" and answer.node.state == "running":
+            return name
+    return None
 
 
 def or_error(read: Callable[[], T]) -> T | PghaError:

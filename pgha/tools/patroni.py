@@ -88,6 +88,24 @@ class NodeState:
     streaming: tuple[str, ...]
     """Members that stream from this one."""
     patroni_version: str
+    replayed: int | None = None
+    """Bytes of WAL replayed; None on a leader."""
+    replay_paused: bool = False
+    pending_restart: tuple[str, ...] = ()
+    """Parameters that wait for a restart of this Postgres."""
+    dcs_last_seen: int | None = None
+    """Seconds since 1970 by the member's own clock."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one member says: of itself, and of the cluster as it last saw it."""
+
+    node: NodeState
+    cluster: ClusterView | None
+    """None when it cannot ask the DCS"""
+    dcs_age: float
+    """seconds since it last saw the DCS, by its own clock"""
 
 
 def _is_well(member: Member | None, leader: Member) -> bool:
@@ -142,6 +160,13 @@ def get(path: str, host: str = "localhost", timeout: float = 3) -> Command:
     return Command(("curl", "-sS", "-m", f"{timeout:g}", f"http://{host}:{PORT}/{path}"), timeout=timeout + 5)
 
 
+def ask(timeout: float = 3) -> Command:
+    """All that a member can tell: its clock, then `/patroni` and `/cluster`, a line each."""
+    urls = " ".join(f"http://localhost:{PORT}/{path}" for path in ("patroni", "cluster"))
+    line = f"date +%s; exec curl -sS -m {timeout:g} -w '\\n' {urls}"
+    return Command(("sh", "-c", line), timeout=2 * timeout + 2)
+
+
 def parse_cluster(text: str) -> ClusterView:
     """`GET /cluster`. Raises ToolFailed when it is something else, such as an error page of a lost DCS."""
     document = _document(text, "/cluster")
@@ -188,9 +213,32 @@ def parse_node(text: str) -> NodeState:
                 )
             ),
             patroni_version=patroni.get("version", ""),
+            replayed=xlog.get("replayed_location"),
+            replay_paused=bool(xlog.get("paused")),
+            pending_restart=_pending(document),
+            dcs_last_seen=document.get("dcs_last_seen"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ToolFailed(f"Patroni's /patroni lacks {error}", text) from error
+
+
+def _pending(document: dict[str, Any]) -> tuple[str, ...]:
+    """Which parameters wait for a restart; before Patroni 4.0 only that some do."""
+    if not document.get("pending_restart"):
+        return ()
+    return tuple(sorted(document.get("pending_restart_reason") or {})) or ("some parameter",)
+
+
+def parse_told(text: str) -> Told:
+    """The answer to `ask`. Raises ToolFailed when the member says nothing of itself."""
+    clock, node_text, cluster_text = (*text.split("\n", 2), "", "")[:3]
+    node = parse_node(node_text)
+    try:
+        cluster = parse_cluster(cluster_text)
+    except ToolFailed:
+        cluster = None
+    age = float(clock) - node.dcs_last_seen if node.dcs_last_seen and clock.isdigit() else 0.0
+    return Told(node, cluster, max(0.0, age))
 
 
 def without_answer(view: ClusterView, name: str) -> ClusterView:

@@ -9,7 +9,7 @@ import yaml
 from pgha.cluster import configuration, handover, view
 from pgha.cluster.configuration import patch_config
 from pgha.cluster.handover import hand_over
-from pgha.cluster.view import read_nodes, read_view
+from pgha.cluster.view import able_member, agreed_view, cut_off, read_etcd, read_members, read_view
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
 from pgha.remote import connections
@@ -32,6 +32,7 @@ class Played(connections.Connections):
         self.deaf = False
         self.etcd = {member.name: True for member in project.topology.etcd}
         self.commands = []
+        self.age, self.clock, self.blind = {}, {}, set()
 
     def run(self, host, command, line=None):
         if host in self.away:
@@ -42,6 +43,11 @@ class Played(connections.Connections):
     def _answer(self, host, argv):
         if argv[0] == "etcdctl":
             return json.dumps([{"endpoint": f"http://{n}:2379", "health": up} for n, up in self.etcd.items()])
+        if argv[0] == "sh":
+            now = 1_000_000 + self.clock.get(host, 0)
+            cluster = {} if host in self.blind else self._cluster()
+            told = {**self._node(host, "localhost"), "dcs_last_seen": now - self.age.get(host, 0)}
+            return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n"
         if argv[0] == "curl":
             asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
             return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
@@ -246,9 +252,69 @@ def test_the_view_comes_from_any_member_that_answers(project, played):
 
 def test_every_node_has_its_state_or_its_error(project, played):
     played.away = {"pg2-node1"}
-    nodes = read_nodes(project)
-    assert nodes["pg1-node1"].role == "leader"
-    assert isinstance(nodes["pg2-node1"], Unreachable)
+    members = read_members(project)
+    assert members["pg1-node1"].node.role == "leader"
+    assert isinstance(members["pg2-node1"], Unreachable)
+
+
+def other_side(played):
+    """pg1-node1 is cut off, still thinks that it leads, and is asked first; pg2-node1 leads on timeline 2."""
+    played.age = {"pg1-node1": 35}
+    ordinary = played._cluster
+
+    def cluster(host=None):
+        played.leader = "pg1-node1" if host == "pg1-node1" else "pg2-node1"
+        return ordinary()
+
+    answer = played._answer
+
+    def tell(host, argv):
+        played._cluster = lambda: cluster(host)
+        return answer(host, argv)
+
+    played._answer = tell
+
+
+@pytest.mark.parametrize("clock", [0, 3600, -3600])
+def test_the_view_is_the_majoritys_whoever_is_asked_first(project, played, clock):
+    other_side(played)
+    played.clock = {"pg1-node1": clock, "pg3-node1": -clock}
+    assert read_view(project, "pg1-node1").leader.name == "pg2-node1"
+    assert agreed_view(project, read_members(project)).leader.name == "pg2-node1"
+
+
+def test_a_member_that_lost_sight_of_the_dcs_is_late_and_runs_no_patronictl(project, played):
+    other_side(played)
+    members = read_members(project)
+    assert cut_off(project, members) == {"pg1-node1": 35}
+    assert able_member(project) == "pg2-node1"
+    assert able_member(project, "pg1-node1") != "pg1-node1"
+
+
+def test_without_any_dcs_nobody_is_called_cut_off(project, played):
+    played.age = dict.fromkeys(played.names, 60)
+    assert cut_off(project, read_members(project)) == {}
+
+
+def test_a_member_that_cannot_ask_the_dcs_is_not_the_one_to_believe(project, played):
+    played.blind = {"pg1-node1"}
+    assert read_view(project, "pg1-node1").leader.name == "pg1-node1"
+    played.blind = set(played.names)
+    with pytest.raises(ToolFailed, match="No member knows the cluster"):
+        agreed_view(project, read_members(project))
+
+
+def test_etcd_is_what_the_side_with_more_members_says(project, played):
+    ordinary = played._answer
+
+    def answer(host, argv):
+        if argv[0] == "etcdctl" and host == "pg1-node1":
+            return json.dumps([{"endpoint": f"http://{n}:2379", "health": False} for n in played.etcd])
+        return ordinary(host, argv)
+
+    played._answer = answer
+    played.etcd["etcd1"] = False
+    assert read_etcd(project).healthy == ("etcd2", "etcd3")
 
 
 def test_a_configuration_that_holds_is_not_patched(project, played):

@@ -317,6 +317,11 @@ def test_every_builder_is_compared():
 @pytest.mark.parametrize(
     ("command", "line"),
     [
+        (
+            patroni.ask(),
+            "timeout -k 5 8 sh -c 'date +%s; exec curl -sS -m 3 -w '\"'\"'\\n'\"'\"' http://localhost:8008/patroni "
+            "http://localhost:8008/cluster'",
+        ),
         (patroni.get("cluster"), "timeout -k 5 8 curl -sS -m 3 http://localhost:8008/cluster"),
         (
             patroni.failover("pg2-node1"),

@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 
-from pgha.drills import report, runner, series
+from pgha.drills import report, series
 from pgha.drills.ledger import ACKNOWLEDGED, Gap, Read, Verdict, Write
-from pgha.drills.runner import Marks, Result
+from pgha.drills.result import Marks, Result, broken_promises
 from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scene
 from pgha.drills.summary import summarize
 from pgha.errors import BadValue, Missed, TimedOut
@@ -120,14 +120,14 @@ def test_the_etcd_leader_is_found(captured):
     ],
 )
 def test_what_the_ledger_shows_is_a_broken_promise(change, words):
-    (sentence,) = runner.broken_promises(Settings(), replace(CLEAN, **change))
+    (sentence,) = broken_promises(Settings(), replace(CLEAN, **change))
     assert words in sentence
 
 
 def test_async_promises_nothing_about_acknowledged_writes():
     verdict = replace(CLEAN, lost=(1, 2), two_leaders=(3,))
-    assert runner.broken_promises(Settings(durability="async"), verdict) == []
-    assert runner.broken_promises(Settings(drill_lost_writes=2), replace(CLEAN, lost=(1, 2))) == []
+    assert broken_promises(Settings(durability="async"), verdict) == []
+    assert broken_promises(Settings(drill_lost_writes=2), replace(CLEAN, lost=(1, 2))) == []
 
 
 def test_the_median_of_the_gap_is_held_against_the_promise():

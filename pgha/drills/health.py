@@ -1,0 +1,81 @@
+"""Whether a drill may begin, and when the cluster is whole again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgha.cluster.configuration import read_config
+from pgha.cluster.view import read_view
+from pgha.console import Progress
+from pgha.drills.traffic import require_client
+from pgha.errors import Unhealthy
+from pgha.failures import broken
+from pgha.project.project import Project
+from pgha.remote import engine
+from pgha.remote.connections import connect
+from pgha.status.problems import Kind, Problem
+from pgha.status.survey import take
+from pgha.tools import postgres
+from pgha.waiting import wait_until
+
+WHOLE_TIMEOUT = 120.0
+"""Seconds a cluster may take to be whole again: rewound or cloned, every standby synchronous."""
+
+
+def require_healthy(project: Project) -> None:
+    """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
+    engine.require_engine()
+    require_client()
+    if broken.still(project, engine.containers(project).values()):
+        raise Unhealthy("The cluster is still broken by chaos", "inv chaos.heal")
+    seen = take(project)
+    if not seen.healthy:
+        raise Unhealthy(f"The cluster is not healthy: {_sentences(seen.problems)}", "inv status")
+    running = "quorum" if read_config(project).get("synchronous_mode") else "async"
+    wanted = "async" if project.topology.synchronous_node_count == 0 else project.settings.durability
+    if running != wanted:
+        raise Unhealthy(
+            f"The cluster runs with durability {running}, the settings say {wanted}",
+            "inv up applies the settings, then inv drill",
+        )
+
+
+def wait_until_whole(project: Project, progress: Progress) -> None:
+    """Wait for full redundancy: every member streams, etcd is whole, commits wait for as many standbys as they should.
+
+    Raises TimedOut and names what lacks.
+    """
+    synchronous = project.settings.durability == "quorum"
+    wanted = project.topology.synchronous_node_count
+
+    nudged = False
+
+    def lacks() -> list[str]:
+        nonlocal nudged
+        survey = take(project)
+        # A node that was given a small disk works on it.
+        found = [problem for problem in survey.problems if problem.kind != Kind.BROKEN]
+        if not nudged and survey.seen.leader and any(p.kind == Kind.ARCHIVING_FAILS for p in found):
+            # The archiver tries a segment that failed once a minute, or when there is another one.
+            connect(project).run(survey.seen.leader, postgres.query("select pg_switch_wal()"))
+            nudged = True
+        sentences = [problem.sentence for problem in found]
+        if not sentences and synchronous and wanted:
+            sentences = _too_few_synchronous(project, wanted)
+        progress.detail("; ".join(sentences))
+        return sentences
+
+    wait_until(lacks, lambda found: not found, "The cluster is whole", timeout=WHOLE_TIMEOUT, explain="; ".join,
+               hint="inv status, inv chaos.heal")  # fmt: skip
+
+
+def _too_few_synchronous(project: Project, wanted: int) -> list[str]:
+    """With quorum commit every standby that streams becomes synchronous; Patroni before 4.0 takes the wanted number."""
+    view = read_view(project)
+    count = sum(member.is_sync for member in view.members)
+    needed = len(view.members) - 1 if project.settings.release.quorum_commit else wanted
+    return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
+
+
+def _sentences(problems: Iterable[Problem]) -> str:
+    return "; ".join(problem.sentence for problem in problems)

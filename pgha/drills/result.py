@@ -1,0 +1,76 @@
+"""One run of a drill: when each part happened, and what the clients saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pgha.drills.ledger import Gap, Read, Verdict, Write
+from pgha.model.settings import Settings
+
+
+@dataclass
+class Marks:
+    """When each part of a drill happened, in seconds since its clients started; None when it did not come."""
+
+    injected: float | None = None
+    """The fault began."""
+    broken: float | None = None
+    """It was complete."""
+    served: float | None = None
+    """Writes were acknowledged again, by whom they should be."""
+    healing: float | None = None
+    healed: float | None = None
+    redundant: float | None = None
+    """Every member streams again, every etcd member is healthy."""
+    ended: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one scenario."""
+
+    scenario: str
+    run: int
+    leader: str
+    began_at: float
+    """Seconds since 1970."""
+    marks: Marks
+    verdict: Verdict
+    write_gap: Gap
+    read_gap: Gap | None
+    stale: float
+    """Seconds the oldest write a standby did not show had been acknowledged."""
+    new_leader: float | None
+    """Seconds from the fault until a newer timeline acknowledged a write."""
+    missed: tuple[str, ...]
+    """Promises that were not kept."""
+    writes: tuple[Write, ...] = field(repr=False)
+    reads: tuple[Read, ...] = field(repr=False)
+    roles: Mapping[str, list[tuple[float, str]]] = field(repr=False)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the cluster became whole again by itself."""
+        return self.marks.redundant is not None
+
+    @property
+    def redundant_after(self) -> float | None:
+        """Seconds from the beginning of healing until full redundancy."""
+        if self.marks.redundant is None or self.marks.healing is None:
+            return None
+        return self.marks.redundant - self.marks.healing
+
+
+def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
+    """What the ledger shows that was promised not to happen; in async acknowledged writes may be lost."""
+    found = []
+    if settings.durability == "quorum" and len(verdict.lost) > settings.drill_lost_writes:
+        found.append(f"{len(verdict.lost)} acknowledged writes are lost, at most {settings.drill_lost_writes} may be")
+    if settings.durability == "quorum" and verdict.two_leaders:
+        found.append(f"two members accepted writes at once ({len(verdict.two_leaders)} writes)")
+    if verdict.phantom:
+        found.append(f"{len(verdict.phantom)} writes are there that were refused or never made")
+    if verdict.duplicates:
+        found.append(f"{len(verdict.duplicates)} writes are there twice")
+    return found

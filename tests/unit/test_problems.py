@@ -1,0 +1,135 @@
+"""Rules: from what was seen to the problems an operator is told."""
+
+from dataclasses import replace
+
+import pytest
+
+from pgha.backup.restore_record import Record
+from pgha.backup.verification import Kept
+from pgha.errors import Damaged, ToolFailed, Unreachable
+from pgha.failures.broken import Broken
+from pgha.status.problems import Kind, find_problems, next_command
+from pgha.status.seen import Seen
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
+
+NODES = ("pg1-node1", "pg2-node1", "pg3-node1")
+ETCD = ("etcd1", "etcd2", "etcd3")
+HOSTS = {name: f"dc{name.strip('etcdpg')[0]}" for name in (*ETCD, *NODES)} | {"pgbackrest": "backup"}
+
+
+def container(name, state="running"):
+    return docker.Container(name, f"p-{name}", "image", state, "", "", ())
+
+
+def told(name, age=0, **changes):
+    leads = name == "pg1-node1"
+    node = patroni.NodeState(name, "leader" if leads else "replica", "running", 1, "77", 170012, 1000, (), "4.1.5")
+    return patroni.Told(replace(node, **changes), None, age)
+
+
+def member(name, state="streaming"):
+    leads = name == "pg1-node1"
+    return patroni.Member(name, "leader" if leads else "replica", "running" if leads else state, 1, 0)
+
+
+def view(*members):
+    return patroni.ClusterView(members or tuple(member(name) for name in NODES))
+
+
+BACKUP = repository.Backup("20261125-010000F", "full", 1, 2, 3, 4, False, "000000010000000000000002", 5)
+STANZA = repository.StanzaView(True, "ok", False, (BACKUP,), None, None, False)
+WELL = Seen(
+    hosts=HOSTS,
+    containers={name: container(name) for name in HOSTS},
+    told={name: told(name) for name in NODES},
+    late={},
+    view=view(),
+    etcd=etcd.EtcdView(ETCD, ()),
+    stanza=STANZA,
+    archiver=postgres.Archiver(pgbackrest.archive_command(), None, False, None),
+    kept=Kept((), {}),
+    jobs=(),
+    broken=(),
+    half_done=None,
+    ports={},
+)
+
+
+def seen(**changes):
+    return replace(WELL, **changes)
+
+
+def test_a_cluster_that_is_well_has_no_problem():
+    assert find_problems(WELL) == ()
+    assert next_command(()) == ""
+
+
+def without(*names, state="exited"):
+    return {**WELL.containers, **{name: container(name, state) for name in names}}
+
+
+PROOF = pgbackrest.Proof(BACKUP.label, "pg1-node1", False, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
+
+CASES = [
+    (seen(half_done=Record({"time": "2026-11-25"}, 1.0)), Kind.RESTORE_HALF_DONE, "", "is half done"),
+    (seen(etcd=ToolFailed("no answer")), Kind.ETCD_UNKNOWN, "", "etcd cannot be asked: no answer"),
+    (seen(etcd=etcd.EtcdView(("etcd1",), ETCD[1:])), Kind.QUORUM_LOST, "", "lost its quorum"),
+    (seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",))), Kind.ETCD_UNHEALTHY, "etcd1", "etcd1 is not healthy"),
+    (seen(view=view(member("pg2-node1"))), Kind.NO_LEADER, "", "there is no leader"),
+    (seen(view=ToolFailed("DCS is not accessible")), Kind.DCS_UNKNOWN, "", "DCS is not accessible"),
+    (seen(late={"pg3-node1": 35.2}), Kind.CUT_OFF, "pg3-node1", "has not seen etcd for 35 s"),
+    (
+        seen(view=view(member("pg1-node1"), member("pg2-node1"), member("pg3-node1", "running"))),
+        Kind.MEMBER_UNWELL, "pg3-node1", "running, but it does not stream",
+    ),
+    (
+        seen(containers=without("pg3-node1"), told={**WELL.told, "pg3-node1": Unreachable("gone")}),
+        Kind.CONTAINER_AWAY, "pg3-node1", "container exited",
+    ),
+    (seen(view=view(*WELL.view.members, member("pg9-node9"))), Kind.STRANGER, "pg9-node9", "inv render"),
+    (seen(containers=without("pgbackrest")), Kind.CONTAINER_AWAY, "pgbackrest", "pgbackrest: container exited"),
+    (seen(stanza=ToolFailed("no permission\n  | more")), Kind.REPOSITORY_UNREADABLE, "", "no permission"),
+    (
+        seen(archiver=postgres.Archiver(pgbackrest.archive_command(), None, True, "00000001000000000000000A")),
+        Kind.ARCHIVING_FAILS, "pg1-node1", "00000001000000000000000A",
+    ),
+    (seen(broken=(Broken("stop", "etcd1"),)), Kind.BROKEN, "etcd1", "etcd1 is stopped"),
+    (seen(broken=Damaged("broken.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "broken.yaml is damaged"),
+    (seen(kept=Kept((PROOF,), {})), Kind.BACKUP_NOT_GOOD, "", "pg_amcheck found rot"),
+    (seen(kept=Kept((), {"incr": cron.Result("incr", 1, 2, 41)})), Kind.JOB_FAILED, "", "exit code 41"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("looked", "kind", "host", "words"), CASES, ids=[str(case[1]) + str(i) for i, case in enumerate(CASES)]
+)
+def test_a_problem_has_a_kind_a_host_and_a_sentence(looked, kind, host, words):
+    problems = find_problems(looked)
+    assert (kind, host) in [(problem.kind, problem.host) for problem in problems]
+    assert any(words in problem.sentence for problem in problems if problem.kind == kind)
+
+
+def test_every_kind_has_a_case():
+    assert {case[1] for case in CASES} == set(Kind)
+
+
+def test_what_is_cut_off_is_shown_so_and_is_not_the_leader():
+    members = (member("pg2-node1"), replace(member("pg1-node1"), state="running"), member("pg3-node1"))
+    now_led = view(*(replace(m, role="leader" if m.name == "pg2-node1" else "replica") for m in members))
+    led = replace(
+        now_led, members=tuple(replace(m, state="running") if m.role == "leader" else m for m in now_led.members)
+    )
+    looked = seen(view=led, late={"pg1-node1": 35.0}, etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)))
+    assert looked.leader == "pg2-node1"
+    shown = {m.name: (m.role, m.state) for m in looked.members}
+    assert shown["pg1-node1"] == ("replica", "cut off")
+    kinds = {(p.kind, p.host) for p in find_problems(looked)}
+    assert kinds == {(Kind.CUT_OFF, "pg1-node1"), (Kind.CUT_OFF, "etcd1")}
+
+
+def test_the_hint_ends_what_was_broken_on_purpose_before_it_starts_what_does_not_run():
+    broken = seen(containers=without("etcd1"), broken=(Broken("stop", "etcd1"),))
+    assert next_command(find_problems(broken)) == "inv chaos.heal"
+    assert next_command(find_problems(seen(containers=without("etcd1")))).startswith("inv up")
+    half_done = replace(broken, half_done=Record({"time": "2026-11-25"}, 1.0))
+    assert next_command(find_problems(half_done)).startswith("inv restore")
