@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
 from typing import Any
 
-from cronsim import CronSim, CronSimError
-
 from pgha.errors import BadSettings
-from pgha.model.releases import MAJORS, SUITES, Release, release_for, suite_of
-
-MAX_NODES = 9
-"""Postgres nodes at most, as in the seed's genCompose."""
+from pgha.model.releases import Release, release_for
+from pgha.model.rules import find_wrong
 
 ENVIRONMENT = "INVOKE_PGHA_"
 
@@ -114,7 +108,7 @@ def read_settings(*layers: Mapping[str, Any]) -> Settings:
             problems.append(f"{key}: {error}")
     settings = Settings(**values)
     bad_keys = {problem.split(":")[0] for problem in problems}
-    problems += [p for p in _problems(settings) if not bad_keys & _KEYS_TOGETHER.get(p.split(":")[0], set())]
+    problems += [p for p in find_wrong(settings) if not bad_keys & _KEYS_TOGETHER.get(p.split(":")[0], set())]
     if problems:
         raise BadSettings(problems)
     return settings
@@ -174,108 +168,3 @@ def _number(value: Any) -> float:
 
 
 _CASTS: dict[str, Callable[[Any], Any]] = {"int": _integer, "float": _number, "bool": _switch, "str": _text}
-
-
-def _problems(s: Settings) -> list[str]:
-    """What is wrong with values of the right type, each as `key: sentence`."""
-    found = []
-
-    def check(ok: bool, key: str, sentence: str) -> None:
-        if not ok:
-            found.append(f"{key}: {sentence}")
-
-    check(
-        re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", s.project) is not None,
-        "project",
-        f"{s.project!r} is not a Compose project name (a-z, 0-9, - and _, at most 31 characters)",
-    )
-    check(
-        re.fullmatch(r"[a-z]([a-z0-9-]{0,30})", s.prefix) is not None,
-        "prefix",
-        f"{s.prefix!r} does not begin a DNS host name (a-z, then a-z, 0-9 and -, at most 31 characters)",
-    )
-    check(s.data_centers >= 1, "data_centers", f"{s.data_centers} is not 1 or more")
-    check(s.nodes >= 1, "nodes", f"{s.nodes} is not 1 or more")
-    check(
-        s.data_centers < 1 or s.nodes < 1 or s.node_count <= MAX_NODES,
-        "nodes",
-        f"{s.data_centers} data centers with {s.nodes} nodes are {s.node_count} Postgres nodes; "
-        f"{MAX_NODES} is the most",
-    )
-    check(
-        s.postgres in MAJORS,
-        "postgres",
-        f"{s.postgres} is not a supported major version ({', '.join(map(str, MAJORS))})",
-    )
-    check(
-        not s.base_image or suite_of(s.base_image) is not None,
-        "base_image",
-        f"{s.base_image!r} is not a base this project knows (debian or ubuntu, one of {', '.join(SUITES)})",
-    )
-    check(s.durability in ("quorum", "async"), "durability", f"{s.durability!r} is neither quorum nor async")
-    # Patroni's own bounds: patroni/config.py and docs/dynamic_configuration.
-    check(s.ttl >= 20, "ttl", f"{s.ttl} is below Patroni's minimum of 20 seconds")
-    check(s.loop_wait >= 1, "loop_wait", f"{s.loop_wait} is below Patroni's minimum of 1 second")
-    check(s.retry_timeout >= 3, "retry_timeout", f"{s.retry_timeout} is below Patroni's minimum of 3 seconds")
-    check(
-        s.loop_wait + 2 * s.retry_timeout <= s.ttl,
-        "ttl",
-        f"{s.ttl} is less than loop_wait + 2 x retry_timeout = {s.loop_wait + 2 * s.retry_timeout}",
-    )
-    check(_is_address(s.publish_address), "publish_address", f"{s.publish_address!r} is not an IPv4 address")
-    for key in ("postgres_port", "ssh_port"):
-        port = getattr(s, key)
-        check(1024 <= port <= 65000, key, f"{port} is not a port between 1024 and 65000")
-    check(s.retention_full >= 1, "retention_full", f"{s.retention_full} is not 1 or more")
-    check(s.retention_diff >= 0, "retention_diff", f"{s.retention_diff} is not 0 or more")
-    check(0 <= s.process_max <= 999, "process_max", f"{s.process_max} is not between 1 and 999, nor 0")
-    check(
-        re.fullmatch(r"(\d+(B|[KMGTP]i?B)?)?", s.archive_queue_max) is not None,
-        "archive_queue_max",
-        f"{s.archive_queue_max!r} is not a size such as 5GiB",
-    )
-    for key in ("schedule_full", "schedule_diff", "schedule_incr", "schedule_verify"):
-        problem = _crontab_problem(getattr(s, key))
-        check(not problem, key, problem)
-    check(s.up_timeout >= 10, "up_timeout", f"{s.up_timeout} is less than 10 seconds")
-    for key in (key for key in FIELDS if key.startswith("drill_")):
-        check(getattr(s, key) >= 0, key, f"{getattr(s, key)} is less than 0")
-    for key in (
-        "superuser_password",
-        "replication_password",
-        "rewind_password",
-        "restapi_password",
-        "repository_passphrase",
-    ):
-        check(
-            re.fullmatch(r"[ -~]*", getattr(s, key)) is not None,
-            key,
-            "holds something else than printable ASCII",
-        )
-    return found
-
-
-CRONTAB_PART = r"(\*|\d{1,2}|[A-Za-z]{3})(-(\d{1,2}|[A-Za-z]{3}))?(/\d{1,2})?"
-
-CRONTAB_FIELD = rf"{CRONTAB_PART}(,{CRONTAB_PART})*"
-"""What crontab(5) knows; the library that reads it knows more."""
-
-
-def _crontab_problem(times: str) -> str:
-    if not times:
-        return ""
-    if not re.fullmatch(rf"{CRONTAB_FIELD}([ \t]+{CRONTAB_FIELD}){{4}}", times, re.ASCII):
-        return f"{times!r} is not a crontab time: five fields such as '0 1 * * 0'"
-    try:
-        CronSim(times, datetime(2000, 1, 1))
-    except CronSimError as error:
-        return f"{times!r} is not a crontab time: {error}"
-    return ""
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,13 +72,35 @@ def shape(project: Project, host: str = "") -> str:
     return f"-d {s.data_centers} -p {s.nodes} -n {s.prefix} -v {s.postgres} etcd={len(t.etcd)}"
 
 
+Text = Callable[..., str]
+"""A template's name and what it needs beside the common values -> its text."""
+
+
 def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
     """Every file of the project. The keys must exist."""
-    topology, settings = project.topology, project.settings
-    environment = _environment()
+    topology = project.topology
+    text = _templates(project, passwords, ports)
+    files = {name: text(name) for name in ("ssh_config", "pgpass", "sshd_config", "container_ssh_config")}
+    for host in topology.hosts:
+        files.update(_files_of(project, host, text))
+    secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
+    lasting = _lasting(project, files, text)
+    digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
+    files["compose.yaml"] = text(
+        "compose.yaml",
+        secrets=secrets,
+        digests=digests,
+        shapes={host.name: shape(project, host.name) for host in topology.hosts},
+        passwords_id=passwords.id,
+    )
+    return Rendered(files, digests)
+
+
+def _templates(project: Project, passwords: Passwords, ports: Ports) -> Text:
+    settings, environment = project.settings, _environment()
     common: dict[str, Any] = {
         "settings": settings,
-        "topology": topology,
+        "topology": project.topology,
         "release": settings.release,
         "project": project.name,
         "passwords": passwords,
@@ -95,38 +118,32 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
     def text(template: str, **more: Any) -> str:
         return environment.get_template(f"{template}.j2").render(**common, **more)
 
-    dynamic = bootstrap_configuration(settings, topology)
-    files = {
-        "ssh_config": text("ssh_config"),
-        "pgpass": text("pgpass"),
-        "sshd_config": text("sshd_config"),
-        "container_ssh_config": text("container_ssh_config"),
-    }
-    for host in topology.etcd:
-        files[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host)
-    for host in topology.nodes:
-        files[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic)
-    for host in topology.ssh_hosts:
-        files[f"{host.name}/authorized_keys"] = authorized_keys_text(project, host)
-        if topology.repository:
-            files[f"{host.name}/pgbackrest.conf"] = text("pgbackrest.conf", host=host)
-            files[f"{host.name}/crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
+    return text
 
-    secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
-    # bootstrap.dcs is read once, when the cluster is made, and `inv schedule` changes a crontab in the running
-    # container: a change of these is no reason to make a container anew.
+
+def _files_of(project: Project, host: Host, text: Text) -> dict[str, str]:
+    """The files of one container's own."""
+    topology, files = project.topology, {}
+    if host in topology.etcd:
+        files["etcd.yml"] = text("etcd.yml", host=host)
+    if host in topology.nodes:
+        dynamic = bootstrap_configuration(project.settings, topology)
+        files["patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic)
+    if host in topology.ssh_hosts:
+        files["authorized_keys"] = authorized_keys_text(project, host)
+        if topology.repository:
+            files["pgbackrest.conf"] = text("pgbackrest.conf", host=host)
+            files["crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
+    return {f"{host.name}/{name}": content for name, content in files.items()}
+
+
+def _lasting(project: Project, files: dict[str, str], text: Text) -> dict[str, str]:
+    """What a container is made with. bootstrap.dcs is read once, when the cluster is made, and `inv schedule` changes a
+    crontab in the running container: a change of these is no reason to make a container again."""
     lasting = {path: content for path, content in files.items() if not path.endswith("/crontab")}
-    for host in topology.nodes:
+    for host in project.topology.nodes:
         lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={})
-    digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
-    files["compose.yaml"] = text(
-        "compose.yaml",
-        secrets=secrets,
-        digests=digests,
-        shapes={host.name: shape(project, host.name) for host in topology.hosts},
-        passwords_id=passwords.id,
-    )
-    return Rendered(files, digests)
+    return lasting
 
 
 def secrets_of(project: Project, host: Host) -> dict[str, str]:

@@ -1,0 +1,131 @@
+"""What settings of the right type may still be wrong with: a rule a theme, each finding `key: sentence`."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cronsim import CronSim, CronSimError
+
+from pgha.model.releases import MAJORS, SUITES, suite_of
+
+if TYPE_CHECKING:
+    from pgha.model.settings import Settings
+
+MAX_NODES = 9
+"""Postgres nodes at most: as many as the document this project implements generates."""
+
+SECRETS = (
+    "superuser_password", "replication_password", "rewind_password", "restapi_password", "repository_passphrase",
+)  # fmt: skip
+
+SCHEDULES = ("schedule_full", "schedule_diff", "schedule_incr", "schedule_verify")
+
+CRONTAB_PART = r"(\*|\d{1,2}|[A-Za-z]{3})(-(\d{1,2}|[A-Za-z]{3}))?(/\d{1,2})?"
+CRONTAB_FIELD = rf"{CRONTAB_PART}(,{CRONTAB_PART})*"
+"""What crontab(5) knows; the library that reads it knows more."""
+
+
+def find_wrong(settings: Settings) -> list[str]:
+    """Every problem, in the order of the rules."""
+    return [problem for rule in RULES for problem in rule(settings)]
+
+
+def _names(s: Settings) -> Iterator[str]:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", s.project):
+        yield f"project: {s.project!r} is not a Compose project name (a-z, 0-9, - and _, at most 31 characters)"
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,30})", s.prefix):
+        yield f"prefix: {s.prefix!r} does not begin a DNS host name (a-z, then a-z, 0-9 and -, at most 31 characters)"
+
+
+def _shape(s: Settings) -> Iterator[str]:
+    if s.data_centers < 1:
+        yield f"data_centers: {s.data_centers} is not 1 or more"
+    if s.nodes < 1:
+        yield f"nodes: {s.nodes} is not 1 or more"
+    if s.data_centers >= 1 and s.nodes >= 1 and s.node_count > MAX_NODES:
+        yield (
+            f"nodes: {s.data_centers} data centers with {s.nodes} nodes are {s.node_count} Postgres nodes; "
+            f"{MAX_NODES} is the most"
+        )
+
+
+def _release(s: Settings) -> Iterator[str]:
+    if s.postgres not in MAJORS:
+        yield f"postgres: {s.postgres} is not a supported major version ({', '.join(map(str, MAJORS))})"
+    if s.base_image and suite_of(s.base_image) is None:
+        known = ", ".join(SUITES)
+        yield f"base_image: {s.base_image!r} is not a base this project knows (debian or ubuntu, one of {known})"
+
+
+def _patroni(s: Settings) -> Iterator[str]:
+    """Patroni's own bounds: patroni/config.py and docs/dynamic_configuration."""
+    if s.durability not in ("quorum", "async"):
+        yield f"durability: {s.durability!r} is neither quorum nor async"
+    if s.ttl < 20:
+        yield f"ttl: {s.ttl} is below Patroni's minimum of 20 seconds"
+    if s.loop_wait < 1:
+        yield f"loop_wait: {s.loop_wait} is below Patroni's minimum of 1 second"
+    if s.retry_timeout < 3:
+        yield f"retry_timeout: {s.retry_timeout} is below Patroni's minimum of 3 seconds"
+    least = s.loop_wait + 2 * s.retry_timeout
+    if least > s.ttl:
+        yield f"ttl: {s.ttl} is less than loop_wait + 2 x retry_timeout = {least}"
+
+
+def _ports(s: Settings) -> Iterator[str]:
+    try:
+        ipaddress.IPv4Address(s.publish_address)
+    except ValueError:
+        yield f"publish_address: {s.publish_address!r} is not an IPv4 address"
+    for key in ("postgres_port", "ssh_port"):
+        port = getattr(s, key)
+        if not 1024 <= port <= 65000:
+            yield f"{key}: {port} is not a port between 1024 and 65000"
+
+
+def _backups(s: Settings) -> Iterator[str]:
+    if s.retention_full < 1:
+        yield f"retention_full: {s.retention_full} is not 1 or more"
+    if s.retention_diff < 0:
+        yield f"retention_diff: {s.retention_diff} is not 0 or more"
+    if not 0 <= s.process_max <= 999:
+        yield f"process_max: {s.process_max} is not between 1 and 999, nor 0"
+    if not re.fullmatch(r"(\d+(B|[KMGTP]i?B)?)?", s.archive_queue_max):
+        yield f"archive_queue_max: {s.archive_queue_max!r} is not a size such as 5GiB"
+    for key in SCHEDULES:
+        problem = _crontab_problem(getattr(s, key))
+        if problem:
+            yield f"{key}: {problem}"
+
+
+def _crontab_problem(times: str) -> str:
+    if not times:
+        return ""
+    if not re.fullmatch(rf"{CRONTAB_FIELD}([ \t]+{CRONTAB_FIELD}){{4}}", times, re.ASCII):
+        return f"{times!r} is not a crontab time: five fields such as '0 1 * * 0'"
+    try:
+        CronSim(times, datetime(2000, 1, 1))
+    except CronSimError as error:
+        return f"{times!r} is not a crontab time: {error}"
+    return ""
+
+
+def _bounds(s: Settings) -> Iterator[str]:
+    if s.up_timeout < 10:
+        yield f"up_timeout: {s.up_timeout} is less than 10 seconds"
+    for key, value in vars(s).items():
+        if key.startswith("drill_") and value < 0:
+            yield f"{key}: {value} is less than 0"
+
+
+def _secrets(s: Settings) -> Iterator[str]:
+    for key in SECRETS:
+        if not re.fullmatch(r"[ -~]*", getattr(s, key)):
+            yield f"{key}: holds something else than printable ASCII"
+
+
+RULES = (_names, _shape, _release, _patroni, _ports, _backups, _bounds, _secrets)
