@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgha.backup import recovery
 from pgha.backup.members import Node, everywhere, is_held, patroni_leads, start_containers
-from pgha.backup.restore_record import FILE, NO_WAY_BACK, Record, has_reached
+from pgha.backup.restore_record import FILE, NO_WAY_BACK, Record, Stage, has_reached
 from pgha.cluster.view import node_names, wait_until_well
 from pgha.console import Progress
 from pgha.errors import BadValue
@@ -26,7 +26,7 @@ def abort(project: Project, record: Record, progress: Progress) -> patroni.Clust
     data = postgres.data_dir(project.settings.postgres)
     place = Node(project, record.node, data)
     # A node that is no longer held was given back by an abort that was interrupted later.
-    if record.node and has_reached(record, "restoring") and is_held(project, record.node):
+    if record.node and has_reached(record, Stage.RESTORING) and is_held(project, record.node):
         with progress.stage(f"remove the restored data from {record.node}"):
             recovery.must(place, postgres.clear_way(data), "The restored server could not be stopped")
             if record.node == record.keep:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from pgha.backup.restore_record import Record, has_reached, write_restore
+from pgha.backup.restore_record import Record, Stage, has_reached, write_restore
 from pgha.cluster.view import node_names
 from pgha.console import Progress
 from pgha.errors import PghaError, ToolFailed
@@ -68,7 +68,7 @@ def hold(project: Project, record: Record, progress: Progress) -> Record:
         for group in ([n for n in names if n != last], [n for n in names if n == last]):
             everywhere(project, dict.fromkeys(group, patroni.hold(why)), "Patroni could not be stopped")
         data = postgres.data_dir(project.settings.postgres)
-        if not has_reached(record, "restored"):
+        if not has_reached(record, Stage.RESTORED):
             # Patroni stops its Postgres itself; one that lost its Patroni is still there.
             everywhere(project, dict.fromkeys(names, postgres.stop(data)), "Postgres could not be stopped")
         if not record.node:

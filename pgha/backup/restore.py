@@ -18,6 +18,7 @@ from pgha.backup.restore_record import (
     FILE,
     NO_WAY_BACK,
     Record,
+    Stage,
     enter_stage,
     has_reached,
     read_restore,
@@ -102,10 +103,10 @@ def _go_on(project: Project, record: Record, progress: Progress) -> Report:
         # The last moment to find out that the DCS or the repository would not take the new leader.
         require_quorum(project)
         read_stanza(project)
-        record = enter_stage(project, record, "leading")
-    if record.stage == "leading":
+        record = enter_stage(project, record, Stage.LEADING)
+    if record.stage == Stage.LEADING:
         record = _lead(project, record, place, progress)
-        record = enter_stage(project, record, "cloning")
+        record = enter_stage(project, record, Stage.CLONING)
     return _finish(project, record, progress)
 
 
@@ -131,16 +132,16 @@ def _dynamic_configuration(project: Project) -> dict[str, Any]:
 
 
 def _recover(project: Project, record: Record, place: Node, progress: Progress) -> Record:
-    if has_reached(record, "proven"):
+    if has_reached(record, Stage.PROVEN):
         return record
     target = _target_of(project, record)
     if record.node == record.keep:
         recovery.must(place, postgres.set_aside(place.data), "The old data could not be set aside")
-    if not has_reached(record, "restored"):
-        record = enter_stage(project, record, "restoring", kind=target.kind, value=target.value)
+    if not has_reached(record, Stage.RESTORED):
+        record = enter_stage(project, record, Stage.RESTORING, kind=target.kind, value=target.value)
         with timed(record, progress, "restore", f"pgbackrest restore {record.label} on {record.node}"):
             recovery.put_backup(place, target, progress)
-        record = enter_stage(project, record, "restored")
+        record = enter_stage(project, record, Stage.RESTORED)
     with timed(record, progress, "recover", f"recover to {_words(record)}, archiving off"):
         point = recovery.recover(place, target, progress)
     reached = {
@@ -149,7 +150,7 @@ def _recover(project: Project, record: Record, place: Node, progress: Progress) 
         "timeline": point.timeline,
     }
     progress.note(f"reached: {point}")
-    return enter_stage(project, record, "proven", reached=reached)
+    return enter_stage(project, record, Stage.PROVEN, reached=reached)
 
 
 def _target_of(project: Project, record: Record) -> Target:
@@ -170,12 +171,12 @@ def _words(record: Record) -> str:
 
 def _promote(project: Project, record: Record, place: Node, progress: Progress) -> Record:
     """The restored server becomes a primary where nobody sees it: neither the archive nor the DCS knows."""
-    if has_reached(record, "promoted"):
+    if has_reached(record, Stage.PROMOTED):
         return record
     with timed(record, progress, "promote", f"promote {record.node}, archiving off"):
         timeline = recovery.promote(place, progress)
         recovery.stop(place)
-    return enter_stage(project, record, "promoted", reached={**record.reached, "new_timeline": timeline})
+    return enter_stage(project, record, Stage.PROMOTED, reached={**record.reached, "new_timeline": timeline})
 
 
 def _lead(project: Project, record: Record, place: Node, progress: Progress) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 import yaml
@@ -15,10 +16,20 @@ from pgha.project.project import Project
 
 FILE = "restore.yaml"
 
-STAGES = ("held", "restoring", "restored", "proven", "promoted", "leading", "cloning")
-"""In this order; a stage is recorded when it begins, `restored`, `proven` and `promoted` when they are reached."""
 
-NO_WAY_BACK = ("leading", "cloning")
+class Stage(StrEnum):
+    """In this order; a stage is recorded when it begins, `restored`, `proven` and `promoted` when they are reached."""
+
+    HELD = "held"
+    RESTORING = "restoring"
+    RESTORED = "restored"
+    PROVEN = "proven"
+    PROMOTED = "promoted"
+    LEADING = "leading"
+    CLONING = "cloning"
+
+
+NO_WAY_BACK = (Stage.LEADING, Stage.CLONING)
 """From here on the restored leader is in charge, and `--abort` is refused."""
 
 
@@ -29,7 +40,7 @@ class Record:
     request: dict[str, str]
     began: float
     """seconds since the epoch"""
-    stage: str = "held"
+    stage: Stage = Stage.HELD
     leader: str = ""
     """the leader when it began; nothing when there was none"""
     keep: str = ""
@@ -59,8 +70,7 @@ def read_restore(project: Project) -> Record | None:
         record = Record(**yaml.safe_load(path.read_text()))
         Request(**record.request)
         catalogue.time_of(record.began)
-        STAGES.index(record.stage)
-        return record
+        return replace(record, stage=Stage(record.stage))
     except (OSError, ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
         raise Damaged(
             f"{project.relative(path)}, the record of a restore, is damaged ({type(error).__name__})",
@@ -69,7 +79,7 @@ def read_restore(project: Project) -> Record | None:
 
 
 def write_restore(project: Project, record: Record) -> Record:
-    write_file(project.folder / FILE, yaml.safe_dump(asdict(record), sort_keys=False))
+    write_file(project.folder / FILE, yaml.safe_dump({**asdict(record), "stage": str(record.stage)}, sort_keys=False))
     return record
 
 
@@ -93,9 +103,10 @@ def refuse_half_done(project: Project) -> None:
         raise HalfDone(sentence[0].upper() + sentence[1:], way_on(record))
 
 
-def enter_stage(project: Project, record: Record, stage: str, **changes: Any) -> Record:
+def enter_stage(project: Project, record: Record, stage: Stage, **changes: Any) -> Record:
     return write_restore(project, replace(record, stage=stage, **changes))
 
 
-def has_reached(record: Record, stage: str) -> bool:
-    return STAGES.index(record.stage) >= STAGES.index(stage)
+def has_reached(record: Record, stage: Stage) -> bool:
+    stages = list(Stage)
+    return stages.index(record.stage) >= stages.index(stage)

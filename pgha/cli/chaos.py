@@ -12,7 +12,7 @@ from pgha.cli.changing import changing
 from pgha.cli.show_status import show_view
 from pgha.errors import BadValue
 from pgha.failures import aims, containers, disks, healing, networks
-from pgha.failures.broken import Broken
+from pgha.failures.broken import Broken, Mechanism
 
 HELP = {
     "node": "a host, such as pg1-node1, etcd2 or pgbackrest",
@@ -21,7 +21,7 @@ HELP = {
 }
 
 
-def _break(c: Context, mechanism: str, node: str, dc: str, process: str) -> None:
+def _break(c: Context, mechanism: Mechanism, node: str, dc: str, process: str) -> None:
     with changing(c, f"chaos.{mechanism}") as (project, _):
         entries = containers.signal_hosts(project, mechanism, aims.targets(project, node, dc), process)
     _tell(entries)
@@ -38,7 +38,7 @@ def stop(c, node="", dc="", process=""):
 
     Example: inv chaos.stop --node pg1-node1
     """
-    _break(c, "stop", node, dc, process)
+    _break(c, Mechanism.STOP, node, dc, process)
 
 
 @task(help=HELP)
@@ -47,7 +47,7 @@ def kill(c, node="", dc="", process=""):
 
     Example: inv chaos.kill --node pg1-node1 --process postgres
     """
-    _break(c, "kill", node, dc, process)
+    _break(c, Mechanism.KILL, node, dc, process)
 
 
 @task(help=HELP)
@@ -56,7 +56,7 @@ def pause(c, node="", dc="", process=""):
 
     Example: inv chaos.pause --dc dc2
     """
-    _break(c, "pause", node, dc, process)
+    _break(c, Mechanism.PAUSE, node, dc, process)
 
 
 @task(help={"dc": "the site to cut off, such as dc2", "from_": "only from this site"})

@@ -10,6 +10,7 @@ from pgha.cluster.view import node_names
 from pgha.console import Progress
 from pgha.errors import NoLeader
 from pgha.failures import containers, disks, networks
+from pgha.failures.broken import Mechanism
 from pgha.model.settings import Settings
 from pgha.model.topology import Host, Topology
 from pgha.project.project import Project
@@ -53,16 +54,16 @@ def _switch_over_to(scene: Scene) -> None:
     hand_over(scene.project, scene.standbys[0].name, scene.progress, only_switchover=True)
 
 
-def _leader(mechanism: str, process: str = "") -> Callable[[Scene], None]:
+def _leader(mechanism: Mechanism, process: str = "") -> Callable[[Scene], None]:
     return lambda scene: _signal(scene, mechanism, [scene.leader], process)
 
 
-def _signal(scene: Scene, mechanism: str, hosts: list[Host], process: str = "") -> None:
+def _signal(scene: Scene, mechanism: Mechanism, hosts: list[Host], process: str = "") -> None:
     containers.signal_hosts(scene.project, mechanism, hosts, process)
 
 
 def _kill_site(scene: Scene) -> None:
-    _signal(scene, "kill", list(scene.topology.at(scene.leader.site)))
+    _signal(scene, Mechanism.KILL, list(scene.topology.at(scene.leader.site)))
 
 
 def _cut_site(scene: Scene) -> None:
@@ -95,7 +96,7 @@ def _hand_over_from_full_disk(scene: Scene) -> None:
 
 
 def _kill_leader_and_sync(scene: Scene) -> None:
-    _signal(scene, "kill", [scene.leader, scene.standbys[0]])
+    _signal(scene, Mechanism.KILL, [scene.leader, scene.standbys[0]])
 
 
 def _kill_etcd_leader(scene: Scene) -> None:
@@ -103,19 +104,19 @@ def _kill_etcd_leader(scene: Scene) -> None:
     name = connect(scene.project).first(
         names, etcd.status(scene.topology), lambda text: etcd.parse_leader(text, scene.topology)
     )[1]
-    _signal(scene, "kill", [host for host in scene.topology.etcd if host.name == name])
+    _signal(scene, Mechanism.KILL, [host for host in scene.topology.etcd if host.name == name])
 
 
 def _kill_etcd_minority(scene: Scene) -> None:
-    _signal(scene, "kill", list(scene.topology.etcd[: len(scene.topology.etcd) - scene.topology.etcd_quorum]))
+    _signal(scene, Mechanism.KILL, list(scene.topology.etcd[: len(scene.topology.etcd) - scene.topology.etcd_quorum]))
 
 
 def _kill_etcd_quorum(scene: Scene) -> None:
-    _signal(scene, "kill", list(scene.topology.etcd[: scene.topology.etcd_quorum]))
+    _signal(scene, Mechanism.KILL, list(scene.topology.etcd[: scene.topology.etcd_quorum]))
 
 
 def _kill_witness(scene: Scene) -> None:
-    _signal(scene, "kill", _witness(scene.topology))
+    _signal(scene, Mechanism.KILL, _witness(scene.topology))
 
 
 def _witness(topology: Topology) -> list[Host]:
@@ -124,13 +125,13 @@ def _witness(topology: Topology) -> list[Host]:
 
 def _kill_repository(scene: Scene) -> None:
     assert scene.topology.repository is not None
-    _signal(scene, "kill", [scene.topology.repository])
+    _signal(scene, Mechanism.KILL, [scene.topology.repository])
     # A segment that cannot be archived: Postgres keeps it and tries again.
     connect(scene.project).must(scene.leader.name, postgres.query("select pg_switch_wal()"), "psql failed")
 
 
 def _kill_everything(scene: Scene) -> None:
-    _signal(scene, "kill", list(scene.topology.hosts))
+    _signal(scene, Mechanism.KILL, list(scene.topology.hosts))
 
 
 # What a topology must have for a scenario: nothing, or the reason why it cannot be played ---------------------
@@ -203,18 +204,18 @@ SCENARIOS = (
     Scenario("switchover-candidate", "nothing: a planned switchover to a named member", "the candidate leads",
              "drill_gap_planned", _switch_over_to, new_leader=True, needs=_nodes(2)),
     Scenario("leader-stopped", "the leader's container is stopped (SIGTERM)", BY_ITSELF, "drill_gap_stopped",
-             _leader("stop"), new_leader=True, needs=_nodes(2)),
+             _leader(Mechanism.STOP), new_leader=True, needs=_nodes(2)),
     Scenario("postgres-killed", "the leader's Postgres is killed", "it or another member leads again",
-             "drill_gap_process", _leader("kill", "postgres")),
+             "drill_gap_process", _leader(Mechanism.KILL, "postgres")),
     Scenario("patroni-killed", "the leader's Patroni is killed", GOES_ON, "drill_gap_process",
-             _leader("kill", "patroni")),
+             _leader(Mechanism.KILL, "patroni")),
     Scenario("patroni-hung", "the leader's Patroni hangs (SIGSTOP), its Postgres does not",
-             f"{GOES_ON}, Patroni is killed before its lock expires", "drill_gap_process", _leader("pause", "patroni"),
-             hold=10.0, beyond_ttl=True),
+             f"{GOES_ON}, Patroni is killed before its lock expires", "drill_gap_process",
+             _leader(Mechanism.PAUSE, "patroni"), hold=10.0, beyond_ttl=True),
     Scenario("leader-killed", "the leader's container is killed (SIGKILL)", BY_ITSELF, "drill_gap_lost",
-             _leader("kill"), new_leader=True, needs=_nodes(2)),
+             _leader(Mechanism.KILL), new_leader=True, needs=_nodes(2)),
     Scenario("leader-paused", "the leader's container is frozen (SIGSTOP)", BY_ITSELF, "drill_gap_lost",
-             _leader("pause"), new_leader=True, needs=_nodes(2)),
+             _leader(Mechanism.PAUSE), new_leader=True, needs=_nodes(2)),
     Scenario("site-killed", "every container of the leader's data center is killed", BY_ITSELF, "drill_gap_lost",
              _kill_site, new_leader=True, needs=_survivors_elsewhere),
     Scenario("site-cut", "the leader's data center is cut off from all others", BY_ITSELF, "drill_gap_lost",
@@ -239,7 +240,7 @@ SCENARIOS = (
     Scenario("repository-killed", "the repository is killed while WAL is archived", GOES_ON, "drill_gap_bystander",
              _kill_repository, hold=5.0, needs=_has_repository),
     Scenario("sshd-stopped", "sshd on the leader does not answer", GOES_ON, "drill_gap_bystander",
-             _leader("stop", "sshd"), hold=5.0),
+             _leader(Mechanism.STOP, "sshd"), hold=5.0),
     Scenario("cold-start", "every container is killed at once and started again", "everything comes back",
              "drill_gap_operator", _kill_everything, heals_service=True),
 )  # fmt: skip

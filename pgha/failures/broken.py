@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,22 @@ from pgha.tools import docker
 FILE = "broken.yaml"
 
 
+class Mechanism(StrEnum):
+    """How a thing is broken."""
+
+    STOP = "stop"
+    KILL = "kill"
+    PAUSE = "pause"
+    PARTITION = "partition"
+    DELAY = "delay"
+    FILL = "fill"
+
+
 @dataclass(frozen=True)
 class Broken:
     """One thing that is broken, with all that is needed to undo it."""
 
-    mechanism: str
-    """`stop`, `kill`, `pause`, `partition`, `delay` or `fill`."""
+    mechanism: Mechanism
     host: str
     process: str = ""
     sites: tuple[str, ...] = ()
@@ -36,7 +47,7 @@ class Broken:
     @property
     def is_container(self) -> bool:
         """Whether the container itself was stopped, killed or paused."""
-        return not self.process and self.mechanism in ("stop", "kill", "pause")
+        return not self.process and self.mechanism in (Mechanism.STOP, Mechanism.KILL, Mechanism.PAUSE)
 
     def is_restarted(self, state: str, started: str) -> bool:
         """Whether its container, in this state and started then, was started again since."""
@@ -48,18 +59,18 @@ class Broken:
         The network and the processes of a container that is started again are new; one that runs is not paused. A
         small disk leaves something behind, its data.
         """
-        if self.is_container and self.mechanism == "pause":
+        if self.is_container and self.mechanism == Mechanism.PAUSE:
             return state == "running"
-        return self.mechanism != "fill" and self.is_restarted(state, started)
+        return self.mechanism != Mechanism.FILL and self.is_restarted(state, started)
 
     def __str__(self) -> str:
-        if self.mechanism == "partition":
+        if self.mechanism == Mechanism.PARTITION:
             return f"{self.host} is cut off from {', '.join(self.sites[1:])}"
-        if self.mechanism == "delay":
+        if self.mechanism == Mechanism.DELAY:
             return f"{self.host} sends {self.milliseconds} ms late"
-        if self.mechanism == "fill":
+        if self.mechanism == Mechanism.FILL:
             return f"the disk of {self.host} is full"
-        done = {"stop": "stopped", "kill": "killed", "pause": "paused"}[self.mechanism]
+        done = {Mechanism.STOP: "stopped", Mechanism.KILL: "killed", Mechanism.PAUSE: "paused"}[self.mechanism]
         return f"{self.process} on {self.host} is {done}" if self.process else f"{self.host} is {done}"
 
 
@@ -83,7 +94,7 @@ def read(project: Project) -> tuple[Broken, ...]:
 
 def _entry(entry: dict[str, Any]) -> Broken:
     return Broken(
-        mechanism=str(entry["mechanism"]),
+        mechanism=Mechanism(entry["mechanism"]),
         host=str(entry["host"]),
         process=str(entry["process"]),
         sites=tuple(str(site) for site in entry["sites"]),
@@ -140,5 +151,5 @@ def _write(project: Project, entries: list[Broken]) -> None:
     if not entries:
         clear(project)
         return
-    documents = [{**asdict(entry), "sites": list(entry.sites)} for entry in entries]
+    documents = [{**asdict(entry), "mechanism": str(entry.mechanism), "sites": list(entry.sites)} for entry in entries]
     write_file(path_of(project), yaml.safe_dump(documents))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pgha.errors import BadValue
 from pgha.failures import broken
 from pgha.failures.aims import data_dir, require_running
-from pgha.failures.broken import Broken
+from pgha.failures.broken import Broken, Mechanism
 from pgha.model.topology import Host
 from pgha.project.project import Project
 from pgha.remote import connections, engine
@@ -17,7 +17,7 @@ from pgha.tools.command import Command
 PROCESSES = ("postgres", *processes.SERVICES)
 
 
-def signal_hosts(project: Project, mechanism: str, hosts: Sequence[Host], process: str = "") -> list[Broken]:
+def signal_hosts(project: Project, mechanism: Mechanism, hosts: Sequence[Host], process: str = "") -> list[Broken]:
     """Stop, kill or pause containers all at once, or one process inside each. The caller holds the lock.
 
     What is stopped or paused stays so until it is healed, and so does a killed container. A killed process is
@@ -51,8 +51,8 @@ def _require_process(project: Project, hosts: Sequence[Host], process: str) -> N
 
 def _mends_itself(entry: Broken) -> bool:
     """Whether a supervisor undoes it: s6 after a kill, Patroni after any end of Postgres."""
-    postgres_ends = (entry.process, entry.mechanism) == ("postgres", "stop")
-    return bool(entry.process) and (entry.mechanism == "kill" or postgres_ends)
+    postgres_ends = (entry.process, entry.mechanism) == ("postgres", Mechanism.STOP)
+    return bool(entry.process) and (entry.mechanism == Mechanism.KILL or postgres_ends)
 
 
 def _signal(project: Project, entry: Broken) -> Command:

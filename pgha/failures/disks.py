@@ -8,7 +8,7 @@ from pgha.console import Progress
 from pgha.errors import BadValue, ToolFailed
 from pgha.failures import broken
 from pgha.failures.aims import data_dir, helper_image, postgres_node, require_running
-from pgha.failures.broken import Broken
+from pgha.failures.broken import Broken, Mechanism
 from pgha.model.topology import Host
 from pgha.project.project import Project
 from pgha.remote.engine import engine_of
@@ -47,7 +47,7 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
     """
     host = postgres_node(project, node)
     containers = require_running(project, [host])
-    entries = [Broken("fill", node, started=containers[node].started)]
+    entries = [Broken(Mechanism.FILL, node, started=containers[node].started)]
     if entries[0] in broken.read(project):
         return entries
     before = read_view(project)

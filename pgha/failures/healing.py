@@ -10,7 +10,7 @@ from pgha.console import Progress
 from pgha.errors import NotUp, TimedOut
 from pgha.failures import broken
 from pgha.failures.aims import data_dir, helper_image, wan_network
-from pgha.failures.broken import Broken
+from pgha.failures.broken import Broken, Mechanism
 from pgha.project.project import Project
 from pgha.remote import connections, engine
 from pgha.tools import disk, docker, network, patroni, processes
@@ -52,7 +52,7 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     left = [entry for entry in broken.still(project, containers.values()) if not entry.is_container]
     broken.remove(project, [entry for entry in entries if entry not in left])
     # Networks first: what is healed next may have to reach the others.
-    for entry in sorted(left, key=lambda e: e.mechanism not in ("partition", "delay")):
+    for entry in sorted(left, key=lambda e: e.mechanism not in (Mechanism.PARTITION, Mechanism.DELAY)):
         if entry.host in containers:
             _undo(project, entry, progress)
         broken.remove(project, [entry])
@@ -66,11 +66,11 @@ def _finish_stops(project: Project, containers: dict[str, docker.Container]) -> 
     """The engine goes on with what a killed command had told it: a container that is written down as stopped and was
     not started since may stop at any moment. To stop it again is to wait for that."""
     entries = broken.still(project, containers.values())
-    stopping = {entry.host for entry in entries if entry.is_container and entry.mechanism == "stop"}
+    stopping = {entry.host for entry in entries if entry.is_container and entry.mechanism == Mechanism.STOP}
     hosts = [host for host, c in containers.items() if host in stopping and c.state == "running"]
     if not hosts:
         return containers
-    engine.signal(project, "stop", hosts)
+    engine.signal(project, Mechanism.STOP, hosts)
     return engine.containers(project)
 
 
@@ -87,12 +87,12 @@ def _revive(project: Project, containers: dict[str, docker.Container]) -> list[s
 
 def _undo(project: Project, entry: Broken, progress: Progress) -> None:
     container, image, on = project.container(entry.host), helper_image(project), engine.engine_of(project, entry.host)
-    if entry.mechanism == "partition":
+    if entry.mechanism == Mechanism.PARTITION:
         on.must(network.mend(container, image))
-    elif entry.mechanism == "delay":
+    elif entry.mechanism == Mechanism.DELAY:
         address = engine.containers(project)[entry.host].addresses[wan_network(project)]
         on.must(network.no_delay(container, image, address))
-    elif entry.mechanism == "fill":
+    elif entry.mechanism == Mechanism.FILL:
         _give_the_disk_back(project, entry.host, progress)
     elif entry.process == "postgres":
         # It may have ended meanwhile; then there is nothing to continue.
@@ -111,7 +111,7 @@ def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None
         on.must(disk.empty(container))
         if not on.run(processes.take_down(container, "patroni", STOP_PATIENCE)).ok:
             # Patroni waits for a Postgres that hangs: one that crashed on the full disk may do so when it is stopped.
-            on.run(processes.signal_postgres(container, data_dir(project), "kill"))
+            on.run(processes.signal_postgres(container, data_dir(project), Mechanism.KILL))
             on.must(processes.take_down(container, "patroni"))
         if "gone" in on.must(disk.grow(container, helper_image(project))).stdout:
             if _another_leads(project, node):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.failures import broken
 from pgha.failures.aims import helper_image, require_running, site_named, wan_network
-from pgha.failures.broken import Broken
+from pgha.failures.broken import Broken, Mechanism
 from pgha.model.topology import Host
 from pgha.project.project import Project
 from pgha.remote import engine
@@ -29,7 +29,9 @@ def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
     hosts = project.topology.at(site)
     containers = require_running(project, hosts)
     entries = [
-        Broken("partition", host.name, sites=(dc, *(s.name for s in others)), started=containers[host.name].started)
+        Broken(
+            Mechanism.PARTITION, host.name, sites=(dc, *(s.name for s in others)), started=containers[host.name].started
+        )
         for host in hosts
     ]
     broken.add(project, entries)
@@ -40,7 +42,7 @@ def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
 
 def _cut(project: Project, containers: dict[str, docker.Container], host: Host, known: Sequence[Broken]) -> Command:
     """All cuts of one host, this one and those before."""
-    sites = {site for e in known if e.mechanism == "partition" and e.host == host.name for site in e.sites[1:]}
+    sites = {site for e in known if e.mechanism == Mechanism.PARTITION and e.host == host.name for site in e.sites[1:]}
     names = [other.name for other in project.topology.hosts if other.site.name in sites]
     addresses = [containers[name].addresses.get(wan_network(project), "") for name in names if name in containers]
     return network.cut(project.container(host.name), helper_image(project), [a for a in addresses if a])
@@ -64,7 +66,9 @@ def delay(project: Project, dc: str, milliseconds: int) -> list[Broken]:
     if not probe.ok:
         raise ToolFailed("tc could not be tried", probe.words)
     entries = [
-        Broken("delay", host.name, sites=(dc,), milliseconds=milliseconds, started=containers[host.name].started)
+        Broken(
+            Mechanism.DELAY, host.name, sites=(dc,), milliseconds=milliseconds, started=containers[host.name].started
+        )
         for host in hosts
     ]
     broken.add(project, entries)

@@ -9,8 +9,8 @@ from pgha.backup import abort, members, preparation
 from pgha.backup.catalogue import Catalogue
 from pgha.backup.restore_record import (
     FILE,
-    STAGES,
     Record,
+    Stage,
     describe_restore,
     read_restore,
     refuse_half_done,
@@ -86,7 +86,7 @@ def damage(project, content):
 
 def test_a_record_comes_back_as_it_was_written(a_project):
     assert read_restore(a_project) is None
-    for stage in STAGES:
+    for stage in list(Stage):
         written = replace(RECORD, stage=stage)
         write_restore(a_project, written)
         assert read_restore(a_project) == written
@@ -134,7 +134,7 @@ def test_a_half_done_restore_is_described():
     assert describe_restore(end).startswith("a restore to the end of the archive is half done")
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", list(Stage))
 def test_the_way_back_is_named_as_long_as_there_is_one(stage):
     words = way_on(replace(RECORD, stage=stage))
     assert "inv restore --yes completes it" in words
