@@ -11,7 +11,8 @@ import yaml
 from pgha import ROOT
 
 SCRIPTS = ROOT / "images" / "patroni" / "archive"
-SPOOL = "/var/spool/pgbackrest"
+PATIENCE = 60
+"""Seconds, so many that the tests need not hurry; the image's scripts have 3."""
 HISTORY = "15\t0/16010000\tno recovery target specified\n\n16\t0/161C6EE0\tno recovery target specified\n"
 
 
@@ -22,11 +23,6 @@ def run(tmp_path):
     status.mkdir(parents=True)
     (tmp_path / "pg_wal" / "00000010.history").write_text(HISTORY.splitlines()[0] + "\n")
     (tmp_path / "pg_wal" / "00000011.history").write_text(HISTORY)
-    for script in SCRIPTS.iterdir():
-        text = script.read_text().replace("/usr/local/lib/pgha", str(tmp_path))
-        text = text.replace("/usr/lib/postgresql/*/bin", str(tmp_path))
-        (tmp_path / script.name).write_text(text.replace(SPOOL, str(tmp_path / "spool")))
-        (tmp_path / script.name).chmod(0o755)
     (tmp_path / "spool" / "archive" / "s" / "out").mkdir(parents=True)
 
     def run(name, *arguments, code=0, says="", ready=(), pushed=(), busy=False):
@@ -40,8 +36,9 @@ def run(tmp_path):
         for file in pushed:
             (tmp_path / "spool" / "archive" / "s" / "out" / f"{file}.ok").touch()
         return subprocess.run(
-            [tmp_path / name, *arguments], cwd=tmp_path, capture_output=True, text=True,
-            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "STANZA_NAME": "s"}, check=False,
+            [SCRIPTS / name, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "STANZA_NAME": "s", "PGHA_LIB": str(SCRIPTS),
+                 "PGHA_BIN": str(tmp_path), "PGHA_SPOOL": str(tmp_path / "spool"), "PGHA_PATIENCE": str(PATIENCE)},
         )  # fmt: skip
 
     return run
@@ -58,15 +55,19 @@ def test_what_counts_is_fetched(run, file):
     assert run("pgbackrest-archive-get", file, "pg_wal/RECOVERYXLOG", code=1).returncode == 1
 
 
+STAYS = "until [ -e may-end ] || [ ! -e pg_wal ]; do sleep 0.1; done; touch ended"
+
+
 @pytest.mark.parametrize(("said", "code"), [
     ("P00   INFO: unable to find 00000012.history in the archive", 1),
     ("P00   INFO: found 00000012.history in the repo1: 17-1 archive", 0),
 ])  # fmt: skip
 def test_postgres_does_not_wait_for_the_end_of_a_connection(run, tmp_path, said, code):
-    answer = run("pgbackrest-archive-get", "00000012.history", "there", says=f"echo '{said}'; sleep 5; touch ended")
+    answer = run("pgbackrest-archive-get", "00000012.history", "there", says=f"echo '{said}'; {STAYS}")
     assert answer.returncode == code
     assert said in answer.stdout
     assert not (tmp_path / "ended").exists()
+    (tmp_path / "may-end").touch()
 
 
 @pytest.fixture
@@ -75,8 +76,8 @@ def standby(run, tmp_path):
     lacks = 'echo "P00   INFO: unable to find $3 in the archive"'
     (tmp_path / "standby.signal").touch()
     for history in tmp_path.glob("pg_wal/*.history"):
-        aged(history, 60)
-    aged(tmp_path / "postmaster.pid", 60)
+        aged(history, 20 * PATIENCE)
+    aged(tmp_path / "postmaster.pid", 20 * PATIENCE)
 
     def standby(file):
         answer = run("pgbackrest-archive-get", file, "there", says=lacks)
@@ -92,13 +93,15 @@ def aged(path, seconds):
     os.utime(path, (time.time() - seconds,) * 2)
 
 
-def test_what_the_archive_lacks_is_remembered_for_a_moment(standby):
+def test_what_the_archive_lacks_is_remembered_for_a_moment(standby, tmp_path):
     assert standby("00000012.history")
     assert standby("000000120000000000000001")
     assert not standby("00000012.history")
     assert not standby("000000120000000000000001")
     assert standby("00000013.history")
-    time.sleep(3)
+    missing = tmp_path / "spool" / "missing"
+    asked = [line.split() for line in missing.read_text().splitlines()]
+    missing.write_text("".join(f"{int(when) - PATIENCE * 10**6} {file}\n" for when, file in asked))
     assert standby("00000012.history")
 
 
@@ -111,7 +114,7 @@ def test_what_the_archive_lacks_is_remembered_for_a_moment(standby):
 def test_what_follows_on_wal_that_came_a_moment_ago_is_not_asked_for(standby, tmp_path, there, file):
     aged(tmp_path / "pg_wal" / there, 0)
     assert not standby(file)
-    aged(tmp_path / "pg_wal" / there, 4)
+    aged(tmp_path / "pg_wal" / there, PATIENCE + 1)
     assert standby(file)
 
 
@@ -168,8 +171,8 @@ def test_a_promotion_does_not_fail_where_nothing_can_be_noted(tmp_path, renderin
 def pre_promote(rendering, spool):
     """Run the script as Patroni does, without a shell; its exit code."""
     configured = yaml.safe_load(rendering().files["pg1-node1/patroni.conf"])["postgresql"]["pre_promote"]
-    assert SPOOL in configured
-    return subprocess.run(shlex.split(configured.replace(SPOOL, str(spool))), check=False).returncode
+    line = shlex.split(configured)
+    return subprocess.run(line, env={**os.environ, "PGHA_SPOOL": str(spool)}, check=False).returncode
 
 
 @pytest.mark.parametrize("code", [0, 1, 103])
@@ -242,9 +245,10 @@ def test_everything_is_archived_that_can_be(run, file):
 
 def test_postgres_does_not_wait_for_the_end_of_a_push(run, tmp_path):
     file = "000000110000000000000016"
-    says = f"echo \"P00   INFO: pushed WAL file '{file}' to the archive\"; sleep 5; touch ended"
+    says = f"echo \"P00   INFO: pushed WAL file '{file}' to the archive\"; {STAYS}"
     assert run("pgbackrest-archive-push", f"pg_wal/{file}", says=says, ready=[file]).returncode == 0
     assert not (tmp_path / "ended").exists()
+    (tmp_path / "may-end").touch()
 
 
 @pytest.mark.parametrize("more", [

@@ -51,7 +51,7 @@ def repository(fake, tmp_path):
 def run(*command, **environment):
     line = [str(word) for word in command]
     given = {**os.environ, **environment}
-    return subprocess.run(line, env=given, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(line, env=given, capture_output=True, text=True, timeout=60, check=False)
 
 
 SCRIPTS = sorted(path for folder in (BASE, PATRONI) for path in folder.rglob("*") if path.is_file())
@@ -161,7 +161,7 @@ def test_a_job_s_exit_code_is_kept(job, code):
     assert answer.returncode == kept["exit_code"] == code
     assert answer.stdout == "said\nfailed\n"
     assert kept["job"] == "full"
-    assert 0 <= kept["ended"] - kept["started"] <= 2
+    assert kept["ended"] >= kept["started"]
 
 
 def test_a_job_that_is_not_there_failed(tmp_path):
@@ -610,7 +610,7 @@ def process(tmp_path):
     def process(name):
         program = tmp_path / name
         shutil.copy(shutil.which("sleep"), program)
-        begun.append(subprocess.Popen([program, "60"]))
+        begun.append(subprocess.Popen([program, "600"]))
         (tmp_path / "17").mkdir()
         (tmp_path / "17" / "postmaster.pid").write_text(f"{begun[-1].pid}\n/pgdata/17\n")
         return begun[-1]
@@ -624,7 +624,7 @@ def process(tmp_path):
 def test_postgres_is_signalled(process, tmp_path):
     postmaster = process("postgres")
     assert run("sh", "-c", processes.POSTGRES, "signal", tmp_path / "17", "KILL").returncode == 0
-    assert postmaster.wait(5) == -9
+    assert postmaster.wait(60) == -9
 
 
 def test_a_process_that_is_not_postgres_is_left_alone(process, tmp_path):
@@ -648,15 +648,13 @@ def look(fake, tmp_path, monkeypatch):
     (tmp_path / "patroni.conf").write_text(f"postgresql:\n  data_dir: {tmp_path}\n")
     monkeypatch.setenv("PATRONI_CFG", str(tmp_path / "patroni.conf"))
     monkeypatch.setenv("PG_MAJOR", "17")
-    script = tmp_path / "diverged.run"
-    text = (PATRONI / "diverged.run").read_text()
-    script.write_text(text.replace("/usr/local/lib/pgha", str(PATRONI / "archive")))
+    monkeypatch.setenv("PGHA_LIB", str(PATRONI / "archive"))
     fake("sleep", f"[ -e {tmp_path}/looked ] && exit 1; touch {tmp_path}/looked")
     fake("s6-setuidgid", f'echo "${{2##*/}} $3" >> {tmp_path}/done; case $2 in *psql) echo t ;; esac')
 
     def look(segment):
         fake("pgrep", f"echo '17 postgres: startup recovering {segment}'" if segment else "exit 1")
-        answer = run("sh", script)
+        answer = run("sh", PATRONI / "diverged.run")
         asked = tmp_path / "done"
         return answer, asked.read_text() if asked.exists() else ""
 

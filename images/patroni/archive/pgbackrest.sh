@@ -1,6 +1,6 @@
 # Sourced by the commands that Postgres waits for.
 
-SPOOL=/var/spool/pgbackrest
+SPOOL=${PGHA_SPOOL:-/var/spool/pgbackrest}
 
 # Runs pgBackRest; returns its exit code, or 0 or 1 as soon as a line has the words for `done` or `not there` (empty: no
 # such words). Then pgBackRest takes 100 ms to end its connection; when the lead changes hands Postgres waits for one such
