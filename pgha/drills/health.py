@@ -18,10 +18,6 @@ from pgha.status.survey import take
 from pgha.tools import postgres
 from pgha.waiting import wait_until
 
-WHOLE_TIMEOUT = 120.0
-"""Seconds a cluster may take to be whole again: rewound or cloned, every standby synchronous."""
-
-
 def require_healthy(project: Project) -> None:
     """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
     engine.require_engine()
@@ -65,7 +61,8 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
         progress.detail("; ".join(sentences))
         return sentences
 
-    wait_until(lacks, lambda found: not found, "The cluster is whole", timeout=WHOLE_TIMEOUT, explain="; ".join,
+    timeout = project.settings.drill_whole_timeout
+    wait_until(lacks, lambda found: not found, "The cluster is whole", timeout=timeout, explain="; ".join,
                hint="inv status, inv chaos.heal")  # fmt: skip
 
 
