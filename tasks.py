@@ -444,19 +444,29 @@ def logs(c, node="", follow=False, tail="100"):
 
 @task(
     help={
+        "all": "every case, also the long ones; an hour",
         "unit": "only the fast tests, which need no engine",
-        "reality": "only the comparison of the plan with what happens, which takes minutes more",
+        "module": "only tests/*/test_<module>.py",
         "k": "only tests whose name matches",
+        "keep": "end at the first failure and keep its stacks",
     }
 )
-def test(c, unit=False, reality=False, k=""):
+def test(c, all=False, unit=False, module="", k="", keep=False):
     """Run the test suite; without --unit on real containers.
 
-    Example: inv test --unit
+    Example: inv test --module chaos --keep
     """
-    arguments = [sys.executable, "-m", "pytest", str(ROOT / "tests")]
-    arguments += ["-m", "not integration" if unit else "reality" if reality else "not reality"]
-    arguments += ["-k", k] if k else []
+    places = [ROOT / "tests"]
+    if module:
+        places = sorted(places[0].glob(f"*/test_{module}.py"))
+        if not places:
+            raise BadValue(f"There is no tests/*/test_{module}.py", "ls tests/*/test_*.py")
+    chosen = ["not integration"] if unit else [] if all else ["not long"]
+    # Groups of modules run side by side, each with stacks of its own; a choice of them needs no helpers.
+    side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadgroup"]
+    arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]
+    arguments += [word for expression in chosen for word in ("-m", expression)]
+    arguments += [*(["-k", k] if k else []), *(["--keep"] if keep else [])]
     os.chdir(ROOT)
     exit_with(shell.attach(Command(tuple(arguments))))
 

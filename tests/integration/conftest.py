@@ -1,39 +1,19 @@
 """Real stacks for the integration tests; every one is removed at the end, and leftovers at the beginning."""
 
+import fcntl
+import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tools import ROOT, Stack
+from tools import PATIENCE, ROOT, STACKS, Stack, docker, told
 
 SIX_NODES = [f"pg{dc}-node{n}" for dc in (1, 2, 3) for n in (1, 2)]
 TWO_NODES = ["pg1-node1", "pg1-node2"]
 
-# Modules that share a stack stand together; the shapes come when the big stack is gone.
-ORDER = [
-    "main_job",
-    "seed_commands",
-    "handover",
-    "processes",
-    "chaos",
-    "drills",
-    "closed",
-    "restore",
-    "second_project",
-    "small_stack",
-    "restore_stages",
-    "shapes",
-    "plan_reality",
-]
-
-
-def pytest_collection_modifyitems(items):
-    here = Path(__file__).parent
-    places = {here / f"test_{name}.py": index for index, name in enumerate(ORDER)}
-    ours = iter(sorted((i for i in items if i.path in places), key=lambda i: places[i.path]))
-    items[:] = [next(ours) if item.path in places else item for item in items]
+FAILED = ROOT / "build" / "failed"
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -41,84 +21,164 @@ def pytest_runtest_makereport(item):
     """What the containers said when a test failed is kept: the next test may remove them."""
     outcome = yield
     report = outcome.get_result()
-    bench = getattr(item, "funcargs", {}).get("bench")
-    if report.failed and bench is not None:
-        kept = ROOT / "build" / "failed" / item.name
-        for stack in bench.all:
-            stack.keep_logs(kept)
-        report.sections.append(("containers' logs", str(kept)))
+    bench = item.session.stash.get(BENCH, None)
+    if not report.failed or bench is None:
+        return
+    folder = FAILED / item.path.stem / f"{item.name}-{report.when}"
+    shutil.rmtree(folder, ignore_errors=True)
+    for stack in bench.stacks.values():
+        try:
+            stack.keep(folder)
+        except Exception as error:  # the report of the failure matters more
+            report.sections.append((f"{stack.name} could not be asked", repr(error)))
+    if folder.exists():
+        report.sections.append(("logs and state of the containers", str(folder)))
+    if item.config.option.keep:
+        bench.keeps = True
+        settings = {"project": "", **bench.stacks["big"].ports}
+        for stack in bench.stacks.values():
+            if stack.containers():
+                settings = {"project": stack.name, **stack.ports}
+                line = " ".join(f"INVOKE_PGHA_{key.upper()}={value}" for key, value in settings.items())
+                report.sections.append(("kept", f"{line} inv status"))
+
+
+BENCH = pytest.StashKey()
 
 
 class Bench:
-    """The stacks of this run, at most one of them big at a time."""
+    """The stacks of this worker. They stay until another group's test comes, or the end."""
 
     def __init__(self):
-        self.main = Stack("pghatest", SIX_NODES)
-        self.small = Stack("pghatest2", TWO_NODES)
-        self.shape = Stack("pghatest3")
+        self.stacks = {name: Stack(name) for name in STACKS}
+        self.stacks["big"].nodes = SIX_NODES
+        for name in ("second", "small", "backup"):
+            self.stacks[name].nodes = TWO_NODES
         self.fresh = None
-        """What was seen when the main stack had just been made."""
+        """What was seen when the big stack had just been made."""
+        self.group = None
+        self.keeps = False
+
+    def __getattr__(self, name):
+        return self.stacks[name]
+
+    def enter(self, group):
+        """The stacks of a group of tests; those of the last one go."""
+        if self.group == group:
+            return
+        self.leave()
+        self.group = group
+        for name in self.names:
+            self.stacks[name].clear()
 
     @property
-    def all(self):
-        return self.main, self.small, self.shape
+    def names(self):
+        return {"big": ("big", "second")}.get(self.group, (self.group,))
 
-    def make_main(self):
+    def leave(self):
+        if self.group is not None:
+            for name in self.names:
+                self.stacks[name].clear()
+        self.fresh = self.group = None
+
+    def make_big(self):
         """The first command of the README, from a subdirectory."""
-        self.main.clear()
-        line = self.main.inv("build", "up", "stanza", "backup", folder="tests/integration")
-        self.fresh = SimpleNamespace(line=line, status=self.main.inv("status", "--json"), stanza=self.main.stanza())
+        self.big.clear()
+        line = self.big.inv("build", "up", "stanza", "backup", folder="tests/integration")
+        self.fresh = SimpleNamespace(line=line, status=self.big.inv("status", "--json"), stanza=self.big.stanza())
 
-    def need_main(self):
-        """The main stack, well, whatever an earlier test did to it."""
-        if self.fresh is None:
-            self.make_main()
+    def make_two(self, stack):
+        stack.clear()
+        stack.inv("render", "-d", "1", "-p", "2", "up", "stanza", "backup")
+
+    def need(self, stack, make):
+        """A stack that is well, whatever an earlier test did to it."""
+        if not (stack.folder / "compose.yaml").exists():
+            make()
         try:
-            self.main.wait_well(timeout=40)
+            if stack.well():
+                return stack
+            stack.wait_well(timeout=40)
         except AssertionError:
-            if self.main.try_inv("render").returncode or self.main.try_inv("up").returncode:
-                self.make_main()
-        return self.main
-
-    def drop_main(self):
-        self.main.clear()
-        self.fresh = None
-
-    def clear(self):
-        for stack in self.all:
-            stack.clear()
-        self.fresh = None
+            # The failure was another test's; this one gets a stack that works.
+            stack.try_inv("chaos.heal")
+            if stack.try_inv("up").returncode:
+                make()
+        return stack
 
 
 @pytest.fixture(scope="session")
-def bench():
-    """A host that can run stacks, also one that had no engine until now."""
-    first = Stack("pghatest")
-    ready = subprocess.run(
-        [sys.executable, "-m", "invoke", "setup", "build"],
-        cwd=ROOT,
-        env=first.environment({}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=1500,
-        check=False,
-    )
-    if ready.returncode:
-        pytest.fail(f"`inv setup build` cannot make this host ready:\n{ready.stdout}{ready.stderr}", pytrace=False)
-    made = Bench()
-    made.clear()
+def ready(tmp_path_factory):
+    """A host that can run stacks, also one that had no engine until now: made so by the first worker that asks."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (shared / "ready.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = shared / "ready"
+        if not result.exists():
+            result.write_text(made_ready())
+    if result.read_text():
+        pytest.fail(f"`inv setup build` cannot make this host ready:\n{result.read_text()}", pytrace=False)
+
+
+def made_ready():
+    """Nothing, or what `inv` said when it could not."""
+    line = [sys.executable, "-m", "invoke", "setup", "build"]
+    answer = subprocess.run(
+        line, cwd=ROOT, env=Stack("big").environment({}), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=500 * PATIENCE, check=False,
+    )  # fmt: skip
+    return (told(answer) or "nothing") if answer.returncode else ""
+
+
+@pytest.fixture(scope="session")
+def all_stacks(request, ready):
+    made = request.session.stash[BENCH] = Bench()
     yield made
-    made.clear()
+    if not made.keeps:
+        made.leave()
+
+
+@pytest.fixture
+def bench(request, all_stacks):
+    """The stacks of this test's group; at the first one's beginning there are none."""
+    all_stacks.enter(request.node.get_closest_marker("xdist_group").args[0])
+    return all_stacks
 
 
 @pytest.fixture
 def main(bench):
     """Three data centers with two nodes each, streaming, with a stanza and a backup."""
-    return bench.need_main()
+    return bench.need(bench.big, bench.make_big)
 
 
 @pytest.fixture
 def fresh(bench, main):
     """What was seen when the main stack had just been made."""
     return bench.fresh
+
+
+@pytest.fixture
+def small(bench):
+    """One data center with two nodes, streaming, with a stanza and a backup; in a project of the module's group."""
+    stack = bench.stacks[bench.group]
+    bench.need(stack, lambda: bench.make_two(stack))
+    if "pgbackrest" not in stack.dynamic_configuration()["postgresql"]["parameters"].get("archive_command", ""):
+        stack.inv("stanza", "backup")
+    return stack
+
+
+@pytest.fixture
+def without(request):
+    """Kill or stop containers of the test's stack; they run again afterwards."""
+    stack = request.getfixturevalue("main" if "main" in request.fixturenames else "small")
+    gone = []
+
+    def without(*hosts, how="kill"):
+        gone.extend(hosts)
+        docker(how, *(stack.container(host) for host in hosts))
+        return stack
+
+    yield without
+    docker("start", *(stack.container(host) for host in gone))
+    stack.wait_well()

@@ -5,7 +5,7 @@ import json
 import pytest
 from tools import Writer, inspect, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.reality]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 PATIENCE = 45
 """Seconds for writes to come back: the lock expires after 20, then the promotion."""
@@ -13,13 +13,11 @@ PATIENCE = 45
 
 @pytest.fixture
 def shape(bench):
-    bench.drop_main()
-    bench.small.clear()
     bench.shape.clear()
 
     def shape(data_centers, nodes):
         bench.shape.nodes = tuple(f"pg{dc}-node{n}" for dc in range(1, data_centers + 1) for n in range(1, nodes + 1))
-        bench.shape.inv("render", "-d", str(data_centers), "-p", str(nodes), "up", "stanza", timeout=900)
+        bench.shape.inv("render", "-d", str(data_centers), "-p", str(nodes), "up", "stanza", timeout=500)
         bench.shape.wait_well()
         return bench.shape
 
@@ -46,7 +44,7 @@ def goes_on(stack, site):
         except AssertionError:
             served = False
         stack.inv("chaos.heal")
-    return served and writer.missing(stack) == set()
+    return served and not writer.missing()
 
 
 @pytest.mark.parametrize(("data_centers", "nodes"), [(2, 2), (3, 2)])

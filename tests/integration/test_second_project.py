@@ -10,9 +10,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def second(bench, main):
-    bench.small.clear()
-    yield bench.small
-    bench.small.clear()
+    yield bench.second
+    bench.second.clear()
 
 
 def ports(stack):
@@ -60,4 +59,4 @@ def test_destroy_takes_everything_that_is_the_projects(bench, main):
     said = main.refused(3, "status")
     assert "inv up" in said
     main.inv("destroy", "--yes")
-    bench.drop_main()
+    bench.fresh = None

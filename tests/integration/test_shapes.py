@@ -1,16 +1,14 @@
 """Other shapes and versions come up, stream, and put another member in charge."""
 
 import pytest
-from tools import inspect, until
+from tools import docker, inspect, until
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def shape(bench):
-    """Bring up a shape where no other stack is; it is gone afterwards."""
-    bench.drop_main()
-    bench.small.clear()
+    """Bring up a shape; it is gone afterwards."""
     bench.shape.clear()
 
     def shape(data_centers, nodes, *more, prefix="pg", line=("up",), **settings):
@@ -19,7 +17,9 @@ def shape(bench):
             f"{prefix}{dc}-node{n}" for dc in range(1, data_centers + 1) for n in range(1, nodes + 1)
         )
         flags = ["-d", str(data_centers), "-p", str(nodes), "-n", prefix, *more]
-        shape.line = bench.shape.inv("render", *flags, "build", *line, timeout=1500)
+        # The suite's beginning built the images of one release.
+        build = ["build"] if "-v" in more else []
+        shape.line = bench.shape.inv("render", *flags, *build, *line, timeout=500)
         bench.shape.wait_well()
         return bench.shape
 
@@ -66,6 +66,7 @@ def test_one_node_alone(shape):
     assert "db1-node1" in stack.refused(2, "failover", "--candidate", "db1-node1")
 
 
+@pytest.mark.long
 def test_nine_nodes(shape):
     stack = shape(3, 3)
     sites = etcd_sites(stack)
@@ -75,6 +76,7 @@ def test_nine_nodes(shape):
     assert len(stack.status()["members"]) == 9
 
 
+@pytest.mark.long
 def test_postgres_15_runs_with_the_strongest_mode_its_patroni_knows(shape):
     stack = shape(1, 3, "-v", "15", line=("up", "stanza", "backup"))
     assert version(stack) == "15"
@@ -90,6 +92,7 @@ def test_postgres_15_runs_with_the_strongest_mode_its_patroni_knows(shape):
     assert stack.status()["healthy"] is True
 
 
+@pytest.mark.long
 def test_postgres_18(shape):
     stack = shape(1, 2, "-v", "18", line=("up", "stanza", "backup"))
     assert version(stack) == "18"
@@ -118,3 +121,12 @@ def test_nothing_is_up(bench):
         bench.shape.refused(3, task)
     assert bench.shape.containers() == {}
     assert "there was nothing" in bench.shape.inv("destroy", "--yes").stdout
+
+
+def test_a_mirror_that_is_away_is_named_and_leaves_no_half_image(bench, monkeypatch):
+    """With a base that is not here, and that no registry has."""
+    base = "registry.invalid/debian:trixie-slim"
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    said = bench.shape.refused(5, "build", base_image=base)
+    assert f"{base} cannot be bootstrapped from the Debian mirror: E: " in said
+    assert not docker("images", "--quiet", base) + docker("images", "--quiet", f"{base}-partial")

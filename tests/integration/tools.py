@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import json
 import os
+import re
 import select
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import yaml
+
+from pgha.drills.recorder import Recorder
+from pgha.errors import PghaError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "/pgha/config/patroni.conf"
 STANZA = "pg_ha_db"
 PROJECT_LABEL = "com.docker.compose.project"
 
+PATIENCE = float(os.environ.get("PGHA_TEST_PATIENCE", "1"))
+"""Every timeout is multiplied by it: for a machine that is slow or busy."""
 
-def until(look, what, timeout=60.0, interval=0.3):
+CHECKOUT = hashlib.sha1(str(ROOT).encode()).hexdigest()
+"""Tells this checkout's projects and ports from another one's."""
+
+STACKS = ("big", "second", "small", "backup", "shape")
+FIRST_PORT, LAST_PORT, PORTS = 10240, 32768, 40
+"""Published ports are below the kernel's ephemeral range, from which a client's connection gets its own; a stack has so
+many."""
+
+
+def project_of(stack):
+    """The project's name of one of the STACKS, and its first published ports."""
+    room = len(STACKS) * PORTS
+    first = FIRST_PORT + int(CHECKOUT, 16) % ((LAST_PORT - FIRST_PORT) // room) * room + STACKS.index(stack) * PORTS
+    return f"pghatest-{CHECKOUT[:4]}-{stack}", {"postgres_port": first, "ssh_port": first + PORTS // 2}
+
+
+def load(text):
+    """YAML, read by the quick loader."""
+    return yaml.load(text, yaml.CSafeLoader)
+
+
+def until(look, what, timeout=60.0, interval=0.2):
     """Look until the answer is true, and return it; a look that fails counts as not yet."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     last = None
     while time.monotonic() < deadline:
         try:
             last = look()
-        except (AssertionError, LookupError, StopIteration, OSError, ValueError, psycopg.Error) as error:
+        except (AssertionError, LookupError, StopIteration, OSError, ValueError, psycopg.Error, PghaError) as error:
             last = error
         else:
             if last:
@@ -43,7 +71,7 @@ def until(look, what, timeout=60.0, interval=0.3):
 def read_until(terminal, words, timeout=30.0):
     """Read a terminal until it shows these words."""
     seen = b""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while words not in seen and time.monotonic() < deadline:
         if select.select([terminal], [], [], 1)[0]:
             try:
@@ -55,7 +83,9 @@ def read_until(terminal, words, timeout=30.0):
 
 def program(*arguments, check=True, timeout=120, **options):
     """A program of this host, its output captured."""
-    answer = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout, check=False, **options)
+    answer = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=timeout * PATIENCE, check=False, **options
+    )
     if check:
         assert answer.returncode == 0, f"{shlex.join(arguments)}: {answer.stdout}{answer.stderr}"
     return answer
@@ -72,10 +102,12 @@ def inspect(*names):
 class Stack:
     """One project: changed through `inv`, looked at without it."""
 
-    def __init__(self, name, nodes=(), **settings):
-        self.name = name
+    def __init__(self, stack, nodes=()):
+        self.name, self.ports = project_of(stack)
         self.nodes = tuple(nodes)
-        self.settings = settings
+        self.settings = {}
+        self._asked = ""
+        """The node that answered last, which is asked first."""
 
     # inv ----------------------------------------------------------------------------------------------------
 
@@ -88,8 +120,9 @@ class Stack:
         return ROOT / "ssh" / self.name
 
     def environment(self, settings):
-        given = {"project": self.name, **self.settings, **settings}
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("INVOKE_")}
+        given = {"project": self.name, **self.ports, "up_timeout": round(180 * PATIENCE), **self.settings, **settings}
+        # Hundreds of commands begin here: each would compile the project anew.
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("INVOKE_") and k != "PYTHONDONTWRITEBYTECODE"}
         return {**clean, **{f"INVOKE_PGHA_{key.upper()}": str(value) for key, value in given.items()}}
 
     def try_inv(self, *arguments, folder=".", timeout=400, **settings):
@@ -101,7 +134,7 @@ class Stack:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout * PATIENCE,
             check=False,
         )
         assert "Traceback" not in answer.stderr, answer.stderr
@@ -175,18 +208,31 @@ class Stack:
         answer = program("docker", "logs", self.container(host))
         return answer.stdout + answer.stderr
 
-    def keep_logs(self, folder):
-        """Every container's log, and of a node what its Postgres has and what runs, to look at later."""
-        for host in self.containers():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{self.container(host)}.log").write_text(self.logs(host))
+    def keep(self, folder):
+        """What the containers said, and what each part thinks the cluster is, to look at later."""
+        seen = {
+            f"{self.name}.containers": docker("ps", "--all", f"--filter=label={PROJECT_LABEL}={self.name}", check=False)
+        }
+        hosts = self.containers()
+        if not hosts:
+            return False
+        seen[f"{self.name}.status"] = told(self.try_inv("status", "--json"))
+        for host in hosts:
+            seen[f"{self.container(host)}.log"] = self.logs(host)
         for host in self.running_nodes():
-            seen = self.shell(
-                host, f"patronictl -c {CONFIG} list; ps axf; ls -l /pgdata/*/pg_wal; "
-                "for bin in /usr/lib/postgresql/*/bin; do $bin/pg_controldata /pgdata/1?; done",
-                check=False,
-            )  # fmt: skip
-            (folder / f"{self.container(host)}.state").write_text(seen)
+            line = (
+                "curl -sm 5 localhost:8008/patroni; echo; curl -sm 5 localhost:8008/cluster; echo; "
+                f"patronictl -c {CONFIG} list; patronictl -c {CONFIG} history; ps axf; ls -l /pgdata/*/pg_wal; "
+                "for bin in /usr/lib/postgresql/*/bin; do $bin/pg_controldata /pgdata/1?; done"
+            )
+            seen[f"{self.container(host)}.state"] = self.shell(host, f"exec 2>&1; {line}", check=False)
+        for name in ("restore.yaml", "broken.yaml", "project.yaml"):
+            if (self.folder / name).exists():
+                seen[f"{self.name}.{name}"] = (self.folder / name).read_text()
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in seen.items():
+            (folder / name).write_text(text)
+        return True
 
     def published(self, host, port):
         """Host port of a container's port, as the engine binds it."""
@@ -203,23 +249,52 @@ class Stack:
         running = self.containers("running")
         return [node for node in self.nodes if node in running]
 
-    def members(self, host=None):
-        """`patronictl list` inside a node."""
-        node = host or self.running_nodes()[0]
-        return json.loads(self.run(node, "patronictl", "-c", CONFIG, "list", "-f", "json"))
+    def dcs(self, *keys):
+        """Keys of the cluster in etcd -> values, as the majority of its members has them."""
+        endpoints = ",".join(f"http://{host}:2379" for host in self.etcds)
+        line = ["etcdctl", f"--endpoints={endpoints}", "--command-timeout=3s", "get", "--prefix", "/service/"]
+        for node in sorted(self.nodes, key=lambda node: node != self._asked):
+            lines = self.run(node, *line, check=False).splitlines()
+            if lines:
+                self._asked = node
+                return {key.split("/", 3)[-1]: value for key, value in zip(lines[::2], lines[1::2], strict=True)}
+        raise LookupError(f"no member of {self.name} can read etcd")
+
+    @property
+    def etcds(self):
+        return re.findall(r"^  (etcd\d+):$", (self.folder / "compose.yaml").read_text(), re.MULTILINE)
+
+    def members(self):
+        """Member -> what it last wrote into etcd."""
+        keys = self.dcs()
+        return {key.removeprefix("members/"): json.loads(keys[key]) for key in keys if key.startswith("members/")}
 
     def leader(self):
-        return next(m["Member"] for m in self.members() if m["Role"] == "Leader" and m["State"] == "running")
+        """Who holds the lock and runs."""
+        keys = self.dcs()
+        leader = keys["leader"]
+        if json.loads(keys[f"members/{leader}"])["state"] != "running":
+            raise LookupError(f"{leader} does not run")
+        return leader
 
     def replicas(self):
         leader = self.leader()
         return [node for node in self.nodes if node != leader]
 
     def sql(self, host, query, check=True):
-        """SQL on the node's own Postgres, over its socket."""
-        return self.run(
-            host, "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", query, user="postgres", check=check
-        ).strip()
+        """What the node's own Postgres answers, as psql -At shows it."""
+        try:
+            with psycopg.connect(self.conninfo(host), autocommit=True) as connection:
+                result = connection.pgconn.exec_(query.encode())
+                if result.status not in (psycopg.pq.ExecStatus.TUPLES_OK, psycopg.pq.ExecStatus.COMMAND_OK):
+                    raise psycopg.DatabaseError(result.error_message.decode())
+        except psycopg.Error:
+            if check:
+                raise
+            return ""
+        rows = range(result.ntuples)
+        fields = range(result.nfields)
+        return "\n".join("|".join((result.get_value(r, f) or b"").decode() for f in fields) for r in rows)
 
     def leads(self, host):
         return self.leader() == host and self.sql(host, "select pg_is_in_recovery()") == "f"
@@ -231,16 +306,18 @@ class Stack:
 
     def well(self):
         """The leader's name if every other node streams from it on its timeline."""
-        leader = self.leader()
-        if len({m.get("TL") for m in self.members()}) != 1 or self.streaming(leader) != set(self.nodes) - {leader}:
+        keys = self.dcs()
+        leader = keys["leader"]
+        members = {node: json.loads(keys[f"members/{node}"]) for node in self.nodes}
+        if members[leader]["state"] != "running" or len({m.get("timeline") for m in members.values()}) != 1:
             return None
-        return leader
+        return leader if self.streaming(leader) == set(self.nodes) - {leader} else None
 
     def wait_well(self, timeout=90):
         return until(self.well, f"every member of {self.name} streams", timeout)
 
     def dynamic_configuration(self):
-        return yaml.safe_load(self.run(self.running_nodes()[0], "patronictl", "-c", CONFIG, "show-config"))
+        return json.loads(self.dcs()["config"])
 
     def system_identifier(self):
         return self.sql(self.leader(), "select system_identifier from pg_control_system()")
@@ -278,11 +355,12 @@ class Stack:
     # Files --------------------------------------------------------------------------------------------------
 
     def passwords(self):
-        return yaml.safe_load((self.folder / "passwords.yaml").read_text())
+        return load((self.folder / "passwords.yaml").read_text())
 
     def conninfo(self, host, **parameters):
         """One node's published port."""
-        given = {"host": "127.0.0.1", "port": self.published(host, 5432), "user": "postgres", "dbname": "postgres",
+        port = load((self.folder / "project.yaml").read_text())["ports"]["postgres"][host]
+        given = {"host": "127.0.0.1", "port": port, "user": "postgres", "dbname": "postgres",
                  "password": self.passwords()["superuser"], "connect_timeout": 5, **parameters}  # fmt: skip
         return psycopg.conninfo.make_conninfo(**given)
 
@@ -310,66 +388,132 @@ class Stack:
         (ROOT / "build" / f"{self.name}.lock").unlink(missing_ok=True)
 
 
-class Writer:
-    """A client that writes numbered rows through a connection string, and remembers which were acknowledged."""
+class Writer(Recorder):
+    """The drills' writer on a table of its own, and what the tests wait for."""
 
     def __init__(self, dsn, table):
-        self.dsn, self.table = dsn, table
-        self.acknowledged = []
-        self.times = []
-        self.failures = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
+        super().__init__(dsn, table, pause=0.01, connect_pause=0.1)
 
     def __enter__(self):
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(f"create table {self.table} (n bigint primary key)")
-        self._thread.start()
+        super().__enter__()
         self.wait_for_more()
         return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
 
     def wait_for_more(self, timeout=60):
         """New rows are acknowledged from now on."""
         before = len(self.acknowledged)
         until(lambda: len(self.acknowledged) > before + 20, "the client's writes are acknowledged", timeout, 0.05)
 
-    def _work(self):
-        number = 0
-        while not self._stop.is_set():
-            try:
-                with psycopg.connect(self.dsn, autocommit=True) as connection:
-                    while not self._stop.is_set():
-                        number += 1
-                        connection.execute(f"insert into {self.table} values (%s)", (number,))
-                        self.acknowledged.append(number)
-                        self.times.append(time.monotonic())
-            except psycopg.Error:
-                self.failures += 1
-                self._stop.wait(0.1)
-
-    def longest_gap(self):
-        """Seconds between two acknowledged writes."""
-        return max((later - earlier for earlier, later in itertools.pairwise(self.times)), default=0.0)
-
-    def missing(self, stack):
+    def missing(self):
         """Acknowledged rows that are not there."""
-        rows = stack.sql(stack.leader(), f"select n from {self.table}").split()
-        return set(self.acknowledged) - {int(row) for row in rows}
+        return set(until(lambda: [self.verdict()], "the rows can be read")[0].lost)
+
+
+def told(answer):
+    return f"{answer.stdout}{answer.stderr}"
+
+
+def now():
+    """This moment, after all that was committed and before all that will be: one host, one clock."""
+    return datetime.now(UTC).isoformat()
+
+
+def after(moment):
+    """Wait until this second (since 1970) is over: pgBackRest's times have no fractions."""
+    until(lambda: time.time() >= int(moment) + 1, "the next second", 5, 0.05)
+
+
+def take_backup(stack, *flags):
+    """A backup; later points in time are after it."""
+    stack.inv("backup", *flags)
+    after(stack.stanza()["backup"][-1]["timestamp"]["stop"])
+
+
+def numbered_rows(stack):
+    """A table with the rows 1 to 3, and a backup that has them."""
+    stack.sql(stack.leader(), "drop table if exists numbered; create table numbered (n int)")
+    write(stack, 1, 2, 3)
+    take_backup(stack, "--type", "incr")
+    return stack
+
+
+def rows(stack, table="numbered"):
+    return [int(n) for n in stack.sql(stack.leader(), f"select n from {table} order by n").split()]
+
+
+def write(stack, *numbers, table="numbered"):
+    """Numbered rows, each a transaction; returns the last one's xid."""
+    leader = stack.leader()
+    return [stack.sql(leader, f"insert into {table} values ({n}) returning xmin") for n in numbers][-1]
+
+
+def check_restored(stack):
+    """One leader, all others streaming on its timeline, no slot left behind, archiving works, a backup can be taken."""
+    leader = stack.wait_well()
+    assert stack.sql(leader, "select count(*) from pg_replication_slots where not active") == "0"
+    before = stack.backups()
+    stack.run("pgbackrest", "pgbackrest", "--stanza=pg_ha_db", "check", user="postgres")
+    stack.inv("backup", "--type", "incr")
+    assert len(stack.backups()) == len(before) + 1
+    assert stack.status()["healthy"] is True
+    assert not (stack.folder / "restore.yaml").exists()
+
+
+def record(stack):
+    """What chaos broke and nobody healed yet."""
+    return stack.folder / "broken.yaml"
+
+
+def healed(stack):
+    """Heal a stack, unless nothing is broken any more."""
+    if record(stack).exists() or set(stack.containers()) != set(stack.containers("running")):
+        stack.inv("chaos.heal")
+    stack.wait_well()
+    assert not record(stack).exists()
+
+
+def port_is_taken(stack, host):
+    """Whether the engine could not start a container because somebody else had its port."""
+    return "address already in use" in inspect(stack.container(host))[0]["State"]["Error"]
+
+
+def reports(stack):
+    folder = stack.folder / "drills"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+GENEROUS = {f"drill_gap_{kind}": 300 for kind in (
+    "planned", "stopped", "process", "lost", "bystander", "link", "operator"
+)}  # fmt: skip
+"""How long writes may stop is not a test's business: this machine may be busy with something else. What is lost is."""
+
+
+def play(stack, name, **settings):
+    """Play a scenario with `inv drill`; its report. The stack is whole before and after, and nothing is lost."""
+    line = ("drill", "--name", name, "--json")
+    document = json.loads(stack.inv(*line, timeout=600, **{**GENEROUS, **settings}).stdout)
+    assert not (stack.folder / "broken.yaml").exists()
+    assert stack.well(), "a drill leaves the cluster whole"
+    (run,) = document["runs"]
+    assert run["acknowledged"] > 20
+    assert run["probed"] > 0
+    assert (run["lost"], run["phantom"], run["duplicates"], run["two_leaders"]) == ([], [], [], [])
+    return document
+
+
+def summary(document):
+    (only,) = document["scenarios"]
+    return only
 
 
 def interrupt(process, number=signal.SIGINT):
     """What Ctrl-C does: a signal to the whole foreground group. Returns exit code and output."""
     os.killpg(process.pid, number)
-    output, _ = process.communicate(timeout=90)
+    output, _ = process.communicate(timeout=90 * PATIENCE)
     assert "Traceback" not in output, output
     return process.returncode, output
 
 
 def finish(process, timeout=180):
-    output, _ = process.communicate(timeout=timeout)
+    output, _ = process.communicate(timeout=timeout * PATIENCE)
     return process.returncode, output
