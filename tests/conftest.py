@@ -1,11 +1,16 @@
 """Which tests run side by side, in which order, and how long each may take."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+
+# Hundreds of times `inv` begins here, also in copies of the checkout: each would compile the project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 GROUPS = {
     "unit": (),

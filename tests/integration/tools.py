@@ -121,8 +121,7 @@ class Stack:
 
     def environment(self, settings):
         given = {"project": self.name, **self.ports, "up_timeout": round(180 * PATIENCE), **self.settings, **settings}
-        # Hundreds of commands begin here: each would compile the project anew.
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("INVOKE_") and k != "PYTHONDONTWRITEBYTECODE"}
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("INVOKE_")}
         return {**clean, **{f"INVOKE_PGHA_{key.upper()}": str(value) for key, value in given.items()}}
 
     def try_inv(self, *arguments, folder=".", timeout=400, **settings):
