@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pgha.drills.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Read, Write
-from pgha.errors import Missing, ToolFailed
+from pgha.errors import NotReady, ToolFailed
 
 if TYPE_CHECKING:
     import psycopg
@@ -31,11 +31,11 @@ session that waits for its standbys; statement_completion_unknown says so itself
 
 
 def require_client() -> None:
-    """Raises Missing when this Python has no psycopg."""
+    """Raises NotReady when this Python has no psycopg."""
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise Missing(f"Drills need a PostgreSQL client ({error})", "pip install -e '.[drill]'") from None
+        raise NotReady(f"Drills need a PostgreSQL client ({error})", "pip install -e '.[drill]'") from None
 
 
 class Client(threading.Thread):

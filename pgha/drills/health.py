@@ -18,6 +18,7 @@ from pgha.status.survey import take
 from pgha.tools import postgres
 from pgha.waiting import wait_until
 
+
 def require_healthy(project: Project) -> None:
     """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
     engine.require_engine()

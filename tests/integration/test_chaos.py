@@ -4,7 +4,7 @@ import socket
 import subprocess
 
 import pytest
-from tools import Writer, docker, finish, healed, inspect, port_is_taken, record, until
+from tools import Writer, docker, finish, healed, inspect, port_is_taken, record, sentences, until
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +46,7 @@ def test_a_container_that_was_started_since_is_left_alone(chaos):
     chaos.inv("chaos.stop", "--node", host)
     docker("start", chaos.container(host))
     before = started(chaos, host)
-    assert not any("chaos" in problem for problem in chaos.status()["problems"])
+    assert not any("chaos" in problem for problem in sentences(chaos.status()))
     chaos.inv("chaos.heal")
     assert started(chaos, host) == before
 
@@ -89,7 +89,7 @@ def test_a_damaged_record_is_named(chaos):
     record(chaos).write_text("- 7\n")
     try:
         assert "broken.yaml is damaged" in chaos.refused(3, "chaos.heal")
-        assert any("damaged" in problem for problem in chaos.status()["problems"])
+        assert any("damaged" in problem for problem in sentences(chaos.status()))
     finally:
         record(chaos).unlink()
 
@@ -193,7 +193,7 @@ def test_down_does_not_forget_that_data_is_not_the_newest(chaos):
     chaos.inv("chaos.fill", "--node", host, "chaos.stop", "--node", host, "--process", "sshd", "down")
     assert f"The small disk of {host} ended with its container" in chaos.refused(3, "up")
     assert "not started: the data here is not the newest" in chaos.logs(host)
-    assert not any("sshd" in problem for problem in chaos.status()["problems"])
+    assert not any("sshd" in problem for problem in sentences(chaos.status()))
     chaos.inv("chaos.heal")
     chaos.wait_well()
     assert made_at(chaos, host) != before
@@ -206,7 +206,7 @@ def test_a_task_ends_what_it_starts_again(chaos, task):
     chaos.inv("chaos.stop", "--node", other, "--process", "sshd")
     chaos.inv("chaos.stop", "--node", stopped, "--process", "sshd", "chaos.kill", "--node", stopped)
     chaos.inv(task)
-    left = chaos.status()["problems"]
+    left = sentences(chaos.status())
     assert any(f"sshd on {other}" in problem for problem in left)
     assert not any(problem.startswith("broken by chaos") and stopped in problem for problem in left)
     assert chaos.openssh(stopped, "hostname").stdout.strip() == stopped

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from tools import docker, finish, healed, inspect, record, until
+from tools import docker, finish, healed, inspect, record, sentences, until
 
 pytestmark = pytest.mark.integration
 
@@ -69,7 +69,7 @@ def test_inside_a_data_center_that_is_cut_off_everything_still_talks(chaos):
         assert chaos.published(host, 5432)
     status = chaos.status()
     assert status["healthy"] is False
-    assert any(nodes[0] in problem and "cut off" in problem for problem in status["problems"])
+    assert any(nodes[0] in problem and "cut off" in problem for problem in sentences(status))
 
 
 def test_one_link_is_cut_and_the_third_site_sees_both(chaos):
@@ -82,7 +82,7 @@ def test_one_link_is_cut_and_the_third_site_sees_both(chaos):
     assert reaches(chaos, leader, third)
     assert chaos.leader() == leader
     silent = f"{nodes[0]}: "
-    until(lambda: any(problem.startswith(silent) for problem in chaos.status()["problems"]), "the lack is seen", 40)
+    until(lambda: any(problem.startswith(silent) for problem in sentences(chaos.status())), "the lack is seen", 40)
 
 
 def test_two_cuts_of_one_data_center_add_up(chaos):

@@ -1,7 +1,7 @@
 """A member, the leader or etcd is gone: what `inv` says, refuses and does. Then all of it stops and starts again."""
 
 import pytest
-from tools import until
+from tools import sentences, until
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ def test_patroni_can_be_stopped_over_ssh_while_its_container_stays(small):
         assert node in said
         status = small.status()
         assert status["healthy"] is False
-        assert any(node in problem for problem in status["problems"])
+        assert any(node in problem for problem in sentences(status))
     finally:
         small.inv("ssh", "--node", node, "--command", "s6-svc -u /service/patroni")
     small.wait_well()
@@ -53,7 +53,7 @@ def test_without_an_etcd_quorum_status_says_so_and_nobody_is_promoted(small, wit
     until(lambda: small.etcd_healthy() == 0, "etcd has lost its quorum")
     status = small.status()
     assert status["etcd"]["has_quorum"] is False
-    assert any("quorum" in problem for problem in status["problems"])
+    assert any("quorum" in problem for problem in sentences(status))
     assert "QUORUM LOST" in small.inv("status").stdout
     assert "quorum" in small.refused(3, "failover", "--candidate", other)
     assert "quorum" in small.refused(3, "switchover")
@@ -65,7 +65,7 @@ def test_status_names_a_leader_that_was_killed(small, without):
     without(old)
     status = small.status()
     assert status["healthy"] is False
-    assert any(old in problem for problem in status["problems"])
+    assert any(old in problem for problem in sentences(status))
     assert next(m["state"] for m in status["members"] if m["name"] == old) == "container exited"
     assert f"{old}: container exited" in small.inv("status").stdout
 

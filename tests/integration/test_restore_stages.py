@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from tools import PATIENCE, Writer, docker, finish, now, rows, take_backup, until, write
+from tools import PATIENCE, Writer, docker, finish, now, rows, sentences, take_backup, until, write
 
 pytestmark = pytest.mark.integration
 
@@ -50,7 +50,7 @@ def test_killed_in_every_stage_and_completed_by_the_same_command(small, table):
         assert reached in STAGES[STAGES.index(stage) :]
         if stage == "restored":
             said = small.status()
-            assert any("half done" in problem for problem in said["problems"])
+            assert any("half done" in problem for problem in sentences(said))
             assert "half done" in small.refused(3, "failover", "--candidate", "pg1-node1")
             assert "half done" in small.refused(3, "up")
             assert "half done" in small.refused(3, "chaos.kill", "--node", "pg1-node1")
@@ -181,7 +181,7 @@ def test_a_flipped_byte_is_found_and_named(small):
     try:
         said = small.refused(4, "verify")
         assert f"{label}/bundle/{path.rsplit('/', 1)[1]}" in said
-        assert any("verify" in problem for problem in small.status()["problems"])
+        assert any("verify" in problem for problem in sentences(small.status()))
     finally:
         small.run("pgbackrest", "sh", "-c", flip, path)
     small.inv("verify")
@@ -208,7 +208,7 @@ def test_the_repository_is_away_under_load(small, table, seconds):
             failed = writer.failures
             went = time.monotonic()
             until(lambda: small.status()["backup"]["waiting_segments"] > 2, "the backlog grows", 60)
-            assert any("pgbackrest" in problem for problem in small.status()["problems"])
+            assert any("pgbackrest" in problem for problem in sentences(small.status()))
             assert "wait, the oldest for" in small.inv("status").stdout
             leader, before = small.leader(), small.sql(small.leader(), "select pg_current_wal_lsn()")
             assert "HINT" in small.refused(5, "backup")

@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from tools import ROOT, docker, finish, interrupt, port_is_taken, until
+from tools import ROOT, docker, finish, interrupt, port_is_taken, sentences, until
 
 pytestmark = pytest.mark.integration
 
@@ -237,7 +237,7 @@ def test_another_project_of_the_host_may_be_damaged(small):
 
 def test_a_removed_container_is_made_anew(small):
     docker("rm", "--force", small.container("pg1-node1"))
-    assert any("pg1-node1" in problem for problem in small.status()["problems"])
+    assert any("pg1-node1" in problem for problem in sentences(small.status()))
     small.inv("up")
     assert small.wait_well()
 
@@ -246,7 +246,7 @@ def test_paused_containers_do_not_block(small):
     node = next(node for node in small.nodes if node != small.leader())
     docker("pause", small.container(node))
     status = small.status()
-    assert any(node in problem for problem in status["problems"])
+    assert any(node in problem for problem in sentences(status))
     small.inv("up")
     assert small.wait_well()
 

@@ -99,6 +99,11 @@ def inspect(*names):
     return json.loads(docker("inspect", *names))
 
 
+def sentences(status):
+    """What `inv status --json` says is wrong, in words."""
+    return [problem["sentence"] for problem in status["problems"]]
+
+
 class Stack:
     """One project: changed through `inv`, looked at without it."""
 
