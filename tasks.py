@@ -458,9 +458,9 @@ def test(c, all=False, unit=False, module="", k="", keep=False):
     """
     places = [ROOT / "tests"]
     if module:
-        places = sorted(places[0].glob(f"*/test_{module}.py"))
+        places = sorted(places[0].rglob(f"test_{module}.py"))
         if not places:
-            raise BadValue(f"There is no tests/*/test_{module}.py", "ls tests/*/test_*.py")
+            raise BadValue(f"There is no test_{module}.py in tests/", "ls tests/integration/test_*.py")
     chosen = ["not integration"] if unit else [] if all else ["not long"]
     # Groups of modules run side by side, each with stacks of its own; a choice of them needs no helpers.
     side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadgroup"]
