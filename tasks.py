@@ -463,7 +463,7 @@ def test(c, all=False, unit=False, module="", k="", keep=False):
             raise BadValue(f"There is no test_{module}.py in tests/", "ls tests/integration/test_*.py")
     chosen = ["not integration"] if unit else [] if all else ["not long"]
     # Groups of modules run side by side, each with stacks of its own; a choice of them needs no helpers.
-    side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadgroup"]
+    side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadscope"]
     arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]
     arguments += [word for expression in chosen for word in ("-m", expression)]
     arguments += [*(["-k", k] if k else []), *(["--keep"] if keep else [])]

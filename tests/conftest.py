@@ -19,15 +19,24 @@ GROUPS = {
         "restore_sites", "second_project",
     ),
     "small": ("small_stack", "members_gone", "chaos"),
-    "backup": ("restore", "restore_stages", "drills"),
+    "restore": ("restore", "drills"),
+    "stages": ("restore_stages",),
     "shape": ("shapes", "plan_reality"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""
 
-PLACES = {
-    HERE / "integration" / f"test_{module}.py": (position, group)
-    for position, (group, module) in enumerate((group, m) for group, modules in GROUPS.items() for m in modules)
-}
+ORDER = [module for modules in GROUPS.values() for module in modules]
+
+
+def module_of(path):
+    """The name of a module that shares a stack; nothing for a fast test's."""
+    path = Path(path)
+    return path.stem.removeprefix("test_") if path.parent.name == "integration" else ""
+
+
+def group_of(path):
+    return next((group for group, modules in GROUPS.items() if module_of(path) in modules), "unit")
+
 
 TEST_TIMEOUT = 600
 """Seconds a test may take, the making of its stack and of the images included."""
@@ -47,6 +56,22 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: PLACES.get(item.path, (-1, ""))[0])
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(PLACES.get(item.path, (-1, "unit"))[1]))
+    items.sort(key=lambda item: ORDER.index(module_of(item.path)) if module_of(item.path) in ORDER else -1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out whole groups, the largest first: the fast tests come while the images are built."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid.split("::")[0])
+
+    return Groups(config, log)
+
+
+@pytest.fixture
+def group(request):
+    """The group this test belongs to."""
+    return group_of(request.node.path)

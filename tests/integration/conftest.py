@@ -52,7 +52,7 @@ class Bench:
     def __init__(self):
         self.stacks = {name: Stack(name) for name in STACKS}
         self.stacks["big"].nodes = SIX_NODES
-        for name in ("second", "small", "backup"):
+        for name in ("second", "small", "restore", "stages"):
             self.stacks[name].nodes = TWO_NODES
         self.fresh = None
         """What was seen when the big stack had just been made."""
@@ -140,9 +140,9 @@ def all_stacks(request, ready):
 
 
 @pytest.fixture
-def bench(request, all_stacks):
+def bench(all_stacks, group):
     """The stacks of this test's group; at the first one's beginning there are none."""
-    all_stacks.enter(request.node.get_closest_marker("xdist_group").args[0])
+    all_stacks.enter(group)
     return all_stacks
 
 

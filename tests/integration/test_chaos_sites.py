@@ -109,7 +109,7 @@ def test_what_a_killed_command_broke_is_healed(chaos):
     assert set(chaos.containers("running")) == set(chaos.containers())
 
 
-@pytest.mark.parametrize("archive", ["there", "away"])
+@pytest.mark.parametrize("archive", [pytest.param("there", marks=pytest.mark.long), "away"])
 def test_a_standby_that_received_more_than_the_next_leader_is_the_same_database(chaos, archive):
     """Its control file is older than what lies in its pg_wal. Without the archive it does not know at its start that
     the timeline was left, and replays all that."""

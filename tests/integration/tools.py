@@ -33,7 +33,7 @@ PATIENCE = float(os.environ.get("PGHA_TEST_PATIENCE", "1"))
 CHECKOUT = hashlib.sha1(str(ROOT).encode()).hexdigest()
 """Tells this checkout's projects and ports from another one's."""
 
-STACKS = ("big", "second", "small", "backup", "shape")
+STACKS = ("big", "second", "small", "restore", "stages", "shape")
 FIRST_PORT, LAST_PORT, PORTS = 10240, 32768, 40
 """Published ports are below the kernel's ephemeral range, from which a client's connection gets its own; a stack has so
 many."""
