@@ -373,7 +373,7 @@ def schedule(c, show=False, off=False):
             if up:
                 crontab.install(project)
     results = verification.read_kept(project).results if up else {}
-    show_schedule(crontab.jobs(project), results)
+    show_schedule(crontab.running(project) if up else crontab.jobs(project), results)
 
 
 # Clients and hosts ------------------------------------------------------------------------------------------
@@ -423,13 +423,23 @@ def ssh(c, node="", command=""):
         raise ToolFailed(f"The command ended with exit code {answer.exit_code} on {node}")
 
 
-@task(help={"node": "a host; all when left out", "follow": "until Ctrl-C", "tail": "lines to begin with"})
-def logs(c, node="", follow=False, tail="100"):
-    """Show the log of a container.
+@task(
+    help={
+        "node": "a host; all when left out",
+        "follow": "until Ctrl-C",
+        "tail": "lines to begin with",
+        "job": "what a scheduled job said when it ran last",
+    }
+)
+def logs(c, node="", follow=False, tail="100", job=""):
+    """Show the log of a container, or of a scheduled job.
 
     Example: inv logs --node pg1-node1 --follow
     """
     project = project_of(c)
+    if job:
+        console.print_text(crontab.read_log(project, job))
+        return
     if node:
         require_host(project, node, project.topology.hosts, "inv logs --node <name>")
     if not tail.isdigit():

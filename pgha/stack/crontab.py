@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim
 
-from pgha.errors import ToolFailed
-from pgha.model.topology import Host
+from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.model.topology import REPOSITORY, Host
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import cron, pgbackrest
+from pgha.tools.command import Answer
+
+ORDER = ("full", "diff", "incr", "verify", "prove")
 
 
 @dataclass(frozen=True)
@@ -71,4 +74,29 @@ def jobs(project: Project) -> list[Job]:
     found: dict[str, Job] = {}
     for host in project.topology.ssh_hosts:
         found.update({job.name: job for job, _ in jobs_of(project, host)})
-    return sorted(found.values(), key=lambda job: ("full", "diff", "incr", "verify", "prove").index(job.name))
+    return sorted(found.values(), key=lambda job: ORDER.index(job.name))
+
+
+def running(project: Project) -> list[Job]:
+    """What cron runs, as it is installed in the containers that can be asked."""
+    hosts = [host.name for host in project.topology.ssh_hosts]
+    found: dict[str, Job] = {}
+    for answer in connect(project).everywhere(dict.fromkeys(hosts, cron.table())).values():
+        if isinstance(answer, Answer):
+            found.update({name: Job(name, times) for name, times in cron.parse_table(answer.stdout).items()})
+    return sorted(found.values(), key=lambda job: ORDER.index(job.name))
+
+
+def read_log(project: Project, name: str) -> str:
+    """What a scheduled job said when it ran last, wherever that was. Raises BadValue, or Missing when it never ran."""
+    if name not in ORDER:
+        raise BadValue(f"{name} is not a job of the schedule", f"--job: one of {', '.join(ORDER)}")
+    if name == "prove":
+        commands = {node.name: cron.log(cron.NODE_FOLDER, name) for node in project.topology.nodes}
+    else:
+        commands = {REPOSITORY: cron.log(cron.REPOSITORY_FOLDER, name)}
+    answers = connect(project).everywhere(commands)
+    texts = [f"{host}:\n{a.stdout}" for host, a in answers.items() if isinstance(a, Answer) and a.ok]
+    if not texts:
+        raise Missing(f"The job {name} has not run yet", "inv schedule --show")
+    return "\n".join(texts)

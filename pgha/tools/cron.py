@@ -38,6 +38,8 @@ class Result:
     started: int
     ended: int
     exit_code: int
+    words: str = ""
+    """the last error it said, when it failed"""
 
 
 def recorded(folder: str, job: str, command: Command) -> Command:
@@ -56,6 +58,26 @@ def results(folder: str) -> Command:
     return Command(("sh", "-c", f"cat {files} 2>/dev/null || true"), timeout=15)
 
 
+def log(folder: str, job: str) -> Command:
+    """What a job said when it ran last."""
+    return Command(("cat", f"{folder}/{job}.log"), timeout=15)
+
+
+def table() -> Command:
+    """What cron runs, as it is installed; nothing when there is no table."""
+    return Command(("sh", "-c", "crontab -l 2>/dev/null || true"), timeout=15)
+
+
+def parse_table(text: str) -> dict[str, str]:
+    """Job -> its times, from the lines that run `scheduled`."""
+    found = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if "scheduled" in fields[5:6] and not line.startswith("#"):
+            found[fields[7]] = " ".join(fields[:5])
+    return found
+
+
 def parse_results(text: str) -> dict[str, Result]:
     """Job name -> its last result; other documents are skipped. Raises ToolFailed on what is no JSON."""
     found = {}
@@ -63,8 +85,9 @@ def parse_results(text: str) -> dict[str, Result]:
         try:
             entry = json.loads(line)
             if "job" in entry:
-                result = Result(entry["job"], entry["started"], entry["ended"], entry["exit_code"])
+                words = entry.get("words", "")
+                result = Result(entry["job"], entry["started"], entry["ended"], entry["exit_code"], words)
                 found[result.job] = result
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ToolFailed("A scheduled job's result cannot be read", line) from error
     return found

@@ -178,6 +178,27 @@ def test_a_job_whose_turn_it_was_not_leaves_the_last_result(job):
     assert (answer.returncode, kept) == (0, failed)
 
 
+def test_a_failed_job_keeps_the_error_it_ended_with(job):
+    lines = ("P00   INFO: begin", 'P00  ERROR: [041]: unable to open "a\\b"', "P00   INFO: end")
+    said = "".join(f"printf '%s\\n' '{line}'; " for line in lines) + "exit 41"
+    _, kept = job(said)
+    assert kept["words"] == "P00  ERROR: [041]: unable to open ab"
+    assert job("echo 'ERROR: no matter'")[1]["words"] == ""
+
+
+def test_two_jobs_that_meet_wait_for_each_other_and_one_is_not_begun_twice(tmp_path):
+    order, begun = tmp_path / "order", tmp_path / "begun"
+    line = ["sh", BASE / "scheduled", tmp_path / "results"]
+    script = f"echo begin >> {order}; touch {begun}; sleep 1; echo end >> {order}"
+    first = subprocess.Popen([*line, "incr", "sh", "-c", script], stdout=subprocess.DEVNULL)
+    while not begun.exists():
+        assert first.poll() is None
+    assert run(*line, "incr", "sh", "-c", f"echo again >> {order}").returncode == 75
+    assert run(*line, "full", "sh", "-c", f"echo full >> {order}").returncode == 0
+    assert first.wait(10) == 0
+    assert order.read_text().split() == ["begin", "end", "full"]
+
+
 def test_each_job_has_its_own_result(job, tmp_path):
     job("exit 1", "diff")
     job("exit 0", "full")
