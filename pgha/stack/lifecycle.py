@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgha.cluster.configuration import apply_dynamic_configuration
+from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotRendered, NotUp, OtherData
@@ -78,6 +79,7 @@ def up(project: Project, progress: Progress) -> UpReport:
     connections.close_all()
     with progress.stage("wait until every member streams"):
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+    notes += [f"{name} had lost its data: etcd took it out and in again" for name in replace_lost(project, progress)]
     if project.record().scheduled:
         crontab.install(project)
     changes = apply_dynamic_configuration(project)

@@ -118,6 +118,14 @@ def logs_since(container: str, since: int) -> Command:
     return docker("logs", "--timestamps", "--since", str(since), container)
 
 
+def last_logs(container: str, lines: int) -> Command:
+    return docker("logs", "--tail", str(lines), container)
+
+
+def restart(container: str) -> Command:
+    return docker("restart", "-t", "10", container, timeout=60)
+
+
 @dataclass(frozen=True)
 class Compose:
     """How Compose is called on this host: the plugin (v2) or the old program (v1)."""

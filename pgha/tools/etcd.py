@@ -98,3 +98,36 @@ def parse_leader(text: str, topology: Topology) -> str:
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise ToolFailed("etcdctl endpoint status did not print its JSON", text) from error
     raise ToolFailed("No etcd member leads", text, "inv status")
+
+
+def member_list(topology: Topology) -> Command:
+    return _ctl(topology, 5, "--write-out=json", "member", "list")
+
+
+def parse_member_id(text: str, name: str) -> str:
+    """The id etcdctl takes, of the member with this name or peer address; nothing when etcd knows none."""
+    try:
+        for entry in json.loads(text)["members"]:
+            # One that was added and never started has no name yet.
+            if entry.get("name") == name or peer(name) in entry.get("peerURLs", []):
+                return f"{entry['ID']:x}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise ToolFailed("etcdctl member list did not print its JSON", text) from error
+    return ""
+
+
+def peer(member: str) -> str:
+    return f"http://{member}:2380"
+
+
+def member_remove(topology: Topology, identity: str) -> Command:
+    return _ctl(topology, 10, "member", "remove", identity)
+
+
+def member_add(topology: Topology, name: str) -> Command:
+    return _ctl(topology, 10, "member", "add", name, f"--peer-urls={peer(name)}")
+
+
+def is_lost(log: str) -> bool:
+    """Whether etcd ended because it is a known member without its data."""
+    return "has already been bootstrapped" in log

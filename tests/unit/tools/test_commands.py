@@ -198,6 +198,16 @@ CASES = [
         "docker exec --user postgres p-clone psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''",
     ),
     (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
+    (cron.log("/folder", "incr"), "cat /folder/incr.log"),
+    (docker.last_logs("p-etcd1", 20), "docker logs --tail 20 p-etcd1"),
+    (docker.restart("p-etcd1"), "docker restart -t 10 p-etcd1"),
+    (etcd.member_list(TOPOLOGY), f"{ETCD} --command-timeout=5s --write-out=json member list"),
+    (etcd.member_remove(TOPOLOGY, "a1"), f"{ETCD} --command-timeout=10s member remove a1"),
+    (
+        etcd.member_add(TOPOLOGY, "etcd3"),
+        f"{ETCD} --command-timeout=10s member add etcd3 --peer-urls=http://etcd3:2380",
+    ),
+    (cron.table(), "sh -c 'crontab -l 2>/dev/null || true'"),
     (docker.clones("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
     (docker.networks("p"), "docker network ls --filter label=com.docker.compose.project=p --format '{{.ID}}'"),
     (
