@@ -118,6 +118,10 @@ class ToolFailed(PghaError):
         self.words = words
 
 
+class NoConnection(ToolFailed):
+    """A Postgres that runs takes no connections."""
+
+
 class Unreachable(PghaError):
     """A host, mirror or registry does not answer, or refuses the key, or shows another host key."""
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pgha.cluster.configuration import patch_config
 from pgha.cluster.view import require_leader
 from pgha.console import Progress
-from pgha.errors import BadValue, ToolFailed
+from pgha.errors import BadValue, NoConnection, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, postgres, repository
+from pgha.tools.leader import FACTS, NO_CONNECTION, Facts, parse_facts
 from pgha.waiting import wait_until
 
 ARCHIVE_PATIENCE = 90
@@ -48,6 +49,16 @@ def read_archiver(project: Project, leader: str) -> postgres.Archiver:
     """The leader's archiver."""
     answer = connect(project).must(leader, postgres.query(postgres.ARCHIVER), "psql failed")
     return postgres.parse_archiver(answer.stdout)
+
+
+def read_facts(project: Project, leader: str) -> Facts:
+    """What the leader's Postgres says of itself. Raises NoConnection when it takes no connection."""
+    answer = connect(project).run(leader, postgres.query(FACTS))
+    if answer.exit_code == NO_CONNECTION:
+        raise NoConnection(f"Postgres on {leader} takes no connections", answer.words)
+    if not answer.ok:
+        raise ToolFailed(f"psql failed on {leader}", answer.words)
+    return parse_facts(answer.stdout)
 
 
 def create_stanza(project: Project, progress: Progress) -> StanzaReport:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pgha import console
 from pgha.backup import clones, restore
 from pgha.backup.targets import Request
-from pgha.cli.words import result_text, size_text
+from pgha.cli.words import result_text
+from pgha.model.words import size_text
 from pgha.project.project import Project
 from pgha.stack import crontab
 from pgha.tools import cron, pgbackrest

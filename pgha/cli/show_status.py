@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pgha import console
-from pgha.cli.words import lag_text, result_text, size_text, time_text
+from pgha.cli.words import lags_text, result_text, time_text
 from pgha.cluster.handover import Handover
 from pgha.errors import PghaError
+from pgha.model.words import size_text
 from pgha.project.project import Project
 from pgha.status.document import archiving_word
 from pgha.status.seen import Seen
@@ -43,7 +44,7 @@ def show_survey(project: Project, survey: Survey) -> None:
             m.role,
             m.state,
             m.timeline or "",
-            lag_text(m.lag),
+            lags_text(m.lag, m.replay_lag),
             m.postgres_port,
             m.ssh_port,
         )

@@ -5,22 +5,16 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from pgha.tools import cron
+from pgha.model.words import size_text
+from pgha.tools import cron, wal
 
 
-def lag_text(lag: int | None) -> str:
-    """Bytes in words; nothing for the leader."""
-    return "" if lag is None else size_text(lag)
-
-
-def size_text(size: int) -> str:
-    """Bytes with a binary unit, as pgBackRest writes them."""
-    value = float(size)
-    for unit in ("B", "KB", "MB"):
-        if value < 1024:
-            return f"{value:.0f}{unit}" if unit == "B" else f"{value:.1f}{unit}"
-        value /= 1024
-    return f"{value:.1f}GB"
+def lags_text(lag: int | None, replay_lag: int | None) -> str:
+    """Bytes not received; and not replayed, where that is a segment more; nothing for the leader."""
+    if lag is None:
+        return ""
+    behind = (replay_lag or 0) - lag > wal.SEGMENT_SIZE
+    return f"{size_text(lag)}, replay {size_text(replay_lag or 0)}" if behind else size_text(lag)
 
 
 def time_text(seconds: int) -> str:

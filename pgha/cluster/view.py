@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from pgha.errors import NoLeader, NoQuorum, PghaError, ToolFailed, Unreachable
+from pgha.errors import NoLeader, NoQuorum, PghaError, ToolFailed, Unhealthy, Unreachable
 from pgha.model.settings import Settings
+from pgha.model.topology import SCOPE
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni
@@ -180,6 +181,11 @@ def require_quorum(project: Project) -> None:
         )
 
 
+def resume_command(node: str) -> str:
+    """How maintenance mode ends."""
+    return f'inv ssh --node {node} --command "patronictl resume --wait {SCOPE}"'
+
+
 # Waiting ----------------------------------------------------------------------------------------------------
 
 
@@ -188,9 +194,19 @@ def wait_until_well(
 ) -> patroni.ClusterView:
     """Wait for one leader and every other member streaming from it on its timeline.
 
-    Raises TimedOut and names the members that did not come.
+    Raises TimedOut and names the members that did not come; Unhealthy at once when the cluster is paused without a
+    leader: nothing would come of waiting.
     """
     names = node_names(project)
+
+    def look() -> patroni.ClusterView:
+        view = read_view(project, ask_first)
+        if view.paused and view.leader is None:
+            raise Unhealthy(
+                "Patroni is paused (maintenance mode) without a leader: it starts no Postgres and promotes nobody",
+                resume_command(names[0]),
+            )
+        return view
 
     def explain(view: patroni.ClusterView) -> str:
         missing = view.not_streaming(names)
@@ -200,7 +216,7 @@ def wait_until_well(
         return text
 
     return wait_until(
-        lambda: read_view(project, ask_first),
+        look,
         lambda view: view.leader is not None and not view.not_streaming(names),
         "Every member streams",
         timeout=timeout,

@@ -18,6 +18,9 @@ from pgha.status.survey import take
 from pgha.tools import postgres
 from pgha.waiting import wait_until
 
+TOLERATED = (Kind.BROKEN, Kind.PENDING_RESTART, Kind.SLOT_RETAINS_WAL)
+"""What does not make a cluster less than whole: a node with a small disk works on it."""
+
 
 def require_healthy(project: Project) -> None:
     """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
@@ -25,9 +28,9 @@ def require_healthy(project: Project) -> None:
     require_client()
     if broken.still(project, engine.containers(project).values()):
         raise Unhealthy("The cluster is still broken by chaos", "inv chaos.heal")
-    seen = take(project)
-    if not seen.healthy:
-        raise Unhealthy(f"The cluster is not healthy: {_sentences(seen.problems)}", "inv status")
+    found = [problem for problem in take(project).problems if problem.kind not in TOLERATED]
+    if found:
+        raise Unhealthy(f"The cluster is not healthy: {_sentences(found)}", "inv status")
     running = "quorum" if read_config(project).get("synchronous_mode") else "async"
     wanted = "async" if project.topology.synchronous_node_count == 0 else project.settings.durability
     if running != wanted:
@@ -50,8 +53,7 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
     def lacks() -> list[str]:
         nonlocal nudged
         survey = take(project)
-        # A node that was given a small disk works on it.
-        found = [problem for problem in survey.problems if problem.kind != Kind.BROKEN]
+        found = [problem for problem in survey.problems if problem.kind not in TOLERATED]
         if not nudged and survey.seen.leader and any(p.kind == Kind.ARCHIVING_FAILS for p in found):
             # The archiver tries a segment that failed once a minute, or when there is another one.
             connect(project).run(survey.seen.leader, postgres.query("select pg_switch_wal()"))

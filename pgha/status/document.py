@@ -30,6 +30,8 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
                 "state": m.state,
                 "timeline": m.timeline,
                 "lag_bytes": m.lag,
+                "replay_lag_bytes": m.replay_lag,
+                "pending_restart": list(seen.pending_restart(m.name)),
                 "postgres_port": m.postgres_port,
                 "ssh_port": m.ssh_port,
             }

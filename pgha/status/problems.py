@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pgha.backup.restore_record import describe_restore, way_on
-from pgha.errors import PghaError
+from pgha.cluster.view import resume_command
+from pgha.errors import NoConnection, PghaError
+from pgha.model.topology import SCOPE
+from pgha.model.words import size_text
 from pgha.status.seen import Seen
-from pgha.tools import postgres
+from pgha.tools import patroni, pgbackrest, postgres, repository
+from pgha.tools.leader import Facts
 
 
 class Kind(StrEnum):
@@ -21,11 +25,18 @@ class Kind(StrEnum):
     ETCD_UNHEALTHY = "etcd_unhealthy"
     NO_LEADER = "no_leader"
     DCS_UNKNOWN = "dcs_unknown"
+    PAUSED = "paused"
     CUT_OFF = "cut_off"
     MEMBER_UNWELL = "member_unwell"
+    REPLAY_PAUSED = "replay_paused"
+    PENDING_RESTART = "pending_restart"
+    CONNECTIONS_EXHAUSTED = "connections_exhausted"
+    SLOT_RETAINS_WAL = "slot_retains_wal"
+    ETCD_MEMBER_LOST = "etcd_member_lost"
     STRANGER = "stranger"
     CONTAINER_AWAY = "container_away"
     REPOSITORY_UNREADABLE = "repository_unreadable"
+    STANZA_OF_ANOTHER = "stanza_of_another"
     ARCHIVING_FAILS = "archiving_fails"
     BROKEN = "broken"
     RECORD_DAMAGED = "record_damaged"
@@ -88,6 +99,9 @@ def _etcd_members(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.etcd, PghaError):
         return
     for name in seen.etcd.unhealthy:
+        if seen.state_of(name) == "restarting" and seen.etcd.has_quorum:
+            sentence = f"{name} starts and ends again: an etcd member that lost its data is not let in again as it is"
+            yield Problem(Kind.ETCD_MEMBER_LOST, name, sentence, "inv up takes it out of etcd and in again")
         if seen.state_of(name) != "running":
             continue
         if seen.etcd.has_quorum and seen.is_site_cut_off(name):
@@ -112,6 +126,53 @@ def _members(seen: Seen) -> Iterator[Problem]:
         hint = "inv up brings back what does not run" if away else f"inv logs --node {member.name}"
         kind = Kind.CONTAINER_AWAY if away else Kind.MEMBER_UNWELL
         yield Problem(kind, member.name, f"{member.name}: {state}", hint)
+
+
+def _paused(seen: Seen) -> Iterator[Problem]:
+    if seen.paused:
+        sentence = "Patroni is paused (maintenance mode): nobody is promoted, and no Postgres is started"
+        yield Problem(Kind.PAUSED, "", sentence, resume_command(next(iter(seen.told))))
+
+
+def _replay(seen: Seen) -> Iterator[Problem]:
+    for member in seen.members:
+        told = seen.told[member.name]
+        if isinstance(told, patroni.Told) and told.node.replay_paused:
+            behind = "" if member.replay_lag is None else f", {size_text(member.replay_lag)} behind"
+            yield Problem(
+                Kind.REPLAY_PAUSED, member.name, f"{member.name}: replay is paused{behind}: it serves old rows",
+                f'inv ssh --node {member.name} --command "psql -c \'select pg_wal_replay_resume()\'"',
+            )  # fmt: skip
+
+
+def _pending_restart(seen: Seen) -> Iterator[Problem]:
+    waiting = {name: told.node.pending_restart for name, told in seen.told.items() if isinstance(told, patroni.Told)}
+    names = [name for name, parameters in waiting.items() if parameters]
+    if names:
+        parameters = sorted({parameter for name in names for parameter in waiting[name]})
+        sentence = f"{', '.join(names)}: a restart is pending for {', '.join(parameters)}"
+        yield Problem(
+            Kind.PENDING_RESTART, names[0], sentence,
+            f'inv ssh --node {names[0]} --command "patronictl restart --pending --force {SCOPE}"',
+        )  # fmt: skip
+
+
+def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
+    leader = seen.leader or ""
+    if isinstance(seen.facts, NoConnection):
+        yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, seen.facts.message, f"inv logs --node {leader}")
+    if not isinstance(seen.facts, Facts):
+        return
+    facts = seen.facts
+    if facts.clients >= facts.client_limit:
+        sentence = f"{leader}: {facts.clients} connections, {facts.client_limit} are for clients: new ones are refused"
+        yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, sentence, "end some, or raise max_connections")
+    for slot in facts.slots:
+        if slot.retained > facts.slot_limit:
+            use = "in use" if slot.active else "unused"
+            sentence = f"{leader}: the {use} {slot.type} slot {slot.name} keeps {size_text(slot.retained)} of WAL"
+            hint = "" if slot.active else f"inv psql --command \"select pg_drop_replication_slot('{slot.name}')\""
+            yield Problem(Kind.SLOT_RETAINS_WAL, leader, sentence, hint)
 
 
 def _cut_off(seen: Seen) -> Iterator[Problem]:
@@ -143,6 +204,12 @@ def _containers(seen: Seen) -> Iterator[Problem]:
 def _repository(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.stanza, PghaError):
         yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the repository cannot be read: {_first_line(seen.stanza)}")
+    elif seen.stanza and not seen.stanza.missing:
+        if not seen.stanza.ok:
+            yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the stanza is not well: {seen.stanza.message}", "inv info")
+        if seen.system_id and seen.stanza.system_id and seen.stanza.system_id != seen.system_id:
+            sentence = f"the stanza is of another database ({seen.stanza.system_id}), this one is not backed up"
+            yield Problem(Kind.STANZA_OF_ANOTHER, "", sentence, "docs/restore.md")
 
 
 def _archiving(seen: Seen) -> Iterator[Problem]:
@@ -167,13 +234,18 @@ def _backups(seen: Seen) -> Iterator[Problem]:
 
 
 def _jobs(seen: Seen) -> Iterator[Problem]:
+    """Jobs of the present schedule, and the verification, which an operator may start too; until a later success."""
+    scheduled = {job.name for job in seen.jobs} | {"verify"}
+    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
     for job, result in seen.results.items():
-        if result.exit_code:
-            sentence = f"the job {job} ended with exit code {result.exit_code}: inv schedule --show, inv verify"
-            yield Problem(Kind.JOB_FAILED, "", sentence, "inv schedule --show")
+        overtaken = job in pgbackrest.TYPES and newest is not None and newest.stop > result.ended
+        if result.exit_code and job in scheduled and not overtaken:
+            why = f" ({result.words})" if result.words else ""
+            sentence = f"the job {job} ended with exit code {result.exit_code}{why}"
+            yield Problem(Kind.JOB_FAILED, "", sentence, f"inv logs --job {job}")
 
 
 RULES: tuple[Rule, ...] = (
-    _restore, _quorum, _etcd_members, _leader, _cut_off, _members, _strangers, _containers, _repository, _archiving,
-    _broken, _backups, _jobs,
+    _restore, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres, _strangers,
+    _containers, _repository, _archiving, _broken, _backups, _jobs, _pending_restart,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from pgha.errors import PghaError, Unreachable
 from pgha.failures.broken import Broken
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
+from pgha.tools.leader import Facts
 
 T = TypeVar("T")
 
@@ -25,7 +26,9 @@ class MemberState:
     state: str
     timeline: int | None
     lag: int | None
-    """Bytes behind the leader."""
+    """Bytes of the leader's WAL that it has not received."""
+    replay_lag: int | None
+    """Bytes that it has not replayed."""
     postgres_port: int | None
     ssh_port: int | None
 
@@ -45,10 +48,11 @@ class Seen:
     """the cluster as the freshest member tells it"""
     etcd: etcd.EtcdView | PghaError
     stanza: repository.StanzaView | PghaError | None
-    """None without a repository, as the next two"""
-    archiver: postgres.Archiver | PghaError | None
+    """None without a repository"""
+    facts: Facts | PghaError | None
+    """what the leader's Postgres says; None without a leader"""
     kept: verification.Kept | PghaError | None
-    """what is known of verifications and scheduled jobs"""
+    """what is known of verifications and scheduled jobs; None without a repository"""
     jobs: tuple[Job, ...]
     """the schedule; empty while it is off"""
     broken: tuple[Broken, ...] | PghaError
@@ -58,6 +62,13 @@ class Seen:
     @property
     def leader(self) -> str | None:
         return leading(self.view, self.told)
+
+    @property
+    def archiver(self) -> postgres.Archiver | PghaError | None:
+        """None without a leader, or without a repository."""
+        if self.stanza is None:
+            return None
+        return self.facts.archiver if isinstance(self.facts, Facts) else self.facts
 
     @property
     def system_id(self) -> str | None:
@@ -83,6 +94,11 @@ class Seen:
     def results(self) -> dict[str, cron.Result]:
         """Job -> how it ended last."""
         return self.kept.results if isinstance(self.kept, verification.Kept) else {}
+
+    def pending_restart(self, member: str) -> tuple[str, ...]:
+        """Parameters that wait for a restart of this member."""
+        told = self.told[member]
+        return told.node.pending_restart if isinstance(told, patroni.Told) else ()
 
     def state_of(self, host: str) -> str:
         """The state of a host's container."""
@@ -111,16 +127,20 @@ class Seen:
             # What the others know of it is as old as the cut.
             role, state = "" if role == "leader" and name != self.leader else role, "cut off"
         ports = [self.ports.get(kind, {}).get(name) for kind in ("postgres", "ssh")]
-        return MemberState(name, self.hosts[name], role, state, timeline, self._lag(name), *ports)
+        return MemberState(name, self.hosts[name], role, state, timeline, *self._lags(name), *ports)
 
-    def _lag(self, name: str) -> int | None:
-        """Bytes of WAL the member has not received; what the DCS says of it may be a loop_wait old."""
+    def _lags(self, name: str) -> tuple[int | None, int | None]:
+        """Bytes of WAL the member has not received, and not replayed; what the DCS says may be a loop_wait old."""
         own, leads = self.told[name], self.told.get(self.leader or "")
         if name == self.leader or not isinstance(own, patroni.Told) or not isinstance(leads, patroni.Told):
-            return None
-        if leads.node.location is None or own.node.location is None:
-            return None
-        return max(0, leads.node.location - own.node.location)
+            return None, None
+        written = leads.node.location
+        if written is None:
+            return None, None
+        received, replayed = (
+            None if at is None else max(0, written - at) for at in (own.node.location, own.node.replayed)
+        )
+        return received, replayed
 
 
 def leading(view: patroni.ClusterView | PghaError, told: Mapping[str, patroni.Told | PghaError]) -> str | None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pgha.backup import restore_record, verification
-from pgha.backup.stanza import read_archiver, read_stanza
+from pgha.backup.stanza import read_facts, read_stanza
 from pgha.cluster.view import agreed_view, cut_off, read_etcd, read_members
 from pgha.errors import Missing, NotUp, Unreachable
 from pgha.failures import broken
@@ -67,7 +67,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             raise unreachable[0]
         view = or_error(lambda: agreed_view(project, told))
         leader = leading(view, told)
-        archiver = or_error(lambda: read_archiver(project, leader)) if leader and has_repository else None
+        facts = or_error(lambda: read_facts(project, leader)) if leader else None
         return Seen(
             hosts={host.name: host.site.name for host in project.topology.hosts},
             containers=containers,
@@ -76,7 +76,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             view=view,
             etcd=etcd_.result(),
             stanza=stanza_.result() if stanza_ else None,
-            archiver=archiver,
+            facts=facts,
             kept=kept_.result() if kept_ else None,
             jobs=tuple(crontab.jobs(project)),
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),

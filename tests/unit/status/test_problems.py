@@ -6,11 +6,13 @@ import pytest
 
 from pgha.backup.restore_record import Record
 from pgha.backup.verification import Kept
-from pgha.errors import Damaged, ToolFailed, Unreachable
+from pgha.errors import Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
+from pgha.stack.crontab import Job
 from pgha.status.problems import Kind, find_problems, next_command
 from pgha.status.seen import Seen
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
+from pgha.tools.leader import Facts, Slot
 
 NODES = ("pg1-node1", "pg2-node1", "pg3-node1")
 ETCD = ("etcd1", "etcd2", "etcd3")
@@ -38,6 +40,13 @@ def view(*members):
 
 BACKUP = repository.Backup("20261125-010000F", "full", 1, 2, 3, 4, False, "000000010000000000000002", 5)
 STANZA = repository.StanzaView(True, "ok", False, (BACKUP,), None, None, False)
+SLOT = Slot("cdc", "logical", False, 2 << 30)
+
+
+def facts(**changes):
+    return replace(WELL.facts, **changes)
+
+
 WELL = Seen(
     hosts=HOSTS,
     containers={name: container(name) for name in HOSTS},
@@ -46,7 +55,7 @@ WELL = Seen(
     view=view(),
     etcd=etcd.EtcdView(ETCD, ()),
     stanza=STANZA,
-    archiver=postgres.Archiver(pgbackrest.archive_command(), None, False, None),
+    facts=Facts(postgres.Archiver(pgbackrest.archive_command(), None, False, None), (), 1 << 30, 5, 97),
     kept=Kept((), {}),
     jobs=(),
     broken=(),
@@ -90,13 +99,31 @@ CASES = [
     (seen(containers=without("pgbackrest")), Kind.CONTAINER_AWAY, "pgbackrest", "pgbackrest: container exited"),
     (seen(stanza=ToolFailed("no permission\n  | more")), Kind.REPOSITORY_UNREADABLE, "", "no permission"),
     (
-        seen(archiver=postgres.Archiver(pgbackrest.archive_command(), None, True, "00000001000000000000000A")),
+        seen(facts=facts(archiver=postgres.Archiver("push", None, True, "00000001000000000000000A"))),
         Kind.ARCHIVING_FAILS, "pg1-node1", "00000001000000000000000A",
     ),
     (seen(broken=(Broken("stop", "etcd1"),)), Kind.BROKEN, "etcd1", "etcd1 is stopped"),
     (seen(broken=Damaged("broken.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "broken.yaml is damaged"),
     (seen(kept=Kept((PROOF,), {})), Kind.BACKUP_NOT_GOOD, "", "pg_amcheck found rot"),
-    (seen(kept=Kept((), {"incr": cron.Result("incr", 1, 2, 41)})), Kind.JOB_FAILED, "", "exit code 41"),
+    (seen(kept=Kept((), {"verify": cron.Result("verify", 1, 2, 41, "no room")})), Kind.JOB_FAILED, "", "41 (no room)"),
+    (seen(view=replace(WELL.view, paused=True)), Kind.PAUSED, "", "nobody is promoted"),
+    (
+        seen(told={**WELL.told, "pg2-node1": told("pg2-node1", replay_paused=True, replayed=400)}),
+        Kind.REPLAY_PAUSED, "pg2-node1", "replay is paused, 600B behind",
+    ),
+    (
+        seen(told={**WELL.told, "pg2-node1": told("pg2-node1", pending_restart=("max_connections",))}),
+        Kind.PENDING_RESTART, "pg2-node1", "a restart is pending for max_connections",
+    ),
+    (seen(facts=facts(clients=97)), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "97 connections, 97 are for clients"),
+    (seen(facts=NoConnection("it takes no connections")), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "takes no"),
+    (seen(facts=facts(slots=(SLOT,))), Kind.SLOT_RETAINS_WAL, "pg1-node1", "unused logical slot cdc keeps 2.0GB"),
+    (
+        seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)), containers=without("etcd1", state="restarting")),
+        Kind.ETCD_MEMBER_LOST, "etcd1", "is not let in again",
+    ),
+    (seen(stanza=replace(STANZA, system_id="78")), Kind.STANZA_OF_ANOTHER, "", "another database (78)"),
+    (seen(stanza=replace(STANZA, ok=False, message="other")), Kind.REPOSITORY_UNREADABLE, "", "not well: other"),
 ]  # fmt: skip
 
 
@@ -133,3 +160,19 @@ def test_the_hint_ends_what_was_broken_on_purpose_before_it_starts_what_does_not
     assert next_command(find_problems(seen(containers=without("etcd1")))).startswith("inv up")
     half_done = replace(broken, half_done=Record({"time": "2026-11-25"}, 1.0))
     assert next_command(find_problems(half_done)).startswith("inv restore")
+
+
+def test_a_failed_job_is_told_until_it_is_off_or_a_later_backup_succeeded():
+    failed = Kept((), {"incr": cron.Result("incr", 10, 20, 41)})
+    scheduled = (Job("incr", "* * * * *"),)
+    assert [p.kind for p in find_problems(seen(kept=failed, jobs=scheduled))] == [Kind.JOB_FAILED]
+    assert find_problems(seen(kept=failed)) == ()
+    later = replace(STANZA, backups=(replace(BACKUP, stop=30),))
+    assert find_problems(seen(kept=failed, jobs=scheduled, stanza=later)) == ()
+
+
+def test_a_standby_that_received_but_did_not_replay_shows_both_lags():
+    behind = told("pg2-node1", location=900, replayed=400)
+    shown = {m.name: (m.lag, m.replay_lag) for m in seen(told={**WELL.told, "pg2-node1": behind}).members}
+    assert shown["pg2-node1"] == (100, 600)
+    assert shown["pg1-node1"] == (None, None)

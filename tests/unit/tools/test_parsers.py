@@ -14,6 +14,7 @@ from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 from pgha.tools.command import Answer
+from pgha.tools.leader import Slot, parse_facts
 
 TOPOLOGY = build_topology(read_settings({}))
 NODES = [node.name for node in TOPOLOGY.nodes]
@@ -184,6 +185,31 @@ def test_a_container_without_health_check_or_label(captured):
 
 def test_the_archiver():
     assert postgres.parse_archiver(ARCHIVER) == postgres.Archiver("/bin/true", "0001", False, None, 3, 12.5)
+
+
+def facts(**changes):
+    slots = [{"name": "cdc", "type": "logical", "active": False, "retained": 9}]
+    document = {"archiver": json.loads(ARCHIVER), "slots": slots, "slot_limit": 7, "clients": 3, "client_limit": 97}
+    return json.dumps({**document, **changes})
+
+
+def test_the_leader_s_postgres_tells_slots_and_connections():
+    told = parse_facts(facts())
+    assert told.archiver == postgres.parse_archiver(ARCHIVER)
+    assert told.slots == (Slot("cdc", "logical", False, 9),)
+    assert (told.slot_limit, told.clients, told.client_limit) == (7, 3, 97)
+
+
+@pytest.mark.parametrize("text", ["", "{}", facts(slots=None), facts(slots=[{"name": "x"}])])
+def test_what_the_leader_did_not_answer_is_a_failed_tool(text):
+    with pytest.raises(ToolFailed, match="question about the leader"):
+        parse_facts(text)
+
+
+def test_cron_s_table_tells_the_jobs_it_runs():
+    table = "# times\nSHELL=/bin/sh\n* * * * * scheduled /folder incr pgbackrest --stanza=x backup\n"
+    assert cron.parse_table(table) == {"incr": "* * * * *"}
+
 
 
 def test_an_encrypted_repository(captured):
@@ -576,3 +602,24 @@ def test_a_damaged_answer_is_read_or_is_a_failed_tool(captured, name):
         except Exception as error:
             other_errors.add(f"{'.'.join(map(str, path))} = {other}: {error!r}")
     assert other_errors == set()
+
+
+MEMBERS = json.dumps({
+    "members": [
+        {"ID": 0xA1, "name": "etcd1", "peerURLs": ["http://etcd1:2380"], "clientURLs": ["http://etcd1:2379"]},
+        {"ID": 0xB2, "peerURLs": ["http://etcd2:2380"]},
+    ]
+})  # fmt: skip
+
+
+def test_an_etcd_member_is_known_by_its_name_or_before_it_ever_started_by_its_address():
+    assert etcd.parse_member_id(MEMBERS, "etcd1") == "a1"
+    assert etcd.parse_member_id(MEMBERS, "etcd2") == "b2"
+    assert etcd.parse_member_id(MEMBERS, "etcd3") == ""
+    with pytest.raises(ToolFailed):
+        etcd.parse_member_id("{}", "etcd1")
+
+
+def test_an_etcd_member_that_lost_its_data_says_so():
+    assert etcd.is_lost('{"level":"fatal","error":"member a1 has already been bootstrapped"}')
+    assert not etcd.is_lost("ready to serve client requests")

@@ -1,0 +1,63 @@
+"""What `inv status` asks the leader's Postgres, in one connection."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pgha.errors import ToolFailed
+from pgha.tools import postgres
+
+FACTS = (
+    f"select json_build_object('archiver', ({postgres.ARCHIVER}),"
+    " 'slots', (select coalesce(json_agg(json_build_object('name', slot_name, 'type', slot_type, 'active', active,"
+    " 'retained', coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)) order by slot_name), '[]')"
+    " from pg_replication_slots where not temporary),"
+    " 'slot_limit', pg_size_bytes(current_setting('max_wal_size')),"
+    " 'clients', (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
+    " 'client_limit', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+    " - coalesce(current_setting('reserved_connections', true), '0')::int)"
+)
+
+NO_CONNECTION = 2
+"""psql's exit code when the connection to the server went bad (psql(1), EXIT STATUS)."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A replication slot, and the bytes of WAL that are kept for it."""
+
+    name: str
+    type: str
+    """physical or logical"""
+    active: bool
+    retained: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the leader's Postgres says of itself."""
+
+    archiver: postgres.Archiver
+    slots: tuple[Slot, ...]
+    slot_limit: int
+    """bytes of max_wal_size: what a slot keeps beyond that no checkpoint gives back"""
+    clients: int
+    client_limit: int
+    """connections for those who are not superusers"""
+
+
+def parse_facts(text: str) -> Facts:
+    """The answer to `FACTS`."""
+    try:
+        document: dict[str, Any] = json.loads(text)
+        return Facts(
+            archiver=postgres.parse_archiver(json.dumps(document["archiver"])),
+            slots=tuple(Slot(**slot) for slot in document["slots"]),
+            slot_limit=document["slot_limit"],
+            clients=document["clients"],
+            client_limit=document["client_limit"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ToolFailed("psql did not answer the question about the leader", text) from error
