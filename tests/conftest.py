@@ -15,10 +15,10 @@ sys.dont_write_bytecode = False
 GROUPS = {
     "unit": (),
     "big": (
-        "main_job", "seed_commands", "handover", "processes", "chaos_sites", "drills_sites", "closed",
+        "main_job", "seed_commands", "handover", "processes", "chaos_sites", "majority", "drills_sites", "closed",
         "restore_sites", "second_project",
     ),
-    "small": ("small_stack", "members_gone", "chaos"),
+    "small": ("small_stack", "members_gone", "status", "chaos"),
     "restore": ("restore", "drills"),
     "stages": ("restore_stages",),
     "shape": ("shapes", "plan_reality"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pgha.backup.stanza import archive_current, read_archiver, read_stanza, require_repository
-from pgha.cluster.view import require_leader
+from pgha.cluster.view import answering, read_members, require_leader
 from pgha.console import Progress
 from pgha.errors import BadValue, NoStanza, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
@@ -40,8 +40,12 @@ def run_backup(project: Project, type: str, progress: Progress) -> repository.Ba
     leader = require_leader(project)
     if read_archiver(project, leader.name).command != pgbackrest.archive_command():
         raise NoStanza("WAL is not archived yet: a backup could not be made consistent", "inv stanza")
+    paused = _replay_paused(project)
+    if paused:
+        progress.note(f"replay is paused on {', '.join(paused)}: this backup comes from the leader alone")
     with progress.stage(f"pgbackrest backup --type={type}"):
-        answer = connect(project).run(REPOSITORY, pgbackrest.backup(type), line=progress.detail)
+        command = pgbackrest.backup(type, leader_only=bool(paused))
+        answer = connect(project).run(REPOSITORY, command, line=progress.detail)
     if not answer.ok:
         raise ToolFailed("pgbackrest backup failed", answer.words, "inv info, inv logs --node pgbackrest")
     after = read_stanza(project)
@@ -50,6 +54,13 @@ def run_backup(project: Project, type: str, progress: Progress) -> repository.Ba
     if not new or new[-1].error:
         raise ToolFailed("pgbackrest ended well, but info shows no new good backup", answer.words, "inv info")
     return new[-1]
+
+
+def _replay_paused(project: Project) -> list[str]:
+    """Standbys that do not replay: pgBackRest takes the first standby of its list, waits for its replay and fails."""
+    if project.settings.release.pgbackrest < (2, 55):
+        return []
+    return [name for name, told in answering(read_members(project)).items() if told.node.replay_paused]
 
 
 def set_restore_point(project: Project, name: str, progress: Progress) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pgha.errors import NotReady, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.model.topology import WAN, Host
 from pgha.project.project import Project
 from pgha.remote import shell
 from pgha.tools import docker
@@ -199,6 +200,26 @@ def containers(project: Project) -> dict[str, docker.Container]:
             seen = docker.parse_containers(engine.must(docker.inspect("container", names)).stdout)
             found.update({container.service: container for container in seen})
     return dict(sorted(found.items()))
+
+
+def networks_of(project: Project, host: Host) -> tuple[str, str]:
+    """The networks a host's container belongs to: its site's, and the one between the sites."""
+    return f"{project.name}_{host.site.name}", f"{project.name}_{WAN}"
+
+
+def reconnect(project: Project) -> list[str]:
+    """Bring every container that runs back on its networks; returns which lacked one. Compose does not look at that."""
+    found = []
+    there = containers(project)
+    for host in project.topology.hosts:
+        container = there.get(host.name)
+        if container is None or container.state != "running":
+            continue
+        lacking = [name for name in networks_of(project, host) if name not in container.addresses]
+        for network in lacking:
+            engine_of(project, host.name).must(docker.connect(network, container.name, host.name))
+        found += [host.name] if lacking else []
+    return found
 
 
 def volumes(project: Project) -> tuple[Volume, ...]:

@@ -76,6 +76,7 @@ def up(project: Project, progress: Progress) -> UpReport:
     notes = [f"port taken, the next free one is used: {line}" for line in report.moved]
     with progress.stage(f"create and start {len(project.topology.hosts)} containers"):
         _compose_up(project, progress)
+    notes += [f"{name} was not on all its networks: it is again" for name in engine.reconnect(project)]
     connections.close_all()
     with progress.stage("wait until every member streams"):
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     CONNECTIONS_EXHAUSTED = "connections_exhausted"
     SLOT_RETAINS_WAL = "slot_retains_wal"
     ETCD_MEMBER_LOST = "etcd_member_lost"
+    NETWORK_MISSING = "network_missing"
     STRANGER = "stranger"
     CONTAINER_AWAY = "container_away"
     REPOSITORY_UNREADABLE = "repository_unreadable"
@@ -201,6 +202,17 @@ def _containers(seen: Seen) -> Iterator[Problem]:
             yield Problem(Kind.CONTAINER_AWAY, name, sentence, "inv up brings back what does not run")
 
 
+def _networks(seen: Seen) -> Iterator[Problem]:
+    for name, networks in seen.networks.items():
+        container = seen.containers.get(name)
+        if container is None or container.state != "running":
+            continue
+        lacking = [network for network in networks if network not in container.addresses]
+        if lacking:
+            sentence = f"{name} is not on the network {' and '.join(lacking)}"
+            yield Problem(Kind.NETWORK_MISSING, name, sentence, "inv chaos.heal, or inv up")
+
+
 def _repository(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.stanza, PghaError):
         yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the repository cannot be read: {_first_line(seen.stanza)}")
@@ -247,5 +259,5 @@ def _jobs(seen: Seen) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     _restore, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres, _strangers,
-    _containers, _repository, _archiving, _broken, _backups, _jobs, _pending_restart,
+    _containers, _networks, _repository, _archiving, _broken, _backups, _jobs, _pending_restart,
 )  # fmt: skip

@@ -39,6 +39,8 @@ class Seen:
 
     hosts: dict[str, str]
     """every host of the topology -> its site"""
+    networks: dict[str, tuple[str, ...]]
+    """every host -> the networks its container belongs to"""
     containers: dict[str, docker.Container]
     told: dict[str, patroni.Told | PghaError]
     """what each member says"""

@@ -70,6 +70,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
         facts = or_error(lambda: read_facts(project, leader)) if leader else None
         return Seen(
             hosts={host.name: host.site.name for host in project.topology.hosts},
+            networks={host.name: engine.networks_of(project, host) for host in project.topology.hosts},
             containers=containers,
             told=told,
             late=cut_off(project, told),

@@ -104,6 +104,10 @@ def networks(project: str) -> Command:
     return docker("network", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", "{{.ID}}")
 
 
+def connect(network: str, container: str, alias: str) -> Command:
+    return docker("network", "connect", "--alias", alias, network, container)
+
+
 def clone_label(project: str) -> str:
     """What marks a throwaway clone, which Compose knows nothing of."""
     return f"pgha.clone={project}"

@@ -61,8 +61,10 @@ def check() -> Command:
     return _command("--archive-timeout=60", "check", timeout=120)
 
 
-def backup(type: str) -> Command:
-    return _command(f"--type={type}", "backup", timeout=0, terminal=True)
+def backup(type: str, *, leader_only: bool = False) -> Command:
+    """One backup, from a standby where the configuration prefers that; not so with `leader_only` (2.55 and newer)."""
+    source = ("--backup-standby=n",) if leader_only else ()
+    return _command(f"--type={type}", *source, "backup", timeout=0, terminal=True)
 
 
 def restore(label: str, *recovery: str) -> Command:

@@ -19,8 +19,12 @@ ETCD = ("etcd1", "etcd2", "etcd3")
 HOSTS = {name: f"dc{name.strip('etcdpg')[0]}" for name in (*ETCD, *NODES)} | {"pgbackrest": "backup"}
 
 
-def container(name, state="running"):
-    return docker.Container(name, f"p-{name}", "image", state, "", "", ())
+NETWORKS = {name: (f"p_{site}", "p_wan") for name, site in HOSTS.items()}
+
+
+def container(name, state="running", networks=None):
+    addresses = dict.fromkeys(NETWORKS[name] if networks is None else networks, "172.18.0.2")
+    return docker.Container(name, f"p-{name}", "image", state, "", "", (), addresses)
 
 
 def told(name, age=0, **changes):
@@ -49,6 +53,7 @@ def facts(**changes):
 
 WELL = Seen(
     hosts=HOSTS,
+    networks=NETWORKS,
     containers={name: container(name) for name in HOSTS},
     told={name: told(name) for name in NODES},
     late={},
@@ -121,6 +126,10 @@ CASES = [
     (
         seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)), containers=without("etcd1", state="restarting")),
         Kind.ETCD_MEMBER_LOST, "etcd1", "is not let in again",
+    ),
+    (
+        seen(containers={**WELL.containers, "etcd1": container("etcd1", networks=["p_dc1"])}),
+        Kind.NETWORK_MISSING, "etcd1", "etcd1 is not on the network p_wan",
     ),
     (seen(stanza=replace(STANZA, system_id="78")), Kind.STANZA_OF_ANOTHER, "", "another database (78)"),
     (seen(stanza=replace(STANZA, ok=False, message="other")), Kind.REPOSITORY_UNREADABLE, "", "not well: other"),

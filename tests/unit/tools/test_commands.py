@@ -57,6 +57,10 @@ CASES = [
     # pgBackRest
     (pgbackrest.stanza_create(), "pgbackrest --stanza=pg_ha_db stanza-create"),
     (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
+    (
+        pgbackrest.backup("incr", leader_only=True),
+        "pgbackrest --stanza=pg_ha_db --type=incr --backup-standby=n backup",
+    ),
     (pgbackrest.backup("diff"), "pgbackrest --stanza=pg_ha_db --type=diff backup"),
     (pgbackrest.info(), "pgbackrest --stanza=pg_ha_db --output=json info"),
     (pgbackrest.info_text(), "pgbackrest --stanza=pg_ha_db info"),
@@ -200,6 +204,7 @@ CASES = [
     (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
     (cron.log("/folder", "incr"), "cat /folder/incr.log"),
     (docker.last_logs("p-etcd1", 20), "docker logs --tail 20 p-etcd1"),
+    (docker.connect("p_wan", "p-etcd1", "etcd1"), "docker network connect --alias etcd1 p_wan p-etcd1"),
     (docker.restart("p-etcd1"), "docker restart -t 10 p-etcd1"),
     (etcd.member_list(TOPOLOGY), f"{ETCD} --command-timeout=5s --write-out=json member list"),
     (etcd.member_remove(TOPOLOGY, "a1"), f"{ETCD} --command-timeout=10s member remove a1"),

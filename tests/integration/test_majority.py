@@ -1,0 +1,82 @@
+"""One data center is cut off: every task tells and does what the majority's side knows and wants."""
+
+import json
+
+import pytest
+from tools import docker, until
+
+pytestmark = pytest.mark.integration
+
+NODES = {site: [f"pg{site[2]}-node{n}" for n in (1, 2)] for site in ("dc1", "dc2", "dc3")}
+ETCD = {"dc1": ["etcd1", "etcd4"], "dc2": ["etcd2", "etcd5"], "dc3": ["etcd3"]}
+
+
+def told_by(stack, host):
+    """What a member's own REST API says of the cluster, without this project."""
+    return json.loads(stack.run(host, "curl", "-s", "-m", "3", "http://localhost:8008/cluster"))["members"]
+
+
+def lead_from(stack, site):
+    """Let the site that is cut off next be the leader's."""
+    if stack.leader() not in NODES[site]:
+        stack.inv("failover", "--candidate", NODES[site][0])
+        stack.wait_well()
+    return stack.leader()
+
+
+@pytest.fixture
+def cut(main):
+    """Cut a data center off with its leader and wait until another one leads; healed afterwards."""
+
+    def cut(site):
+        old = lead_from(main, site)
+        main.inv("chaos.partition", "--dc", site)
+        other = next(nodes[0] for name, nodes in NODES.items() if name != site)
+
+        def led_elsewhere():
+            leads = [m["name"] for m in told_by(main, other) if m["role"] == "leader" and m["state"] == "running"]
+            return leads and leads[0] not in NODES[site] and leads[0]
+
+        return old, until(led_elsewhere, "another site leads", 60)
+
+    yield cut
+    main.inv("chaos.heal")
+    main.wait_well()
+
+
+@pytest.mark.parametrize("site", ["dc1", "dc2", "dc3"])
+def test_status_and_the_verbs_believe_the_majority(main, cut, site):
+    old, new = cut(site)
+
+    def settled():
+        status = main.status()
+        return status["leader"] == new and {m["state"] for m in status["members"] if m["name"] in NODES[site]} == {
+            "cut off"
+        } and status  # fmt: skip
+
+    status = until(settled, "status says who leads, and who is cut off", 30)
+    assert status["etcd"]["has_quorum"] is True
+    assert set(status["etcd"]["unhealthy"]) == set(ETCD[site])
+    shown = {m["name"]: m for m in status["members"]}
+    assert {m["role"] for m in shown.values() if m["name"] in NODES[site]} <= {"", "replica"}
+    cut_off = {problem["host"] for problem in status["problems"] if problem["kind"] == "cut_off"}
+    assert cut_off == {*NODES[site], *ETCD[site]}
+    assert main.inv("config", "--json").stdout
+    assert main.inv("info").stdout
+    assert old in NODES[site]
+    candidate = next(n for name, nodes in NODES.items() if name != site for n in nodes if n != new)
+    assert f"switchover {new} -> {candidate}" in main.inv("failover", "--candidate", candidate).stdout
+
+
+def test_a_network_that_was_taken_from_a_container_by_hand_is_named_and_mended(main):
+    """docker network disconnect: no rule of ours, and the container runs."""
+    host = next(node for node in main.nodes if node != main.leader())
+    docker("network", "disconnect", f"{main.name}_wan", main.container(host))
+    seen = [(p["kind"], p["host"]) for p in main.status()["problems"]]
+    assert ("network_missing", host) in seen
+    main.inv("chaos.heal")
+    assert main.wait_well()
+    docker("network", "disconnect", f"{main.name}_wan", main.container(host))
+    main.inv("up")
+    assert main.wait_well()
+    assert main.status()["problems"] == []

@@ -1,0 +1,118 @@
+"""What `inv status` says of a cluster that runs and is not as it should be, and what else heeds it."""
+
+import time
+
+import pytest
+from tools import docker, sentences, until
+
+pytestmark = pytest.mark.integration
+
+
+def kinds(stack):
+    return {(problem["kind"], problem["host"]) for problem in stack.status()["problems"]}
+
+
+def patronictl(stack, *words):
+    return stack.run(stack.nodes[0], "patronictl", *words, user="postgres")
+
+
+@pytest.fixture
+def paused(small):
+    """The small stack in maintenance mode; it is out of it afterwards."""
+    patronictl(small, "pause", "--wait")
+    yield small
+    patronictl(small, "resume", "--wait")
+    small.wait_well()
+
+
+def test_a_pause_is_a_problem_with_its_way_out(paused):
+    status = paused.status()
+    assert (status["healthy"], status["paused"]) == (False, True)
+    assert kinds(paused) == {("paused", None)}
+    assert "patronictl resume" in paused.inv("status").stderr
+
+
+def test_start_and_up_of_a_paused_cluster_say_so_instead_of_waiting(paused):
+    """In a pause Patroni starts no Postgres; its data are there when the pause ends."""
+    paused.sql(paused.leader(), "create table before_the_pause as select 1 n")
+    paused.inv("stop")
+    began = time.monotonic()
+    for verb in ("start", "up"):
+        said = paused.refused(3, verb, up_timeout=900)
+        assert "paused" in said and "patronictl resume" in said
+    assert time.monotonic() - began < 400, "the lock of the lost leader has to expire, no more"
+    patronictl(paused, "resume")
+    paused.inv("up")
+    assert paused.sql(paused.leader(), "select n from before_the_pause") == "1"
+
+
+def test_a_pending_restart_names_its_parameter(small):
+    small.wait_well()
+    name = "postgresql.parameters.max_connections"
+    patronictl(small, "edit-config", "--force", "-s", f"{name}=123")
+    try:
+        until(lambda: ("pending_restart", small.nodes[0]) in kinds(small), "the restart is pending", 30)
+        assert any("max_connections" in sentence for sentence in sentences(small.status()))
+        members = small.status()["members"]
+        assert all("max_connections" in member["pending_restart"] for member in members)
+    finally:
+        patronictl(small, "edit-config", "--force", "-s", f"{name}=null")
+    until(lambda: kinds(small) == set(), "nothing is pending", 30)
+
+
+def test_a_standby_whose_replay_is_paused_is_told_and_no_backup_waits_for_it(small):
+    (standby,) = small.replicas()
+    small.sql(standby, "select pg_wal_replay_pause()")
+    try:
+        small.sql(small.leader(), "create table unseen as select generate_series(1, 200000) n")
+        until(lambda: ("replay_paused", standby) in kinds(small), "it is told", 30)
+        member = next(m for m in small.status()["members"] if m["name"] == standby)
+        until(lambda: small.status()["members"] and member["replay_lag_bytes"] is not None, "the lag is known")
+        assert f"{standby}: replay is paused" in small.inv("status").stdout
+        said = small.inv("backup", "--type", "incr").stderr
+        assert f"replay is paused on {standby}" in said
+    finally:
+        small.sql(standby, "select pg_wal_replay_resume()")
+    small.wait_well()
+    until(lambda: kinds(small) == set(), "all is well again", 30)
+
+
+def test_a_slot_that_keeps_more_than_a_checkpoint_gives_back_is_told(small):
+    leader = small.leader()
+    small.sql(leader, "select pg_create_physical_replication_slot('forgotten', true)")
+    small.sql(leader, "alter system set max_wal_size = '32MB'; select pg_reload_conf()")
+    try:
+        for number in range(3):
+            small.sql(leader, f"create table fills_{number} as select 1; select pg_switch_wal()")
+        until(lambda: ("slot_retains_wal", leader) in kinds(small), "it is told", 30)
+        assert "unused physical slot forgotten keeps" in small.inv("status").stdout
+    finally:
+        small.sql(leader, "alter system reset max_wal_size; select pg_reload_conf()")
+        small.sql(leader, "select pg_drop_replication_slot('forgotten')")
+    until(lambda: kinds(small) == set(), "all is well again", 30)
+
+
+def test_connections_that_are_used_up_are_told(small):
+    leader = small.leader()
+    limit = int(small.sql(leader, "show max_connections"))
+    held = f"for i in $(seq {limit + 5}); do psql -XAtqc 'select pg_sleep(300)' > /dev/null 2>&1 & done; wait"
+    docker("exec", "-d", "--user=postgres", small.container(leader), "sh", "-c", held)
+    try:
+        until(lambda: ("connections_exhausted", leader) in kinds(small), "it is told", 60)
+        assert small.status()["healthy"] is False
+    finally:
+        small.run(leader, "pkill", "-f", "select pg_slee[p]", check=False)
+    until(lambda: kinds(small) == set(), "all is well again", 60)
+
+
+def test_an_etcd_member_that_lost_its_volume_is_let_in_again_by_up(small):
+    volume = f"{small.name}_etcd3"
+    docker("rm", "--force", small.container("etcd3"))
+    docker("volume", "rm", volume)
+    said = small.inv("up").stderr
+    assert "etcd3 had lost its data" in said
+    assert small.etcd_healthy() == 3
+    assert kinds(small) == set()
+    before = small.containers()
+    assert "had lost" not in small.inv("up").stderr
+    assert small.containers() == before, "the next up changes nothing"
