@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psycopg
 import yaml
+from forks import Forks
 
 from pgha.drills.recorder import Recorder
 from pgha.errors import PghaError
@@ -32,6 +33,8 @@ PATIENCE = float(os.environ.get("PGHA_TEST_PATIENCE", "1"))
 
 CHECKOUT = hashlib.sha1(str(ROOT).encode()).hexdigest()
 """Tells this checkout's projects and ports from another one's."""
+
+FORKS = Forks()
 
 STACKS = ("big", "second", "small", "restore", "stages", "shape")
 FIRST_PORT, LAST_PORT, PORTS = 10240, 32768, 40
@@ -131,16 +134,7 @@ class Stack:
 
     def try_inv(self, *arguments, folder=".", timeout=400, **settings):
         """Run `inv` with nobody at its terminal; it may fail, but never with a traceback."""
-        answer = subprocess.run(
-            [sys.executable, "-m", "invoke", *arguments],
-            cwd=ROOT / folder,
-            env=self.environment(settings),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout * PATIENCE,
-            check=False,
-        )
+        answer = FORKS.run(arguments, ROOT / folder, self.environment(settings), timeout * PATIENCE)
         assert "Traceback" not in answer.stderr, answer.stderr
         return answer
 
@@ -396,7 +390,7 @@ class Writer(Recorder):
     """The drills' writer on a table of its own, and what the tests wait for."""
 
     def __init__(self, dsn, table):
-        super().__init__(dsn, table, pause=0.01, connect_pause=0.1)
+        super().__init__(dsn, table, pause=0.02, connect_pause=0.1)
 
     def __enter__(self):
         super().__enter__()
