@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -33,7 +33,7 @@ def read_record(root: Path, name: str) -> Record:
     """The record of a project; empty when there is none. Raises Missing when it is damaged."""
     path = folder_of(root, name) / RECORD
     try:
-        document = yaml.safe_load(path.read_text()) if path.exists() else asdict(Record({}, {}))
+        document = yaml.safe_load(path.read_text())
         flags = {str(k): str(v) for k, v in document["flags"].items()}
         ports = {
             str(kind): {str(host): int(port) for host, port in entries.items()}
@@ -41,6 +41,9 @@ def read_record(root: Path, name: str) -> Record:
         }
         first = {str(kind): int(port) for kind, port in document["first"].items()}
         scheduled = bool(document.get("scheduled", False))
+    except (FileNotFoundError, NotADirectoryError):
+        # Also when another project of this checkout is destroyed at this moment.
+        return Record({}, {})
     except (
         OSError,
         UnicodeDecodeError,

@@ -26,7 +26,8 @@ def pytest_runtest_makereport(item):
         return
     folder = FAILED / item.path.stem / f"{item.name}-{report.when}"
     shutil.rmtree(folder, ignore_errors=True)
-    for stack in bench.stacks.values():
+    stacks = [bench.stacks[name] for name in bench.names] if bench.group else []
+    for stack in stacks:
         try:
             stack.keep(folder)
         except Exception as error:  # the report of the failure matters more
@@ -35,12 +36,10 @@ def pytest_runtest_makereport(item):
         report.sections.append(("logs and state of the containers", str(folder)))
     if item.config.option.keep:
         bench.keeps = True
-        settings = {"project": "", **bench.stacks["big"].ports}
-        for stack in bench.stacks.values():
-            if stack.containers():
-                settings = {"project": stack.name, **stack.ports}
-                line = " ".join(f"INVOKE_PGHA_{key.upper()}={value}" for key, value in settings.items())
-                report.sections.append(("kept", f"{line} inv status"))
+        for stack in stacks:
+            settings = {"project": stack.name, **stack.ports}
+            line = " ".join(f"INVOKE_PGHA_{key.upper()}={value}" for key, value in settings.items())
+            report.sections.append(("kept", f"{line} inv status"))
 
 
 BENCH = pytest.StashKey()
