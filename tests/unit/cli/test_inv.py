@@ -13,11 +13,14 @@ from functools import partial
 
 import pytest
 import yaml
+from forks import Forks
 from invoke import Collection
 from invoke.parser import Parser
 from psycopg.conninfo import conninfo_to_dict
 
 from pgha import ROOT
+
+FORKS = Forks()
 
 BASH = shutil.which("bash") or "bash"
 """With its path: some tests leave PATH empty."""
@@ -32,25 +35,29 @@ def copy_checkout(folder):
     return folder
 
 
-def run_inv(checkout, *arguments, folder=".", limit="true", **settings):
+def run_inv(checkout, *arguments, folder=".", limit="", **settings):
     """Run `inv`; nobody sits at its terminal, and it may fail but never with a traceback."""
-    line = shlex.join([sys.executable, "-m", "invoke", *arguments])
-    answer = subprocess.run(
-        [BASH, "-c", f"{limit}; exec {line}"],
-        cwd=checkout / folder,
-        env={
-            **os.environ,
-            "DOCKER_HOST": "unix:///nonexistent/docker.sock",
-            "HOME": str(checkout.parent),
-            "PYTHONPATH": str(checkout),
-            **{f"INVOKE_PGHA_{key.upper()}": value for key, value in settings.items()},
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    environment = {
+        **os.environ,
+        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+        "HOME": str(checkout.parent),
+        "PYTHONPATH": str(checkout),
+        **{f"INVOKE_PGHA_{key.upper()}": value for key, value in settings.items()},
+    }
+    if limit:
+        line = shlex.join([sys.executable, "-m", "invoke", *arguments])
+        answer = subprocess.run(
+            [BASH, "-c", f"{limit}; exec {line}"],
+            cwd=checkout / folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    else:
+        answer = FORKS.run(arguments, checkout / folder, environment, 300)
     assert "Traceback" not in answer.stderr
     return answer
 

@@ -73,7 +73,7 @@ def become(asked):
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     sys.argv = ["inv", *asked["arguments"]]
-    sys.path[0] = ""
+    sys.path[:1] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     random.seed()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, asked["timeout"])
