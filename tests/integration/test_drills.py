@@ -83,6 +83,7 @@ def test_a_drill_does_not_start_on_a_cluster_that_is_not_healthy(small):
 
 
 def test_a_scenario_that_cannot_be_played_here_says_why(small):
+    until(lambda: small.status()["healthy"], "nothing else is wrong")
     assert "witness" in small.refused(3, "drill", "--name", "witness-killed")
     assert "not a scenario" in small.refused(2, "drill", "--name", "no-such")
     assert "takes a witness site" in small.inv("drill.list").stdout
