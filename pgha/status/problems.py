@@ -161,7 +161,7 @@ def _pending_restart(seen: Seen) -> Iterator[Problem]:
 def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
     leader = seen.leader or ""
     if isinstance(seen.facts, NoConnection):
-        yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, seen.facts.message, f"inv logs --node {leader}")
+        yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, _first_line(seen.facts), f"inv logs --node {leader}")
     if not isinstance(seen.facts, Facts):
         return
     facts = seen.facts
