@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgha.errors import BadValue
+
+_inv = "inv"
+"""How a command that is named to the operator begins."""
+
+
+def speak_of(inv: str) -> None:
+    """From now on commands begin so: they must lead to this project, not to another."""
+    global _inv
+    _inv = inv
+
+
+def addressed(text: str) -> str:
+    """A text whose commands lead to the project it speaks of."""
+    return re.sub(r"\binv (?=[a-z-])", lambda _: f"{_inv} ", text)
 
 
 def out() -> Console:
@@ -57,7 +72,7 @@ def show(*parts: Any) -> None:
         # A pipe or a file has no width; folding table cells there would only hide names.
         console.width = 160
     for part in parts:
-        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+        console.print(addressed(part), markup=False) if isinstance(part, str) else console.print(part)
 
 
 def error(message: str, next_command: str = "") -> None:
@@ -69,7 +84,7 @@ def error(message: str, next_command: str = "") -> None:
 
 def hint(text: str) -> None:
     """The next command."""
-    sys.stderr.write(f"HINT: {text}\n")
+    sys.stderr.write(f"HINT: {addressed(text)}\n")
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -132,4 +147,4 @@ class Progress:
         self._plain(text)
 
     def _plain(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(addressed(text), markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,7 @@ class Executor(invoke.Executor):  # type: ignore[misc]
     def execute(self, *tasks: Any) -> Any:
         # Read by `settings`, and kept from Invoke, which would cast them by the type of what they replace.
         _environment.update(environment_layer(os.environ))
+        console.speak_of(self._inv())
         for name in [name for name in os.environ if name.startswith(ENVIRONMENT)]:
             del os.environ[name]
         try:
@@ -50,6 +52,16 @@ class Executor(invoke.Executor):  # type: ignore[misc]
             raise Exit(code=ToolFailed.exit_code) from None
         finally:
             connections.close_all()
+    def _inv(self) -> str:
+        """How this line's project has to be named again, where neither invoke.yaml nor the default does."""
+        words = ["inv"]
+        if "project" in _environment:
+            words.insert(0, f"{ENVIRONMENT}PROJECT={shlex.quote(_environment['project'])}")
+        config = self.core[0].args.config.value if self.core else None
+        if config:
+            words += ["-f", shlex.quote(config)]
+        return " ".join(words)
+
 
 
 def _wants_json(tasks: Iterable[Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from pgha.console import addressed
 from pgha.errors import PghaError
 from pgha.project.project import Project
 from pgha.status.seen import Seen
@@ -45,7 +46,7 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
 
 def error_document(error: PghaError) -> dict[str, str]:
     """An error for `--json`."""
-    return {"error": error.kind, "message": error.message, "hint": error.hint}
+    return {"error": error.kind, "message": error.message, "hint": addressed(error.hint)}
 
 
 def _etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:

@@ -61,6 +61,25 @@ def test_a_table_shows_text_as_it_is_and_never_cuts_it(capsys):
     assert long in out
 
 
+@pytest.fixture
+def second():
+    console.speak_of("INVOKE_PGHA_PROJECT=second inv")
+    yield
+    console.speak_of("inv")
+
+
+def test_commands_lead_to_the_project_they_speak_of(second, capsys):
+    console.error("No leader", "inv status, or `inv up`; see invoke.yaml and inv")
+    console.show('connect with: psql "$(inv dsn)"')
+    console.Progress().note("until the next: inv up")
+    captured = capsys.readouterr()
+    assert captured.out == 'connect with: psql "$(INVOKE_PGHA_PROJECT=second inv dsn)"\n'
+    hint, note = captured.err.splitlines()[1:]
+    one = "INVOKE_PGHA_PROJECT=second inv"
+    assert hint == f"HINT: {one} status, or `{one} up`; see invoke.yaml and inv"
+    assert note == f"until the next: {one} up"
+
+
 def test_json_is_one_document(capsys):
     console.print_json({"a": ["ü", None]})
     assert json.loads(capsys.readouterr().out) == {"a": ["ü", None]}
