@@ -12,7 +12,7 @@ from pgha.backup.restore_record import read_restore
 from pgha.backup.stanza import create_stanza, read_info_json, require_repository
 from pgha.backup.targets import Request
 from pgha.cli import chaos, drill
-from pgha.cli.changing import changing
+from pgha.cli.changing import changing, telling_interrupts
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
@@ -50,7 +50,8 @@ def setup(c, check=False):
         if any(part.problem for part in parts):
             raise NotReady("This host is not ready", "inv setup")
         return
-    parts, done = host.set_up(project, Progress())
+    with telling_interrupts("setup"):
+        parts, done = host.set_up(project, Progress())
     show_parts(parts)
     console.show(*(done or ["nothing to do"]))
 

@@ -138,3 +138,9 @@ class Missed(PghaError):
     """A drill measured something worse than was promised."""
 
     exit_code = 7
+
+
+class Interrupted(PghaError):
+    """Ctrl-C; the sentence and the hint say what became of the work."""
+
+    exit_code = 130

@@ -10,7 +10,33 @@ import invoke
 from pgha.backup.restore_record import refuse_half_done
 from pgha.cli.executor import project_of
 from pgha.console import Progress
+from pgha.errors import Interrupted
 from pgha.project.project import Project
+
+COMPLETES = "the same command completes what it began"
+
+_LEFT = "inv status shows what is left; inv chaos.heal brings everything back"
+
+AFTER_INTERRUPT = {
+    "failover": "Patroni may still complete it: inv status",
+    "switchover": "Patroni may still complete it: inv status",
+    "restore-point": "it may be set already; a restore goes to the first of two with one name",
+    "backup": "inv info shows whether it ended; the same command takes one",
+    "clone": "no half-made clone stays; the same command begins anew",
+    "verify": "the same command begins anew",
+    "drill": "inv status shows whether the cluster is whole; inv chaos.heal makes it so",
+    **{f"chaos.{verb}": _LEFT for verb in ("stop", "kill", "pause", "partition", "wipe", "fill", "delay")},
+}
+"""What became of a command that Ctrl-C ended, where it is not COMPLETES."""
+
+
+@contextmanager
+def telling_interrupts(command: str) -> Iterator[None]:
+    """Raises Interrupted for Ctrl-C, with what is true of this command then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted: {command}", AFTER_INTERRUPT.get(command, COMPLETES)) from None
 
 
 @contextmanager
@@ -23,7 +49,7 @@ def changing(
     begun while this command was typed. `flags` are those of `render`. Raises Missing with the way on.
     """
     project = project_of(context, flags)
-    with project.lock(command):
+    with telling_interrupts(command), project.lock(command):
         if not during_restore:
             refuse_half_done(project)
         yield project, Progress()

@@ -12,14 +12,12 @@ import invoke
 from invoke.exceptions import Exit
 
 from pgha import console
-from pgha.errors import BadSettings, BadValue, PghaError, ToolFailed
+from pgha.errors import BadSettings, BadValue, Interrupted, PghaError, ToolFailed
 from pgha.model.settings import ENVIRONMENT, environment_layer
 from pgha.model.topology import Host
 from pgha.project.project import Project, open_project
 from pgha.remote import connections
 from pgha.status.document import error_document
-
-INTERRUPTED = 130
 
 _environment: dict[str, str] = {}
 
@@ -30,9 +28,9 @@ class Executor(invoke.Executor):  # type: ignore[misc]
     def execute(self, *tasks: Any) -> Any:
         # Read by `settings`, and kept from Invoke, which would cast them by the type of what they replace.
         _environment.update(environment_layer(os.environ))
-        console.speak_of(self._inv())
         for name in [name for name in os.environ if name.startswith(ENVIRONMENT)]:
             del os.environ[name]
+        console.speak_of(self._inv())
         try:
             return super().execute(*tasks)
         except PghaError as error:
@@ -41,8 +39,9 @@ class Executor(invoke.Executor):  # type: ignore[misc]
             console.error(error.message, error.hint)
             raise Exit(code=error.exit_code) from None
         except KeyboardInterrupt:
-            console.error("Interrupted", "the same command completes what it began")
-            raise Exit(code=INTERRUPTED) from None
+            # Tasks that change something say what became of it: `changing`.
+            console.error("Interrupted")
+            raise Exit(code=Interrupted.exit_code) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise Exit(code=1) from None
@@ -52,6 +51,7 @@ class Executor(invoke.Executor):  # type: ignore[misc]
             raise Exit(code=ToolFailed.exit_code) from None
         finally:
             connections.close_all()
+
     def _inv(self) -> str:
         """How this line's project has to be named again, where neither invoke.yaml nor the default does."""
         words = ["inv"]
@@ -61,7 +61,6 @@ class Executor(invoke.Executor):  # type: ignore[misc]
         if config:
             words += ["-f", shlex.quote(config)]
         return " ".join(words)
-
 
 
 def _wants_json(tasks: Iterable[Any]) -> bool:
