@@ -20,6 +20,7 @@ from paramiko.ssh_exception import NoValidConnectionsError
 from pgha.errors import Damaged, Missing, NotRendered, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.project.keys import require_user_key
 from pgha.project.project import Project
+from pgha.remote import streams
 from pgha.tools.command import Answer, Command
 
 T = TypeVar("T")
@@ -133,6 +134,27 @@ class Connections:
         except UnexpectedExit as ended:
             result = ended.result
         return int(result.exited)
+
+    def stream(self, host: str, command: Command) -> streams.Ended:
+        """Give this process's input and output to a command; how it ended.
+
+        Raises Unreachable when the connection breaks meanwhile.
+        """
+        connection = self._connection(host)
+        try:
+            channel = connection.create_session()
+            channel.exec_command(command.remote_line)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._drop(host)
+            raise Unreachable(f"The connection to {host} broke: {_words(error)}", "inv status") from None
+        try:
+            ended = streams.follow(channel)
+        finally:
+            channel.close()
+        if ended.exit_code == -1 and not connection.is_connected:
+            self._drop(host)
+            raise Unreachable(f"The connection to {host} broke while its program ran", "inv status")
+        return ended
 
     def close(self) -> None:
         for host in list(self._held):

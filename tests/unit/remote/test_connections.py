@@ -1,10 +1,13 @@
 """Connections to a small SSH server in this process, and to what is none."""
 
+import os
+import signal
 import socket
 import subprocess
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import paramiko
 import pytest
@@ -12,8 +15,9 @@ import pytest
 from pgha.errors import Missing, TimedOut, ToolFailed, Unreachable
 from pgha.project.keys import ensure_keys, host_key
 from pgha.project.record import Record
-from pgha.remote import connections
+from pgha.remote import connections, streams
 from pgha.remote.connections import Connections
+from pgha.remote.streams import Ended
 from pgha.tools.command import Command
 
 HOST = "pg1-node1"
@@ -46,11 +50,19 @@ class Login(paramiko.ServerInterface):
             time.sleep(0.1)
             channel.get_transport().close()
             return
-        done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
-        channel.sendall(done.stdout)
-        channel.sendall_stderr(done.stderr)
-        channel.send_exit_status(done.returncode)
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(["sh", "-c", command], **pipes) as process:
+            threading.Thread(target=Login._feed, args=(channel, process.stdin), daemon=True).start()
+            channel.sendall(process.stdout.read())
+            channel.sendall_stderr(process.stderr.read())
+        channel.send_exit_status(process.returncode)
         channel.close()
+
+    @staticmethod
+    def _feed(channel, stdin):
+        with suppress(OSError, ValueError), stdin:
+            while data := channel.recv(65536):
+                stdin.write(data)
 
 
 class Server:
@@ -218,6 +230,61 @@ def test_everywhere_keeps_each_host_s_answer_or_error(ssh_to, serve, free_port):
     assert isinstance(answers["pg1-node1"], Unreachable)
     assert answers["pg1-node2"].stdout == "here\n"
     assert ssh.everywhere({}) == {}
+
+
+# This process's own input and output ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def typed(monkeypatch, tmp_path):
+    """Let standard input be a file with these bytes."""
+
+    def typed(data):
+        (tmp_path / "input").write_bytes(data)
+        monkeypatch.setattr("sys.stdin", (tmp_path / "input").open())
+
+    return typed
+
+
+def test_input_is_handed_on_to_its_end_byte_for_byte(ssh, typed, capfdbinary):
+    data = bytes(range(256)) * 20000
+    typed(data)
+    assert ssh.stream(HOST, sh("cat; echo err >&2; exit 7")) == Ended(7)
+    assert tuple(capfdbinary.readouterr()) == (data, b"err\n")
+
+
+def test_a_program_that_does_not_read_its_input_ends_all_the_same(ssh, typed):
+    typed(bytes(10_000_000))
+    assert ssh.stream(HOST, sh("exit 3")) == Ended(3)
+
+
+@pytest.mark.parametrize("stdin", [None, Path("/dev/null")], ids=["closed", "null"])
+def test_where_there_is_no_input_the_program_sees_its_end(ssh, monkeypatch, capfdbinary, stdin):
+    monkeypatch.setattr("sys.stdin", stdin and stdin.open())
+    assert not streams.has_input()
+    assert not streams.has_terminal()
+    assert ssh.stream(HOST, sh("cat; echo end")) == Ended(0)
+    assert capfdbinary.readouterr().out == b"end\n"
+
+
+def test_an_empty_file_is_an_input(typed):
+    typed(b"")
+    assert streams.has_input()
+
+
+def test_a_stream_that_breaks_is_unreachable(ssh):
+    with pytest.raises(Unreachable, match=HOST):
+        ssh.stream(HOST, Command(("vanish",)))
+    assert ssh.run(HOST, Command(("true",))).ok
+
+
+def test_what_takes_no_signal_is_not_said_to_have_ended(ssh, monkeypatch):
+    monkeypatch.setattr(streams, "PATIENCE", 0.5)
+    threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    began = time.monotonic()
+    assert ssh.stream(HOST, sh("sleep 20")) == Ended(None, interrupted=True)
+    assert time.monotonic() - began < 10
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # What cannot be reached -------------------------------------------------------------------------------------
