@@ -11,8 +11,14 @@ from pgha.stack.writing import RenderReport
 
 
 def show_parts(parts: list[Part]) -> None:
-    rows = [(part.name, "lacks" if part.problem else "ok", part.problem or part.found) for part in parts]
+    rows = [(part.name, _state(part), part.problem or part.found) for part in parts]
     console.show(console.table("", ("Part", "State", ""), rows))
+
+
+def _state(part: Part) -> str:
+    if part.optional:
+        return "not here"
+    return "lacks" if part.problem else "ok"
 
 
 def show_images(built: list[Built]) -> None:

@@ -65,6 +65,11 @@ class Release:
         return (2, 55) if self.pgdg else self.suite.pgbackrest
 
     @property
+    def libpq(self) -> int:
+        """The major version of libpq in the images; PGDG has the newest one for every server."""
+        return MAJORS[-1] if self.pgdg else self.postgres
+
+    @property
     def quorum_commit(self) -> bool:
         """Patroni knows `synchronous_mode: quorum` from 4.0 on."""
         return self.patroni >= (4, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pgha.console import Progress
 from pgha.errors import NotReady, PghaError, Unreachable
 from pgha.project.project import Project
-from pgha.remote import engine, shell
+from pgha.remote import client, engine, shell
 from pgha.tools import debian
 from pgha.waiting import wait_until
 
@@ -27,11 +27,13 @@ class Part:
     problem: str = ""
     packages: tuple[str, ...] = ()
     """What apt would install to get it."""
+    optional: bool = False
+    """It is not there, and nothing here needs it."""
 
 
 def check_host(project: Project) -> list[Part]:
     """What is there and what lacks; changes nothing."""
-    return [_client(), _engine(), _compose(), _base_image(project)]
+    return [_client(), _engine(), _compose(), _base_image(project), _psql()]
 
 
 def _client() -> Part:
@@ -71,6 +73,14 @@ def _base_image(project: Project) -> Part:
         f"without a registry {release.base_image} cannot be had",
         (debian.BOOTSTRAP_PACKAGE,),
     )
+
+
+def _psql() -> Part:
+    """inv psql brings its own, in the containers."""
+    found = client.find()
+    if found.psql:
+        return Part("psql", found.text)
+    return Part("psql", 'optional, for psql "$(inv dsn)": postgresql-client', optional=True)
 
 
 def set_up(project: Project, progress: Progress) -> tuple[list[Part], list[str]]:

@@ -1,0 +1,58 @@
+"""The Postgres client of this host: psql, and the libpq it is linked with."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+from dataclasses import dataclass
+
+from pgha.remote import shell
+from pgha.tools import libpq
+from pgha.tools.command import Command
+
+
+@dataclass(frozen=True)
+class Client:
+    """What is installed; nothing and 0 where it is not."""
+
+    psql: str
+    """version, such as 15.18"""
+    libpq: int
+    """major version"""
+
+    @property
+    def balances(self) -> bool:
+        """Whether a string with `load_balance_hosts` is understood here; where there is no client, it goes elsewhere.
+
+        The older of the two counts: an old psql may have brought a libpq of its own.
+        """
+        majors = [major for major in (self.libpq, _major(self.psql)) if major]
+        return min(majors, default=libpq.BALANCES) >= libpq.BALANCES
+
+    @property
+    def text(self) -> str:
+        parts = [f"psql {self.psql}"] if self.psql else []
+        return ", ".join(parts + ([f"libpq {self.libpq}"] if self.libpq else []))
+
+
+def find() -> Client:
+    return Client(_psql(), _libpq())
+
+
+def _psql() -> str:
+    if shutil.which("psql") is None:
+        return ""
+    return libpq.parse_psql_version(shell.run(Command(("psql", "--version"), timeout=10)).stdout)
+
+
+def _libpq() -> int:
+    try:
+        return int(ctypes.CDLL("libpq.so.5").PQlibVersion()) // 10000
+    except (OSError, AttributeError):
+        return 0
+
+
+def _major(version: str) -> int:
+    found = re.match(r"\d+", version)
+    return int(found[0]) if found else 0

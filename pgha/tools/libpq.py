@@ -1,0 +1,54 @@
+"""libpq: the connection string of a whole cluster, and what a libpq and a passfile know."""
+
+from __future__ import annotations
+
+import re
+
+from pgha.tools.postgres import conninfo
+
+BALANCES = 16
+"""The first major version of libpq that knows `load_balance_hosts`."""
+
+
+def cluster_conninfo(
+    targets: list[tuple[str, int]], user: str, dbname: str, *, standby: bool, balance: bool, passfile: str = ""
+) -> str:
+    """One string for the whole cluster: every node's address, and libpq finds the right one.
+
+    With `balance` libpq chooses a standby at random each time; the leader's string needs no such choice. Two seconds
+    bound the wait for a node that does not answer.
+    """
+    parameters: dict[str, str | int] = {
+        "host": ",".join(host for host, _ in targets),
+        "port": ",".join(str(port) for _, port in targets),
+        "user": user,
+        "dbname": dbname,
+    }
+    if passfile:
+        parameters["passfile"] = passfile
+    parameters["connect_timeout"] = 2
+    parameters["target_session_attrs"] = "standby" if standby else "primary"
+    if standby and balance:
+        parameters["load_balance_hosts"] = "random"
+    return conninfo(**parameters)
+
+
+def has_password(passfile: str, user: str, dbname: str) -> bool:
+    """Whether a passfile has a line for this user on any host and port."""
+    for line in passfile.splitlines():
+        # host:port:database:user:password, a colon or backslash in a field behind a backslash
+        fields = [re.sub(r"\\(.)", r"\1", field) for field in re.findall(r"((?:\\.|[^\\:])*):", line)]
+        if not line.startswith("#") and len(fields) >= 4 and _matches(fields[:4], dbname, user):
+            return True
+    return False
+
+
+def _matches(fields: list[str], dbname: str, user: str) -> bool:
+    wanted = ("*", "*", dbname, user)
+    return all(field in ("*", value) for field, value in zip(fields, wanted, strict=True))
+
+
+def parse_psql_version(text: str) -> str:
+    """`psql (PostgreSQL) 15.18 (Debian ...)` -> 15.18; nothing when it is something else."""
+    found = re.match(r"psql \(PostgreSQL\) (\d+\S*)", text)
+    return found[1] if found else ""
