@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 
 from invoke import Collection, task
 
@@ -478,6 +479,9 @@ def test(c, all=False, unit=False, module="", k="", keep=False):
     arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]
     arguments += [word for expression in chosen for word in ("-m", expression)]
     arguments += [*(["-k", k] if k else []), *(["--keep"] if keep else [])]
+    lacking = [name for name in ("pytest", "pytest_timeout", "xdist", "psycopg") if find_spec(name) is None]
+    if lacking:
+        raise NotReady(f"The tests need more than is installed: {', '.join(lacking)}", "pip install -e '.[test]'")
     os.chdir(ROOT)
     exit_with(shell.attach(Command(tuple(arguments))))
 
