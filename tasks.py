@@ -19,7 +19,7 @@ from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_handover, show_survey, show_view
-from pgha.cluster.clients import connection_string, psql_command, psql_session
+from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
 from pgha.cluster.configuration import read_config
 from pgha.cluster.handover import hand_over
 from pgha.console import Progress
@@ -29,6 +29,7 @@ from pgha.model.topology import build_topology
 from pgha.project.keys import ensure_keys
 from pgha.remote import shell
 from pgha.remote.connections import connect
+from pgha.remote.streams import has_terminal
 from pgha.stack import crontab, host, images, lifecycle
 from pgha.stack.writing import render_project
 from pgha.status import survey
@@ -381,48 +382,58 @@ def schedule(c, show=False, off=False):
 # Clients and hosts ------------------------------------------------------------------------------------------
 
 
-@task(help={"standby": "a random standby instead of the leader", "inside": "for use inside the network"})
-def dsn(c, standby=False, inside=False):
+@task(
+    help={
+        "standby": "a random standby instead of the leader",
+        "inside": "for use inside the network",
+        "user": "who connects",
+        "dbname": "the database",
+        "address": "what other machines call this host",
+    }
+)
+def dsn(c, standby=False, inside=False, user="postgres", dbname="postgres", address=""):
     """Print the libpq connection string of the whole cluster.
 
     Example: psql "$(inv dsn)"
     """
-    console.print_text(connection_string(project_of(c), standby=standby, inside=inside))
+    login = Login(user, dbname, inside, address)
+    string, notes = printed_string(project_of(c), login, standby=standby)
+    console.print_text(string)
+    for note in notes:
+        Progress().note(note)
 
 
 @task(help={"standby": "a random standby instead of the leader", "command": "SQL to run instead of a session"})
 def psql(c, standby=False, command=""):
-    """Open psql on the leader, wherever it is.
+    """Open psql on the leader, wherever it is; without a terminal it runs the SQL it is given: inv psql < file.sql
 
     Example: inv psql --command "select inet_server_addr()"
     """
     project = project_of(c)
-    if not command:
-        exit_with(psql_session(project, standby=standby))
-        return
-    answer = psql_command(project, standby=standby, sql=command)
-    sys.stdout.write(answer.stdout)
-    sys.stderr.write(answer.stderr)
-    if not answer.ok:
-        raise ToolFailed(f"psql ended with exit code {answer.exit_code}")
+    if command:
+        code = psql_stream(project, standby=standby, sql=command)
+        if code:
+            raise ToolFailed(f"psql ended with exit code {code}")
+    else:
+        exit_with((psql_session if has_terminal() else psql_stream)(project, standby=standby))
 
 
 @task(help={"node": "a host, such as pg1-node1 or pgbackrest", "command": "a command instead of a shell"})
 def ssh(c, node="", command=""):
-    """Open a shell on a host, or run a command there, as postgres.
+    """Open a shell on a host, or run a command there, as postgres; without a terminal: inv ssh --node X < script
 
     Example: inv ssh --node pg1-node1 --command "patronictl list"
     """
     project = project_of(c)
     require_host(project, node, project.topology.ssh_hosts, "inv ssh --node <name>")
-    if not command:
+    if command:
+        code = ssh_stream(project, node, command)
+        if code:
+            raise ToolFailed(f"The command ended with exit code {code} on {node}")
+    elif has_terminal():
         exit_with(connect(project).interactive(node, None))
-        return
-    answer = connect(project).run(node, Command(("sh", "-c", command), timeout=0))
-    sys.stdout.write(answer.stdout)
-    sys.stderr.write(answer.stderr)
-    if not answer.ok:
-        raise ToolFailed(f"The command ended with exit code {answer.exit_code} on {node}")
+    else:
+        exit_with(ssh_stream(project, node, ""))
 
 
 @task(
@@ -468,6 +479,9 @@ def test(c, all=False, unit=False, module="", k="", keep=False):
 
     Example: inv test --module chaos --keep
     """
+    lacking = [name for name in ("pytest", "pytest_timeout", "xdist", "psycopg") if find_spec(name) is None]
+    if lacking:
+        raise NotReady(f"The tests need more than is installed: {', '.join(lacking)}", "pip install -e '.[test]'")
     places = [ROOT / "tests"]
     if module:
         places = sorted(places[0].rglob(f"test_{module}.py"))
@@ -479,9 +493,6 @@ def test(c, all=False, unit=False, module="", k="", keep=False):
     arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]
     arguments += [word for expression in chosen for word in ("-m", expression)]
     arguments += [*(["-k", k] if k else []), *(["--keep"] if keep else [])]
-    lacking = [name for name in ("pytest", "pytest_timeout", "xdist", "psycopg") if find_spec(name) is None]
-    if lacking:
-        raise NotReady(f"The tests need more than is installed: {', '.join(lacking)}", "pip install -e '.[test]'")
     os.chdir(ROOT)
     exit_with(shell.attach(Command(tuple(arguments))))
 

@@ -18,7 +18,7 @@ GROUPS = {
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "majority", "drills_sites", "closed",
         "restore_sites", "second_project",
     ),
-    "small": ("small_stack", "members_gone", "status", "chaos"),
+    "small": ("small_stack", "members_gone", "status", "chaos", "clients"),
     "restore": ("restore", "drills"),
     "stages": ("restore_stages",),
     "shape": ("shapes", "plan_reality"),

@@ -2,45 +2,172 @@
 
 from __future__ import annotations
 
-from pgha.errors import NotRendered
+import random
+import re
+from dataclasses import dataclass
+
+from pgha.errors import BadValue, Interrupted, NotRendered
 from pgha.project.project import Project
+from pgha.remote import client, streams
 from pgha.remote.connections import connect
-from pgha.tools import postgres
-from pgha.tools.command import Answer, Command
+from pgha.tools import libpq, postgres
+from pgha.tools.command import Command
 
 INSIDE_PASSFILE = "/pgha/config/pgpass"
 
+SUPERUSER = "postgres"
 
-def connection_string(project: Project, *, standby: bool, inside: bool) -> str:
-    """For the host's published ports, or for inside the network.
 
-    The password stays in the file the string names. Raises Missing when nothing is rendered.
+@dataclass(frozen=True)
+class Login:
+    """Who connects, and from where."""
+
+    user: str = SUPERUSER
+    dbname: str = "postgres"
+    inside: bool = False
+    """inside the project's networks instead of through the published ports"""
+    address: str = ""
+    """what other machines call this host; nothing: the string is for this host"""
+
+
+def connection_string(project: Project, login: Login, *, standby: bool, balance: bool = True) -> str:
+    """For the host's published ports, or for inside the network; without `balance`, for a libpq older than 16.
+
+    The password stays in the file the string names. Raises NotRendered when nothing is rendered.
     """
-    if inside:
+    if login.inside:
         targets = [(node.name, postgres.PORT) for node in project.topology.nodes]
-        return postgres.cluster_conninfo(targets, standby, INSIDE_PASSFILE)
-    ports = project.record().ports.get("postgres", {})
-    missing = [node.name for node in project.topology.nodes if node.name not in ports]
-    if missing:
-        raise NotRendered(f"Nothing is rendered for {missing[0]}", "inv render")
-    address = project.settings.client_address
-    targets = [(address, ports[node.name]) for node in project.topology.nodes]
-    return postgres.cluster_conninfo(targets, standby, str(project.pgpass))
+    else:
+        ports = project.record().ports.get("postgres", {})
+        missing = [node.name for node in project.topology.nodes if node.name not in ports]
+        if missing:
+            raise NotRendered(f"Nothing is rendered for {missing[0]}", "inv render")
+        address = login.address or project.settings.client_address
+        targets = [(address, ports[node.name]) for node in project.topology.nodes]
+    if standby and not balance:
+        # libpq asks them in their order: the choice is made here, once a string.
+        random.shuffle(targets)
+    passfile = _passfile(project, login)
+    return libpq.cluster_conninfo(
+        targets, login.user, login.dbname, standby=standby, balance=balance, passfile=passfile
+    )
 
 
-def psql_command(project: Project, *, standby: bool, sql: str) -> Answer:
-    """SQL's answer from psql on a reachable node, which finds the leader through the cluster's own string."""
-    host, string = _psql_host(project), connection_string(project, standby=standby, inside=True)
-    return connect(project).run(host, Command(("psql", string, "-X", "-v", "ON_ERROR_STOP=1", "-c", sql), timeout=0))
+def _passfile(project: Project, login: Login) -> str:
+    """The file with this user's password. Where there is none libpq has to look into the user's own."""
+    if login.address not in ("", project.settings.client_address):
+        return ""
+    known = project.pgpass.read_text() if project.pgpass.exists() else ""
+    if login.user != SUPERUSER and not libpq.has_password(known, login.user, login.dbname):
+        return ""
+    return INSIDE_PASSFILE if login.inside else str(project.pgpass)
+
+
+def printed_string(project: Project, login: Login, *, standby: bool) -> tuple[str, list[str]]:
+    """The string for whoever asked, as their libpq can read it, and what they have to know about it.
+
+    Raises BadValue for a login that cannot be.
+    """
+    _check(login)
+    published = project.settings.publish_address
+    notes = []
+    if login.inside:
+        balance = project.settings.release.libpq >= libpq.BALANCES
+    elif login.address:
+        balance = True
+        if standby:
+            notes.append(f"load_balance_hosts needs libpq {libpq.BALANCES} or newer there")
+        if published.startswith("127.") and login.address != published:
+            notes.append(f"the ports are published on {published} only: publish_address in docs/settings.md")
+    else:
+        here = client.find() if standby else None
+        balance = here is None or here.balances
+        if here and not balance:
+            notes.append(
+                f"{here.text} here does not know load_balance_hosts ({libpq.BALANCES} does): "
+                "the nodes stand in a random order instead, which only a new string changes"
+            )
+        if published == "0.0.0.0":
+            notes.append(f"for this host; --address names what other machines use instead of {published}")
+    string = connection_string(project, login, standby=standby, balance=balance)
+    if login.user == SUPERUSER and "passfile=" not in string:
+        notes.append(f"the string names no passfile; the password is in {project.relative(project.pgpass)}")
+    return string, notes
+
+
+def _check(login: Login) -> None:
+    if not login.user or not login.dbname:
+        raise BadValue("A connection needs a user and a database", "inv dsn --user app --dbname app")
+    if not login.address:
+        return
+    if login.inside:
+        raise BadValue("--inside and --address contradict each other", "inv dsn --address <address>")
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", login.address) or set(login.address) <= set("0.:"):
+        raise BadValue(
+            f"--address {login.address!r} is no address another machine can use",
+            "inv dsn --address <this host's name or address>",
+        )
+
+
+SCRIPT = ("-X", "-v", "ON_ERROR_STOP=1")
+"""psql's flags when nobody types: no .psqlrc, and an error is the end."""
+
+
+def psql_stream(project: Project, *, standby: bool, sql: str = "") -> int:
+    """psql on a node with this process's input and output; its exit code. Without SQL it reads its input.
+
+    Raises Interrupted after Ctrl-C, which psql hands on to the server.
+    """
+    host, string = _psql_host(project), _psql_string(project, standby)
+    argv = ("psql", string, *SCRIPT, *(("-c", sql) if sql else ()))
+    ended = connect(project).stream(host, Command(argv, timeout=0))
+    if ended.interrupted:
+        raise _interrupted(ended)
+    return ended.exit_code or 0
+
+
+def _interrupted(ended: streams.Ended) -> Interrupted:
+    look = 'inv psql --command "select pid, state, query from pg_stat_activity"'
+    if ended.exit_code is None:
+        return Interrupted("Interrupted: psql does not end, and its statement may still run and commit", look)
+    if ended.exit_code == 0:
+        return Interrupted("Interrupted, but psql had ended well: what it was told is done")
+    code = f"psql's exit code: {ended.exit_code}"
+    return Interrupted(f"Interrupted: the statement was cancelled ({code}); what was committed before stays")
 
 
 def psql_session(project: Project, *, standby: bool) -> int:
     """A psql session on this terminal; returns its exit code."""
-    string = connection_string(project, standby=standby, inside=True)
-    return connect(project).interactive(_psql_host(project), Command(("psql", string)))
+    return connect(project).interactive(_psql_host(project), Command(("psql", _psql_string(project, standby))))
+
+
+def _psql_string(project: Project, standby: bool) -> str:
+    """One connection, so the choice of a standby needs nothing of libpq."""
+    return connection_string(project, Login(inside=True), standby=standby, balance=False)
 
 
 def _psql_host(project: Project) -> str:
     """Any node that can be reached: psql there is as new as the cluster."""
     names = [node.name for node in project.topology.nodes]
     return connect(project).first(names, Command(("hostname",)), str)[0]
+
+
+def ssh_stream(project: Project, host: str, command: str) -> int:
+    """A command on a host, or a shell that reads its lines, with this process's input and output; its exit code.
+
+    Raises BadValue when there is nothing to run, Interrupted after Ctrl-C.
+    """
+    if not command and not streams.has_input():
+        raise BadValue(
+            f"There is no terminal for a shell on {host}, and nothing to run",
+            f'inv ssh --node {host} --command "patronictl list", or inv ssh --node {host} < script',
+        )
+    argv = ("sh", "-c", command) if command else ("bash",)
+    ended = connect(project).stream(host, Command(argv, timeout=0))
+    if not ended.interrupted:
+        return ended.exit_code or 0
+    if ended.exit_code is None:
+        raise Interrupted(
+            f"Interrupted: the command may still run on {host}", f'inv ssh --node {host} --command "ps axf"'
+        )
+    raise Interrupted(f"Interrupted: the command ended on {host}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgha.cluster.clients import connection_string
+from pgha.cluster.clients import Login, connection_string
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
 from pgha.drills import ledger
@@ -98,7 +98,7 @@ def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
     except BaseException:
         try:
             _heal_the_rest(project, progress)
-            remove_table(connection_string(project, standby=False, inside=False))
+            remove_table(connection_string(project, Login(), standby=False))
         except PghaError as error:
             # Why the drill ended is the news; this comes with it.
             progress.note(f"{error.message}; inv chaos.heal")
@@ -122,8 +122,8 @@ def _traffic(project: Project) -> Traffic:
         for name, port in ports.items()
     }  # fmt: skip
     return Traffic(
-        connection_string(project, standby=False, inside=False),
-        connection_string(project, standby=True, inside=False),
+        connection_string(project, Login(), standby=False),
+        connection_string(project, Login(), standby=True),
         members,
         {port: name for name, port in ports.items()},
     )
@@ -203,7 +203,7 @@ def _judge(
     writes, reads, probes = tuple(traffic.writes), tuple(traffic.reads), tuple(traffic.probes)
     rows = wait_until(traffic.rows, lambda _: True, "The drill's rows can be read", timeout=READ_TIMEOUT)
     with _told(problems):
-        remove_table(connection_string(project, standby=False, inside=False))
+        remove_table(connection_string(project, Login(), standby=False))
     verdict = ledger.check(writes, rows, probes)
     has_standby = len(project.topology.nodes) > 1
     gap = ledger.longest_gap(ledger.acknowledged_at(writes), LEAD_IN / 2, marks.ended)

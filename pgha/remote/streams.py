@@ -54,6 +54,9 @@ def follow(channel: paramiko.Channel) -> Ended:
 
     Standard input is handed on unless it is a terminal's: the program sees its end at once then.
     """
+    # What earlier tasks of the line printed comes first.
+    sys.stdout.flush()
+    sys.stderr.flush()
     source = sys.stdin.fileno() if has_input() and not has_terminal() else None
     _thread(lambda: _feed(channel, source))
     errors = _thread(lambda: _copy_errors(channel))

@@ -244,23 +244,3 @@ def _quoted(value: str) -> str:
     if value and not any(char.isspace() or char in "'\\" for char in value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def cluster_conninfo(targets: list[tuple[str, int]], standby: bool, passfile: str) -> str:
-    """One string for the whole cluster: every node's address, and libpq finds the right one.
-
-    A standby is chosen at random each time (`load_balance_hosts`, libpq 16 or newer); the leader's string
-    stays readable for older clients. Two seconds bound the wait for a node that does not answer.
-    """
-    parameters: dict[str, str | int] = {
-        "host": ",".join(host for host, _ in targets),
-        "port": ",".join(str(port) for _, port in targets),
-        "user": "postgres",
-        "dbname": "postgres",
-        "passfile": passfile,
-        "connect_timeout": 2,
-        "target_session_attrs": "standby" if standby else "primary",
-    }
-    if standby:
-        parameters["load_balance_hosts"] = "random"
-    return conninfo(**parameters)

@@ -79,13 +79,14 @@ def test_dsn_finds_the_leader_from_the_host(main):
 
 
 def test_dsn_standby_goes_to_more_than_one_standby(main):
-    dsn = main.dsn("--standby")
     addresses = set()
-    for _ in range(15):
-        with psycopg.connect(dsn) as connection:
-            standby, address = connection.execute("select pg_is_in_recovery(), inet_server_addr()::text").fetchone()
-        assert standby
-        addresses.add(address)
+    # For this host's libpq: where that cannot choose, each string has made the choice already.
+    for dsn in (main.dsn("--standby") for _ in range(4)):
+        for _ in range(4):
+            with psycopg.connect(dsn) as connection:
+                standby, address = connection.execute("select pg_is_in_recovery(), inet_server_addr()::text").fetchone()
+            assert standby
+            addresses.add(address)
     assert len(addresses) > 1
 
 

@@ -85,6 +85,10 @@ def test_postgres_15_runs_with_the_strongest_mode_its_patroni_knows(shape):
     standby = stack.sql(stack.leader(), "show synchronous_standby_names").strip('"')
     assert standby in stack.nodes
     assert len(stack.backups()) == 1
+    # Its libpq does not know load_balance_hosts.
+    assert " t" in stack.inv("psql", "--standby", "--command", "select pg_is_in_recovery()").stdout
+    string = stack.dsn("--inside", "--standby")
+    assert stack.run("pg1-node1", "psql", string, "-XAtc", "select pg_is_in_recovery()").strip() == "t"
     other = next(node for node in stack.replicas() if node != standby)
     stack.inv("failover", "--candidate", other)
     assert stack.wait_well() == other

@@ -132,9 +132,23 @@ class Stack:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("INVOKE_")}
         return {**clean, **{f"INVOKE_PGHA_{key.upper()}": str(value) for key, value in given.items()}}
 
-    def try_inv(self, *arguments, folder=".", timeout=400, **settings):
-        """Run `inv` with nobody at its terminal; it may fail, but never with a traceback."""
-        answer = FORKS.run(arguments, ROOT / folder, self.environment(settings), timeout * PATIENCE)
+    def try_inv(self, *arguments, folder=".", timeout=400, stdin=None, **settings):
+        """Run `inv` without a terminal, with nothing or this text as input; it may fail, but without a traceback."""
+        where, environment, seconds = ROOT / folder, self.environment(settings), timeout * PATIENCE
+        if stdin is None:
+            answer = FORKS.run(arguments, where, environment, seconds)
+        else:
+            line = [sys.executable, "-m", "invoke", *arguments]
+            answer = subprocess.run(
+                line,
+                cwd=where,
+                env=environment,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+            )
         assert "Traceback" not in answer.stderr, answer.stderr
         return answer
 

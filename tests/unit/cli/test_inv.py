@@ -19,6 +19,8 @@ from invoke.parser import Parser
 from psycopg.conninfo import conninfo_to_dict
 
 from pgha import ROOT
+from pgha.cli.changing import AFTER_INTERRUPT, telling_interrupts
+from pgha.errors import Interrupted, NotReady
 
 FORKS = Forks()
 
@@ -210,6 +212,23 @@ def test_hosts_that_are_down_are_unreachable(inv, line, rendered):
     assert_refused(inv(*line.split()), 5, "cannot be reached over SSH", hint="inv up")
 
 
+def test_a_hint_leads_to_the_project_it_speaks_of(inv, checkout, tmp_path):
+    assert "HINT: inv setup" in inv("up").stderr
+    for line in ("up", "dsn"):
+        hint = inv(line, project="second").stderr.partition("HINT: ")[2]
+        assert hint.startswith("INVOKE_PGHA_PROJECT=second inv ")
+    assert '"hint": "INVOKE_PGHA_PROJECT=second inv ' in inv("status", "--json", project="second").stdout
+    other = tmp_path / "my settings.yaml"
+    shutil.copy(checkout / "invoke.yaml", other)
+    assert f"HINT: inv -f '{other}' render" in inv("-f", str(other), "dsn").stderr
+
+
+def test_a_shell_without_a_terminal_and_without_lines_is_refused(inv, rendered):
+    assert_refused(inv("ssh", "--node", "pg1-node1"), 2, "no terminal", hint="inv ssh --node pg1-node1 --command")
+    closed = inv("ssh", "--node", "pg1-node1", limit="exec 0<&-")
+    assert_refused(closed, 2, "no terminal", hint="inv ssh --node pg1-node1 < script")
+
+
 # Nobody is asked: nothing is lost ---------------------------------------------------------------------------
 
 
@@ -351,11 +370,27 @@ def test_the_flags_of_render_hold_for_later_commands(inv):
 
 def test_the_connection_string_stands_alone_on_stdout(checkout, inv):
     inv("render", "-d", "1")
+    answer = inv("dsn")
+    parameters = conninfo_to_dict(answer.stdout.strip())
+    assert parameters["passfile"] == str(checkout / "build" / "pgha" / "pgpass")
+    assert answer.stderr == ""
     answer = inv("dsn", "--standby")
     parameters = conninfo_to_dict(answer.stdout.strip())
     assert parameters["target_session_attrs"] == "standby"
-    assert parameters["passfile"] == str(checkout / "build" / "pgha" / "pgpass")
-    assert answer.stderr == ""
+    assert ("load_balance_hosts" in parameters) == (answer.stderr == "")
+
+
+@pytest.mark.parametrize(
+    ("version", "row"), [("15.18", ("ok", "psql 15.18")), ("", ("not here", "optional", "postgresql-client"))]
+)
+def test_setup_tells_whether_psql_is_here_and_needs_it_not(inv, tmp_path, monkeypatch, version, row):
+    if version:
+        (tmp_path / "psql").write_text(f"#!{BASH}\necho 'psql (PostgreSQL) {version}'\n")
+        (tmp_path / "psql").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    answer = inv("setup", "--check")
+    (line,) = [line for line in answer.stdout.splitlines() if "│ psql" in line]
+    assert all(word in line for word in row)
 
 
 def test_false_in_the_environment_is_false(checkout, inv):
@@ -400,6 +435,33 @@ def test_the_test_task_passes_on_how_the_tests_ended(checkout, inv):
     (checkout / "tests" / "test_it.py").write_text("def test_good(): pass\ndef test_bad(): assert False\n")
     assert inv("test", "-k", "good").returncode == 0
     assert inv("test", "--unit").returncode == 1
+
+
+def test_without_the_extra_the_test_task_says_what_to_install(tasks, monkeypatch):
+    body = tasks["test"].body
+    monkeypatch.setitem(body.__globals__, "find_spec", lambda name: None if name == "pytest" else name)
+    with pytest.raises(NotReady, match="pytest") as caught:
+        body(None)
+    assert (caught.value.exit_code, caught.value.hint) == (3, "pip install -e '.[test]'")
+
+
+# After Ctrl-C -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [("up", "the same command completes what it began"), ("failover", "inv status"), ("drill", "inv chaos.heal"),
+     ("chaos.kill", "inv chaos.heal")],
+)  # fmt: skip
+def test_an_interrupted_command_says_what_became_of_it(command, hint):
+    with pytest.raises(Interrupted, match=command) as caught, telling_interrupts(command):
+        raise KeyboardInterrupt
+    assert caught.value.exit_code == 130
+    assert hint in caught.value.hint
+
+
+def test_every_command_with_a_hint_of_its_own_is_a_task(tasks):
+    assert set(AFTER_INTERRUPT) <= {"drill", *tasks.task_names}
 
 
 # The table of contents --------------------------------------------------------------------------------------
