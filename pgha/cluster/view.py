@@ -1,7 +1,7 @@
 """The cluster, read: from its members, from etcd, and until it is well.
 
-One member's answer is one member's opinion: one that is cut off goes on telling what it saw last. So every answer has
-the age of what it knows, and the freshest counts.
+One member's answer is one member's opinion: one that is cut off goes on telling what it saw last. So every answer says
+whether the member sees an etcd majority, and how long ago its Patroni looked; only those that do count.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def node_names(project: Project, first: str = "") -> list[str]:
 def read_members(project: Project) -> dict[str, patroni.Told | PghaError]:
     """What every member says, asked all at once."""
     names = node_names(project)
-    answers = connect(project).everywhere({name: patroni.ask() for name in names})
+    answers = connect(project).everywhere({name: patroni.ask(project.topology) for name in names})
     return {name: _parsed(name, answers[name]) for name in names}
 
 
@@ -53,23 +53,26 @@ def answering(members: Members) -> dict[str, patroni.Told]:
 
 
 def freshness(settings: Settings) -> float:
-    """Seconds after which a member that did not see the DCS is late: it looks every loop_wait, and a look may take a
-    moment."""
+    """Seconds after which a member that did not look at the DCS is late: it looks every loop_wait."""
     return 2.0 * settings.loop_wait + 1
 
 
-def cut_off(project: Project, members: Members) -> dict[str, float]:
-    """Members that have not seen the DCS for so many seconds while others have: cut off, or their Patroni hangs."""
-    ages = {name: told.dcs_age for name, told in answering(members).items()}
+def cut_off(project: Project, members: Members) -> dict[str, str]:
+    """Members that do not know what the others know -> why: cut off from etcd's majority, or their Patroni hangs."""
     limit = freshness(project.settings)
-    if not ages or min(ages.values()) > limit:
-        return {}
-    return {name: age for name, age in ages.items() if age > limit}
+    why = {name: _why_late(told, limit) for name, told in answering(members).items()}
+    return {name: reason for name, reason in why.items() if reason} if not all(why.values()) else {}
+
+
+def _why_late(told: patroni.Told, limit: float) -> str:
+    if not told.sees_quorum:
+        return "sees no etcd majority: it is cut off"
+    return f"has not looked at etcd for {told.dcs_age:.0f} s: its Patroni hangs" if told.dcs_age > limit else ""
 
 
 def agreed_view(project: Project, members: Members) -> patroni.ClusterView:
-    """The cluster as the member tells it that saw the DCS last, on the newest timeline; what its leader's Postgres says
-    of its standbys is in it.
+    """The cluster as a member tells it that sees etcd's majority, on the newest timeline, checked with its leader's own
+    list of standbys.
 
     Raises the first member's error when none can be asked, ToolFailed when none knows (etcd has lost its quorum).
     """
@@ -79,8 +82,8 @@ def agreed_view(project: Project, members: Members) -> patroni.ClusterView:
     knowing = {name: t for name, t in told.items() if t.cluster is not None}
     if not knowing:
         raise ToolFailed("No member knows the cluster: etcd cannot be asked", hint="inv status")
-    newest = min(t.dcs_age for t in knowing.values())
-    fresh = {name: t for name, t in knowing.items() if t.dcs_age <= newest + project.settings.loop_wait + 1}
+    late = cut_off(project, members)
+    fresh = {name: t for name, t in knowing.items() if name not in late} or knowing
     asked = max(fresh, key=lambda name: (_leaders_timeline(fresh[name].cluster), -fresh[name].dcs_age))
     view = fresh[asked].cluster
     assert view is not None
@@ -115,10 +118,10 @@ def read_view(project: Project, ask_first: str = "") -> patroni.ClusterView:
     ssh = connect(project)
     asked = node_names(project, ask_first)[0]
     try:
-        told = patroni.parse_told(ssh.run(asked, patroni.ask()).stdout)
+        told = patroni.parse_told(ssh.run(asked, patroni.ask(project.topology)).stdout)
     except PghaError:
         return agreed_view(project, read_members(project))
-    if told.cluster is None or told.dcs_age > freshness(project.settings):
+    if told.cluster is None or _why_late(told, freshness(project.settings)):
         return agreed_view(project, read_members(project))
     return _confirmed(project, told.cluster, asked, {asked: told})
 

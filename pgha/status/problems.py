@@ -177,10 +177,8 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
 
 
 def _cut_off(seen: Seen) -> Iterator[Problem]:
-    for name, age in seen.late.items():
-        yield Problem(
-            Kind.CUT_OFF, name, f"{name} has not seen etcd for {age:.0f} s: it is cut off, or its Patroni hangs"
-        )
+    for name, why in seen.late.items():
+        yield Problem(Kind.CUT_OFF, name, f"{name} {why}")
 
 
 def _strangers(seen: Seen) -> Iterator[Problem]:

@@ -44,8 +44,8 @@ class Seen:
     containers: dict[str, docker.Container]
     told: dict[str, patroni.Told | PghaError]
     """what each member says"""
-    late: dict[str, float]
-    """members that have not seen the DCS for so many seconds, while others have"""
+    late: dict[str, str]
+    """members that do not know what the others know -> why"""
     view: patroni.ClusterView | PghaError
     """the cluster as the freshest member tells it"""
     etcd: etcd.EtcdView | PghaError

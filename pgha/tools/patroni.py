@@ -12,7 +12,8 @@ import yaml
 
 from pgha.errors import ToolFailed
 from pgha.model.merging import flatten
-from pgha.model.topology import SCOPE
+from pgha.model.topology import SCOPE, Topology
+from pgha.tools import etcd
 from pgha.tools.command import Command
 
 CONFIG = "/pgha/config/patroni.conf"
@@ -89,7 +90,7 @@ class NodeState:
     """Members that stream from this one."""
     patroni_version: str
     replayed: int | None = None
-    """Bytes of WAL replayed; None on a leader."""
+    """Bytes of WAL; None on a leader."""
     replay_paused: bool = False
     pending_restart: tuple[str, ...] = ()
     """Parameters that wait for a restart of this Postgres."""
@@ -105,7 +106,9 @@ class Told:
     cluster: ClusterView | None
     """None when it cannot ask the DCS"""
     dcs_age: float
-    """seconds since it last saw the DCS, by its own clock"""
+    """seconds since its Patroni looked at the DCS, by its own clock"""
+    sees_quorum: bool
+    """whether an etcd member that can commit is to be seen from there"""
 
 
 def _is_well(member: Member | None, leader: Member) -> bool:
@@ -160,11 +163,20 @@ def get(path: str, host: str = "localhost", timeout: float = 3) -> Command:
     return Command(("curl", "-sS", "-m", f"{timeout:g}", f"http://{host}:{PORT}/{path}"), timeout=timeout + 5)
 
 
-def ask(timeout: float = 3) -> Command:
-    """All that a member can tell: its clock, then `/patroni` and `/cluster`, a line each."""
+def ask(topology: Topology, timeout: float = 3) -> Command:
+    """A line each: its clock, `/patroni`, `/cluster`, and how many etcd members that can commit it sees (etcd's /health
+    reads through the quorum; Patroni's `dcs_last_seen` goes on beside an etcd that is cut off)."""
     urls = " ".join(f"http://localhost:{PORT}/{path}" for path in ("patroni", "cluster"))
-    line = f"date +%s; exec curl -sS -m {timeout:g} -w '\\n' {urls}"
-    return Command(("sh", "-c", line), timeout=2 * timeout + 2)
+    healths = " ".join(f"{etcd.endpoint(member.name)}/health" for member in topology.etcd)
+    line = (
+        f"date +%s; curl -sS -m {timeout:g} -w '\\n' {urls}; "
+        f"curl -Zs -m {HEALTH_TIMEOUT:g} -w '\\n' {healths} | grep -c '\"health\":\"true\"'"
+    )
+    return Command(("sh", "-c", line), timeout=2 * timeout + 3)
+
+
+HEALTH_TIMEOUT = 1.5
+"""Seconds for an etcd member to answer; its election timeout is 1 s."""
 
 
 def parse_cluster(text: str) -> ClusterView:
@@ -231,14 +243,14 @@ def _pending(document: dict[str, Any]) -> tuple[str, ...]:
 
 def parse_told(text: str) -> Told:
     """The answer to `ask`. Raises ToolFailed when the member says nothing of itself."""
-    clock, node_text, cluster_text = (*text.split("\n", 2), "", "")[:3]
+    clock, node_text, cluster_text, healthy = (*text.split("\n"), "", "", "")[:4]
     node = parse_node(node_text)
     try:
         cluster = parse_cluster(cluster_text)
     except ToolFailed:
         cluster = None
     age = float(clock) - node.dcs_last_seen if node.dcs_last_seen and clock.isdigit() else 0.0
-    return Told(node, cluster, max(0.0, age))
+    return Told(node, cluster, max(0.0, age), healthy.strip() not in ("", "0"))
 
 
 def without_answer(view: ClusterView, name: str) -> ClusterView:

@@ -32,7 +32,7 @@ class Played(connections.Connections):
         self.deaf = False
         self.etcd = {member.name: True for member in project.topology.etcd}
         self.commands = []
-        self.age, self.clock, self.blind = {}, {}, set()
+        self.age, self.clock, self.blind, self.cut = {}, {}, set(), set()
 
     def run(self, host, command, line=None):
         if host in self.away:
@@ -47,7 +47,8 @@ class Played(connections.Connections):
             now = 1_000_000 + self.clock.get(host, 0)
             cluster = {} if host in self.blind else self._cluster()
             told = {**self._node(host, "localhost"), "dcs_last_seen": now - self.age.get(host, 0)}
-            return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n"
+            seen = 0 if host in self.cut else 3
+            return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n{seen}\n"
         if argv[0] == "curl":
             asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
             return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
@@ -259,7 +260,7 @@ def test_every_node_has_its_state_or_its_error(project, played):
 
 def other_side(played):
     """pg1-node1 is cut off, still thinks that it leads, and is asked first; pg2-node1 leads on timeline 2."""
-    played.age = {"pg1-node1": 35}
+    played.cut = {"pg1-node1"}
     ordinary = played._cluster
 
     def cluster(host=None):
@@ -286,13 +287,20 @@ def test_the_view_is_the_majoritys_whoever_is_asked_first(project, played, clock
 def test_a_member_that_lost_sight_of_the_dcs_is_late_and_runs_no_patronictl(project, played):
     other_side(played)
     members = read_members(project)
-    assert cut_off(project, members) == {"pg1-node1": 35}
+    assert cut_off(project, members) == {"pg1-node1": "sees no etcd majority: it is cut off"}
     assert able_member(project) == "pg2-node1"
     assert able_member(project, "pg1-node1") != "pg1-node1"
 
 
+def test_a_member_whose_patroni_hangs_is_not_believed(project, played):
+    other_side(played)
+    played.cut, played.age = set(), {"pg1-node1": 35}
+    assert read_view(project, "pg1-node1").leader.name == "pg2-node1"
+    assert "Patroni hangs" in cut_off(project, read_members(project))["pg1-node1"]
+
+
 def test_without_any_dcs_nobody_is_called_cut_off(project, played):
-    played.age = dict.fromkeys(played.names, 60)
+    played.cut = set(played.names)
     assert cut_off(project, read_members(project)) == {}
 
 

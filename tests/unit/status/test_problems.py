@@ -30,7 +30,7 @@ def container(name, state="running", networks=None):
 def told(name, age=0, **changes):
     leads = name == "pg1-node1"
     node = patroni.NodeState(name, "leader" if leads else "replica", "running", 1, "77", 170012, 1000, (), "4.1.5")
-    return patroni.Told(replace(node, **changes), None, age)
+    return patroni.Told(replace(node, **changes), None, age, True)
 
 
 def member(name, state="streaming"):
@@ -91,7 +91,7 @@ CASES = [
     (seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",))), Kind.ETCD_UNHEALTHY, "etcd1", "etcd1 is not healthy"),
     (seen(view=view(member("pg2-node1"))), Kind.NO_LEADER, "", "there is no leader"),
     (seen(view=ToolFailed("DCS is not accessible")), Kind.DCS_UNKNOWN, "", "DCS is not accessible"),
-    (seen(late={"pg3-node1": 35.2}), Kind.CUT_OFF, "pg3-node1", "has not seen etcd for 35 s"),
+    (seen(late={"pg3-node1": "sees no etcd majority"}), Kind.CUT_OFF, "pg3-node1", "pg3-node1 sees no etcd majority"),
     (
         seen(view=view(member("pg1-node1"), member("pg2-node1"), member("pg3-node1", "running"))),
         Kind.MEMBER_UNWELL, "pg3-node1", "running, but it does not stream",
@@ -155,7 +155,7 @@ def test_what_is_cut_off_is_shown_so_and_is_not_the_leader():
     led = replace(
         now_led, members=tuple(replace(m, state="running") if m.role == "leader" else m for m in now_led.members)
     )
-    looked = seen(view=led, late={"pg1-node1": 35.0}, etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)))
+    looked = seen(view=led, late={"pg1-node1": "is cut off"}, etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)))
     assert looked.leader == "pg2-node1"
     shown = {m.name: (m.role, m.state) for m in looked.members}
     assert shown["pg1-node1"] == ("replica", "cut off")
