@@ -122,6 +122,14 @@ class NoConnection(ToolFailed):
     """A Postgres that runs takes no connections."""
 
 
+class BackupNotGood(ToolFailed):
+    """A backup was restored and looked at, and it is damaged."""
+
+
+class BackupUnchecked(ToolFailed):
+    """Something else stopped the check of a backup: it may be as good as ever."""
+
+
 class Unreachable(PghaError):
     """A host, mirror or registry does not answer, or refuses the key, or shows another host key."""
 

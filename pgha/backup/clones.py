@@ -32,6 +32,9 @@ class Clone:
     name: str
     data: str
     engine: Engine
+    preload: str
+    options: tuple[str, ...] = ("--tablespace-map-all=/pgdata/tablespaces",)
+    """where the cluster has them is nothing in this container"""
 
     def run(self, command: Command, line: Callable[[str], None] | None = None) -> Answer:
         return self.engine.run(docker.execute(self.name, command), line)
@@ -48,7 +51,13 @@ class Report:
 
 
 def place_of(project: Project) -> Clone:
-    return Clone(project.container("clone"), postgres.data_dir(project.settings.postgres), engine_of(project, "clone"))
+    settings = project.settings
+    return Clone(
+        project.container("clone"),
+        postgres.data_dir(settings.postgres),
+        engine_of(project, "clone"),
+        settings.scratch_preload_libraries,
+    )
 
 
 def exists(project: Project) -> bool:
@@ -121,7 +130,7 @@ def _container(project: Project, name: str, port: int) -> Command:
 def _listen(place: Clone) -> None:
     """Start it for good: an ordinary primary that archives nothing."""
     settings = ("listen_addresses=*", "unix_socket_directories=/var/run/postgresql,/tmp/aside", "restore_command=")
-    recovery.must(place, postgres.start_aside(place.data, *settings), "The clone does not start")
+    recovery.must(place, postgres.start_aside(place.data, place.preload, *settings), "The clone does not start")
     wait_until(
         lambda: recovery.read_state(place),
         lambda seen: not seen.in_recovery,

@@ -26,6 +26,11 @@ class Node:
     project: Project
     name: str
     data: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def preload(self) -> str:
+        return self.project.settings.scratch_preload_libraries
 
     def run(self, command: Command, line: Callable[[str], None] | None = None) -> Answer:
         return connect(self.project).run(self.name, command, line)

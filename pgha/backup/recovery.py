@@ -35,6 +35,16 @@ class Place(Protocol):
         """The data directory."""
         ...
 
+    @property
+    def preload(self) -> str:
+        """Libraries that Postgres loads although it is a copy."""
+        ...
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What `pgbackrest restore` has to know of this place."""
+        ...
+
     def run(self, command: Command, line: Callable[[str], None] | None = None) -> Answer: ...
 
 
@@ -85,7 +95,7 @@ def recover(place: Place, target: Target, progress: Progress) -> Point:
 def _arrive(place: Place, progress: Progress) -> postgres.RecoveryState:
     """Wait until the server pauses at its target, or is promoted already; start it when it does not run."""
     if not read_state(place).running:
-        must(place, postgres.start_aside(place.data), "Postgres does not start on the restored data")
+        must(place, postgres.start_aside(place.data, place.preload), "Postgres does not start on the restored data")
 
     def explain(state: postgres.RecoveryState) -> str:
         text = f"replayed up to {wal.lsn_text(state.lsn)}" if state.lsn else "Postgres starts"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgha.backup.stanza import read_stanza
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
-from pgha.errors import BadValue, NoBackup, NoLeader, ToolFailed
+from pgha.errors import BackupNotGood, BackupUnchecked, BadValue, NoBackup, NoLeader
 from pgha.model.topology import REPOSITORY
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -18,8 +18,8 @@ from pgha.tools.command import Answer, Command
 def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Proof:
     """Check the repository's files, then restore a backup for real and look at it. The caller holds the lock.
 
-    Raises BadValue for an unknown backup, ToolFailed naming the damaged files, or with what the restored database
-    lacked.
+    Raises BadValue for an unknown backup; BackupNotGood naming the damaged files, or with what the restored database
+    lacked; BackupUnchecked when something else went wrong.
     """
     stanza = read_stanza(project)
     labels = [backup.label for backup in stanza.backups]
@@ -27,26 +27,37 @@ def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Proof
         raise NoBackup("There is no backup to verify", "inv backup")
     if label and label not in labels:
         raise BadValue(f"Backup {label} is not in the repository", f"one of {', '.join(labels)}")
-    ssh = connect(project)
-    with progress.stage("pgbackrest verify"):
-        command = cron.recorded(cron.REPOSITORY_FOLDER, "verify", pgbackrest.verify(label))
-        files = ssh.run(REPOSITORY, command, line=progress.detail)
-    if not files.ok:
-        damage = pgbackrest.parse_damage(files.stdout)
-        raise ToolFailed(
-            f"The repository is damaged: {'; '.join(damage) or 'see below'}",
-            "" if damage else files.words,
-            "take a new full backup (inv backup); a damaged WAL segment ends what can be restored before it",
-        )
+    _read_repository(project, label, progress)
     node = choose_node(project)
     with progress.stage(f"restore {label or labels[-1]} into a scratch directory on {node} and check it"):
-        answer = ssh.run(node, pgbackrest.prove(label), line=progress.detail)
+        command = pgbackrest.prove(label, project.settings.scratch_preload_libraries)
+        answer = connect(project).run(node, command, line=progress.detail)
     proof = pgbackrest.parse_proof(answer.stdout)
     if proof is None:
-        raise ToolFailed("verify-backup gave no result", answer.words, f"inv logs --node {node}")
+        raise BackupUnchecked("verify-backup gave no result", answer.words, f"inv logs --node {node}")
+    if not proof.checked:
+        name = f"Backup {proof.label}" if proof.label else "The newest backup"
+        raise BackupUnchecked(
+            f"{name} could not be checked on {node}", proof.error, "inv verify, once that is mended; or inv backup"
+        )
     if not proof.ok:
-        raise ToolFailed(f"Backup {proof.label} is not good", proof.error, "inv backup takes a new one")
+        raise BackupNotGood(f"Backup {proof.label} is not good", proof.error, "inv backup takes a new one")
     return proof
+
+
+def _read_repository(project: Project, label: str, progress: Progress) -> None:
+    """Every file of it, or of one backup. Raises BackupNotGood with the damaged ones."""
+    with progress.stage("pgbackrest verify"):
+        command = cron.recorded(cron.REPOSITORY_FOLDER, "verify", pgbackrest.verify(label))
+        files = connect(project).run(REPOSITORY, command, line=progress.detail)
+    damage = pgbackrest.parse_damage(files.stdout)
+    if not files.ok and damage:
+        raise BackupNotGood(
+            f"The repository is damaged: {'; '.join(damage)}",
+            hint="take a new full backup (inv backup); a damaged WAL segment ends what can be restored before it",
+        )
+    if not files.ok:
+        raise BackupUnchecked("The repository could not be checked", files.words, "inv logs --node pgbackrest")
 
 
 def choose_node(project: Project) -> str:
@@ -70,8 +81,10 @@ class Kept:
     """job -> its last result"""
 
     def proof_of(self, label: str) -> pgbackrest.Proof | None:
-        """The newest proof of this backup."""
-        return next((proof for proof in self.proofs if proof.label == label), None)
+        """The newest proof of this backup; an attempt that came to no verdict does not take a bad one back."""
+        of_it = [proof for proof in self.proofs if proof.label == label]
+        verdict = next((proof for proof in of_it if proof.checked), None)
+        return verdict if verdict and not verdict.ok else next(iter(of_it), None)
 
 
 def read_kept(project: Project) -> Kept:

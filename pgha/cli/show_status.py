@@ -108,7 +108,8 @@ def _proof_text(seen: Seen) -> str:
     proof = seen.proof
     if proof is None:
         return "not verified yet (inv verify)"
-    return f"{'verified' if proof.ok else 'NOT GOOD'} at {time_text(proof.ended)} on {proof.node}"
+    verdict = "verified" if proof.ok else "NOT GOOD" if proof.checked else "could not be checked"
+    return f"{verdict} at {time_text(proof.ended)} on {proof.node}"
 
 
 def _schedule_lines(seen: Seen) -> list[str]:

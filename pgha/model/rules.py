@@ -96,6 +96,9 @@ def _backups(s: Settings) -> Iterator[str]:
         yield f"process_max: {s.process_max} is not between 1 and 999, nor 0"
     if not re.fullmatch(r"(\d+(B|[KMGTP]i?B)?)?", s.archive_queue_max):
         yield f"archive_queue_max: {s.archive_queue_max!r} is not a size such as 5GiB"
+    libraries = s.scratch_preload_libraries
+    if not re.fullmatch(r"([\w$/.-]+(,[\w$/.-]+)*)?", libraries, re.ASCII):
+        yield f"scratch_preload_libraries: {libraries!r} is not a list of libraries such as timescaledb,citus"
     for key in SCHEDULES:
         problem = _crontab_problem(getattr(s, key))
         if problem:

@@ -45,6 +45,7 @@ class Settings:
     schedule_diff: str = _setting("0 1 * * 1-6", "the same for a differential backup")
     schedule_incr: str = _setting("", "the same for an incremental backup")
     schedule_verify: str = _setting("0 3 * * *", "the same for the verification of the newest backup")
+    scratch_preload_libraries: str = _setting("", "shared_preload_libraries of restored copies, as in `verify`")
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
     drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
     drill_gap_stopped: float = _setting(4.0, "drills: when the leader is stopped")

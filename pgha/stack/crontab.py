@@ -51,7 +51,8 @@ def jobs_of(project: Project, host: Host) -> list[tuple[Job, cron.Entry]]:
     else:
         # Every node has the job; the first member that streams does it.
         folder = cron.NODE_FOLDER
-        found = [(Job("prove", settings.schedule_verify), pgbackrest.prove_if_chosen())]
+        command = pgbackrest.prove_if_chosen(settings.scratch_preload_libraries)
+        found = [(Job("prove", settings.schedule_verify), command)]
     return [(job, cron.Entry(job.times, folder, job.name, command)) for job, command in found if job.times]
 
 

@@ -80,7 +80,7 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
         "last_archived": archived.last_archived if archived else None,
         "waiting_segments": archived.waiting if archived else None,
         "waiting_seconds": archived.waiting_seconds if archived else None,
-        "verified": {"ok": proof.ok, "ended": proof.ended, "node": proof.node} if proof else None,
+        "verified": _proof_document(proof) if proof else None,
         "schedule": [
             {
                 "job": job.name,
@@ -92,6 +92,10 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
             for job in seen.jobs
         ],
     }
+
+
+def _proof_document(proof: pgbackrest.Proof) -> dict[str, Any]:
+    return {"ok": proof.ok, "checked": proof.checked, "ended": proof.ended, "node": proof.node}
 
 
 def archiving_word(archiver: postgres.Archiver | PghaError | None) -> str:

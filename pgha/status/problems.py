@@ -42,6 +42,7 @@ class Kind(StrEnum):
     BROKEN = "broken"
     RECORD_DAMAGED = "record_damaged"
     BACKUP_NOT_GOOD = "backup_not_good"
+    BACKUP_UNCHECKED = "backup_unchecked"
     JOB_FAILED = "job_failed"
 
 
@@ -239,8 +240,11 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 def _backups(seen: Seen) -> Iterator[Problem]:
     proof = seen.proof
     if proof and not proof.ok:
+        kind, verdict = Kind.BACKUP_NOT_GOOD, "is not good"
+        if not proof.checked:
+            kind, verdict = Kind.BACKUP_UNCHECKED, f"could not be checked on {proof.node}"
         lines = proof.error.strip().splitlines() or ["no reason given"]
-        yield Problem(Kind.BACKUP_NOT_GOOD, "", f"backup {proof.label} is not good: {lines[-1]}", "inv verify")
+        yield Problem(kind, "", f"backup {proof.label} {verdict}: {lines[-1]}", "inv verify")
 
 
 def _jobs(seen: Seen) -> Iterator[Problem]:

@@ -80,14 +80,21 @@ def verify(label: str = "") -> Command:
     return Command(("verify-repository", *([label] if label else [])), timeout=0, terminal=True)
 
 
-def prove(label: str = "") -> Command:
-    """On a node: a real restore into a scratch directory (images/patroni/verify-backup)."""
-    return Command(("verify-backup", *([label] if label else [])), timeout=0, terminal=True)
+def prove(label: str = "", preload: str = "") -> Command:
+    """On a node: a real restore into a scratch directory (images/patroni/verify-backup).
+
+    `preload` names the libraries without which Postgres cannot replay or read the data.
+    """
+    return Command(("verify-backup", *_preload(preload), *([label] if label else [])), timeout=0, terminal=True)
 
 
-def prove_if_chosen() -> Command:
+def prove_if_chosen(preload: str = "") -> Command:
     """The same for cron, which asks every node: one of them does it."""
-    return Command(("verify-backup", "--if-chosen"), timeout=0)
+    return Command(("verify-backup", "--if-chosen", *_preload(preload)), timeout=0)
+
+
+def _preload(libraries: str) -> list[str]:
+    return [f"--preload={libraries}"] if libraries else []
 
 
 PROOF = "/pgdata/verified.json"
@@ -101,6 +108,8 @@ class Proof:
     label: str
     node: str
     ok: bool
+    checked: bool
+    """there is a verdict; else something stopped the check that is not the backup's fault"""
     started: int
     ended: int
     seconds: dict[str, float]
@@ -121,6 +130,7 @@ def parse_proof(text: str) -> Proof | None:
             label=document["label"],
             node=document["node"],
             ok=document["ok"],
+            checked=document.get("checked", True),
             started=document["started"],
             ended=document["ended"],
             seconds=document["seconds"],

@@ -93,9 +93,13 @@ def aside_log(data: str) -> str:
     return f"{data}.log"
 
 
-def start_aside(data: str, *settings: str) -> Command:
-    """Without a listener, unless a setting says so, and without archiving."""
-    return Command(("start-aside", data, aside_log(data), *settings), timeout=60)
+def start_aside(data: str, preload: str, *settings: str) -> Command:
+    """A copy that touches nothing outside: no listener, unless a setting says so, no archiving, no subscription.
+
+    Of shared_preload_libraries only those in `preload`. All of it is on the command line, and goes with this server.
+    """
+    libraries = f"shared_preload_libraries={preload}"
+    return Command(("start-aside", data, aside_log(data), libraries, *settings), timeout=60)
 
 
 def stop(data: str) -> Command:

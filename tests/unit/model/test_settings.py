@@ -65,6 +65,10 @@ def problems_of(*layers):
         ],
         ("archive_queue_max", True, "not a text"),
         *[
+            ("scratch_preload_libraries", names, "not a list of libraries")
+            for names in ("a b", "a,", ",", "a;b", "'a'")
+        ],
+        *[
             (f"schedule_{job}", times, "not a crontab time")
             for job in ("full", "diff", "incr", "verify")
             for times in ("0 1 * *", "60 1 * * *", "0 24 * * *", "0 0 30 2 *", "@daily", "always", " ")
@@ -171,6 +175,11 @@ def test_the_longest_names_are_accepted():
 @pytest.mark.parametrize("password", ["plain", "with space", "a'b\"c:d#e\\f%g", "{{ x }}", ""])
 def test_any_printable_password_is_accepted(password):
     assert read_settings({"superuser_password": password}).superuser_password == password
+
+
+@pytest.mark.parametrize("names", ["", "timescaledb", "pg_cron,$libdir/citus"])
+def test_libraries_of_copies_are_given_as_postgres_takes_them(names):
+    assert read_settings({"scratch_preload_libraries": names}).scratch_preload_libraries == names
 
 
 @pytest.mark.parametrize("size", ["", "5368709120", "0B", "512MB", "5GiB", "1TiB", "1PB"])

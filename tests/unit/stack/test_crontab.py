@@ -156,8 +156,8 @@ def test_a_crontab_is_installed_as_it_was_rendered(tmp_path, monkeypatch):
 # What is known of earlier runs ------------------------------------------------------------------------------
 
 
-def proof(label, ended):
-    return Proof(label, "pg1-node1", True, 0, ended, {}, 0, {}, "")
+def proof(label, ended, ok=True, checked=True):
+    return Proof(label, "pg1-node1", ok, checked, 0, ended, {}, 0, {}, "")
 
 
 def test_the_newest_proof_of_a_backup_counts():
@@ -166,3 +166,11 @@ def test_the_newest_proof_of_a_backup_counts():
     assert kept.proof_of("a") is newest
     assert kept.proof_of("b").ended == 15
     assert kept.proof_of("c") is None
+
+
+def test_an_attempt_without_a_verdict_does_not_take_another_node_s_bad_one_back():
+    bad, good = proof("a", ended=10, ok=False), proof("a", ended=20)
+    unchecked = proof("a", ended=30, ok=False, checked=False)
+    assert Kept((unchecked, bad), {}).proof_of("a") is bad
+    assert Kept((unchecked, good, bad), {}).proof_of("a") is unchecked
+    assert Kept((good, bad), {}).proof_of("a") is good

@@ -82,7 +82,7 @@ def without(*names, state="exited"):
     return {**WELL.containers, **{name: container(name, state) for name in names}}
 
 
-PROOF = pgbackrest.Proof(BACKUP.label, "pg1-node1", False, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
+PROOF = pgbackrest.Proof(BACKUP.label, "pg1-node1", False, True, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
 
 CASES = [
     (seen(half_done=Record({"time": "2026-11-25"}, 1.0)), Kind.RESTORE_HALF_DONE, "", "is half done"),
@@ -110,6 +110,10 @@ CASES = [
     (seen(broken=(Broken("stop", "etcd1"),)), Kind.BROKEN, "etcd1", "etcd1 is stopped"),
     (seen(broken=Damaged("broken.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "broken.yaml is damaged"),
     (seen(kept=Kept((PROOF,), {})), Kind.BACKUP_NOT_GOOD, "", "pg_amcheck found rot"),
+    (
+        seen(kept=Kept((replace(PROOF, checked=False, error="no room"),), {})),
+        Kind.BACKUP_UNCHECKED, "", "could not be checked on pg1-node1: no room",
+    ),
     (seen(kept=Kept((), {"verify": cron.Result("verify", 1, 2, 41, "no room")})), Kind.JOB_FAILED, "", "41 (no room)"),
     (seen(view=replace(WELL.view, paused=True)), Kind.PAUSED, "", "nobody is promoted"),
     (

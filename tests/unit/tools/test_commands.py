@@ -72,7 +72,9 @@ CASES = [
     (pgbackrest.verify("20261123-053604F"), "verify-repository 20261123-053604F"),
     (pgbackrest.prove(), "verify-backup"),
     (pgbackrest.prove("20261123-053604F"), "verify-backup 20261123-053604F"),
+    (pgbackrest.prove("20261123-053604F", "citus"), "verify-backup --preload=citus 20261123-053604F"),
     (pgbackrest.prove_if_chosen(), "verify-backup --if-chosen"),
+    (pgbackrest.prove_if_chosen("citus"), "verify-backup --if-chosen --preload=citus"),
     (pgbackrest.archive_list("17-1"), "pgbackrest repo-ls --recurse --output=json archive/pg_ha_db/17-1"),
     (
         pgbackrest.read_archived("17-1", ["00000002.history", "00000003.history"]),
@@ -110,8 +112,11 @@ CASES = [
     (etcd.version(), "etcdctl version"),
     # Postgres
     (postgres.query("select 'a b'"), "psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''"),
-    (postgres.start_aside(DATA), "start-aside /pgdata/17 /pgdata/17.log"),
-    (postgres.start_aside(DATA, "listen_addresses=*"), "start-aside /pgdata/17 /pgdata/17.log 'listen_addresses=*'"),
+    (postgres.start_aside(DATA, ""), "start-aside /pgdata/17 /pgdata/17.log shared_preload_libraries="),
+    (
+        postgres.start_aside(DATA, "a,b", "listen_addresses=*"),
+        "start-aside /pgdata/17 /pgdata/17.log shared_preload_libraries=a,b 'listen_addresses=*'",
+    ),
     (
         postgres.stop(DATA),
         """sh -c 'pg_ctl status -D "$0" > /dev/null || exit 0; pg_ctl stop -s -D "$0" -m fast -t 60 ||"""

@@ -211,7 +211,6 @@ def test_cron_s_table_tells_the_jobs_it_runs():
     assert cron.parse_table(table) == {"incr": "* * * * *"}
 
 
-
 def test_an_encrypted_repository(captured):
     view = repository.parse_info(captured("pgbackrest_info_encrypted.json"))
     assert (view.cipher, view.archive_id, view.system_id) == ("aes-256-cbc", "17-1", "7711289045087797297")
@@ -383,7 +382,16 @@ PROOF = (
 
 def test_a_proof_is_the_last_line_that_is_one():
     proof = pgbackrest.Proof(
-        "20261123-083138F", "pg2-node1", True, 100, 110, {"restore": 1.5}, 31000, {"postgres": {"public.t": 3}}, ""
+        "20261123-083138F",
+        "pg2-node1",
+        True,
+        True,
+        100,
+        110,
+        {"restore": 1.5},
+        31000,
+        {"postgres": {"public.t": 3}},
+        "",
     )
     older = PROOF.replace("083138F", "070000F")
     assert pgbackrest.parse_proof(PROOF) == proof
@@ -396,6 +404,12 @@ def test_a_proof_that_failed_says_why():
     )
     proof = pgbackrest.parse_proof(text)
     assert (proof.ok, proof.error, proof.bytes, proof.rows) == (False, "no backup", 0, {})
+    assert proof.checked, "what older images kept was a verdict"
+
+
+def test_a_check_that_could_not_be_made_is_told_apart():
+    proof = pgbackrest.parse_proof(PROOF.replace('"ok": true', '"ok": false, "checked": false'))
+    assert (proof.ok, proof.checked) == (False, False)
 
 
 @pytest.mark.parametrize("text", ["", "restored", '{"job": "full"}', "[1]"])
