@@ -72,7 +72,7 @@ def must(place: Place, command: Command, message: str, line: Callable[[str], Non
 def put_backup(place: Place, target: Target, progress: Progress) -> None:
     """pgbackrest restore into the data directory; a delta when something is there."""
     must(place, postgres.clear_way(place.data), "The data directory could not be made ready")
-    command = pgbackrest.restore(target.backup.label, *target.options)
+    command = pgbackrest.restore(place.data, target.backup.label, *place.options, *target.options)
     must(place, command, "pgbackrest restore failed", progress.detail)
 
 

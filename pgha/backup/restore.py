@@ -245,7 +245,7 @@ def _clone(project: Project, record: Record, name: str) -> str:
     data = postgres.data_dir(project.settings.postgres)
     ssh = connect(project)
     ssh.must(name, postgres.clear_way(data), "The data directory could not be made ready")
-    answer = ssh.run(name, pgbackrest.restore(record.label, "--type=standby"))
+    answer = ssh.run(name, pgbackrest.restore(data, record.label, "--type=standby"))
     if not answer.ok:
         ssh.must(name, postgres.remove_data(data), "The old data could not be removed")
     ssh.must(name, patroni.release(), "Patroni could not be started")

@@ -121,12 +121,18 @@ def empty(container: str) -> Command:
 
 
 def wipe(container: str, data_dir: str) -> Command:
-    """The data directory vanishes at once, and Postgres with it, as when a disk is lost."""
+    """The data directory vanishes at once, and Postgres with it, as when a disk is lost. Its tablespaces follow.
+
+    Can be repeated after it was interrupted: what is lost goes last, for it names the tablespaces.
+    """
+    name = data_dir.rpartition("/")[2]
     script = (
         f"lost=$(mktemp -d {VOLUME}/lost.XXXXXX) || exit 1\n"
         f"pid=$(head -n 1 {data_dir}/postmaster.pid 2>/dev/null)\n"
         # The file of a Postgres that crashed may name what is another process now.
         f'[ "$(cat /proc/$pid/comm 2>/dev/null)" = postgres ] || pid=\n'
-        f'mv {data_dir} "$lost/" && {{ [ -z "$pid" ] || kill -s KILL "$pid"; }}; rm -rf "$lost"; test ! -e "$lost"'
+        f'mv {data_dir} "$lost/" && {{ [ -z "$pid" ] || kill -s KILL "$pid"; }}\n'
+        f"rm -rf {VOLUME}/lost.*/{name}/pg_tblspc/*/PG_{name}_*[0-9] && rm -rf {VOLUME}/lost.*\n"
+        f'test ! -e "$lost"'
     )
     return Command(("docker", "exec", "--user", "root", container, "sh", "-c", script))

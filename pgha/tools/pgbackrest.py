@@ -67,9 +67,12 @@ def backup(type: str, *, leader_only: bool = False) -> Command:
     return _command(f"--type={type}", *source, "backup", timeout=0, terminal=True)
 
 
-def restore(label: str, *recovery: str) -> Command:
-    """Put a backup into the node's data directory; what is there already and is the same, stays (delta)."""
-    return _command(f"--set={label}", *recovery, "restore", timeout=0, terminal=True)
+def restore(data: str, label: str, *options: str) -> Command:
+    """Put a backup into the data directory; what is there already and is the same, stays (delta).
+
+    images/patroni/restore-here: with the tablespaces, of which nothing stays that is not the backup's.
+    """
+    return Command(("restore-here", data, label, *options), timeout=0, terminal=True)
 
 
 def verify(label: str = "") -> Command:

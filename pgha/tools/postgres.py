@@ -122,24 +122,40 @@ def clear_way(data: str) -> Command:
     return Command(("sh", "-c", script, data), timeout=120)
 
 
+# What a server has in its tablespaces, by the links of its data directory, which is named for its major version.
+_FILES = 'PG_"${0##*/}"_*[0-9]'
+_IN_TABLESPACES = f"pg_tblspc/*/{_FILES}"
+
+
 def set_aside(data: str) -> Command:
-    """Keep the only good data under another name, once."""
-    return Command(("sh", "-c", '[ -e "$0.kept" ] || { [ ! -e "$0" ] || mv "$0" "$0.kept"; }', data), timeout=30)
+    """Keep the only good data under another name, once; what it has in tablespaces is renamed where it is."""
+    script = (
+        '[ -e "$0.kept" ] || [ ! -e "$0" ] || mv "$0" "$0.kept" || exit 1; '
+        f'for files in "$0.kept"/{_IN_TABLESPACES}; do '
+        '[ ! -e "$files" ] || [ -e "$files.kept" ] || mv "$files" "$files.kept" || exit 1; done'
+    )
+    return Command(("sh", "-c", script, data), timeout=30)
 
 
 def take_back(data: str) -> Command:
     """The kept data becomes the data directory again."""
-    script = '[ ! -e "$0.kept" ] || { rm -rf "$0" && mv "$0.kept" "$0"; }'
+    script = (
+        f'[ ! -e "$0.kept" ] || {{ rm -rf "$0"/{_IN_TABLESPACES} "$0" && mv "$0.kept" "$0"; }} || exit 1; '
+        f'for kept in "$0"/{_IN_TABLESPACES}.kept; do '
+        '[ ! -e "$kept" ] || { rm -rf "${kept%.kept}" && mv "$kept" "${kept%.kept}"; } || exit 1; done'
+    )
     return Command(("sh", "-c", script, data), timeout=600)
 
 
 def remove_kept(data: str) -> Command:
-    return Command(("rm", "-rf", f"{data}.kept"), timeout=600)
+    return Command(("sh", "-c", f'rm -rf "$0.kept"/{_IN_TABLESPACES}.kept "$0.kept"', data), timeout=600)
 
 
 def remove_data(data: str) -> Command:
     """The directory itself goes, too: then Patroni makes the member anew."""
-    return Command(("rm", "-rf", data), timeout=600)
+    # It is the last: without it nobody would know which tablespaces there are.
+    script = f'rm -rf "$0"/{_IN_TABLESPACES} "$0.tablespaces"/*/{_FILES} "$0.tablespaces" "$0"'
+    return Command(("sh", "-c", script, data), timeout=600)
 
 
 RECOVERY = (
@@ -221,11 +237,11 @@ def parse_position(text: str) -> tuple[int, int]:
 
 
 def room(data: str) -> Command:
-    """Free bytes of the volume, and bytes the data directory has of it."""
+    """Free bytes of the volume, and bytes the data directory has of it, with its tablespaces."""
     # du fails when a file goes while it counts, and tells the sum all the same.
     script = (
         'df -PB1 "$(dirname "$0")" | tail -n 1 | awk \'{print $4}\'; '
-        'used=$(du -sB1 "$0" 2> /dev/null | cut -f 1); echo "${used:-0}"'
+        'used=$(du -scB1 "$0" "$0"/pg_tblspc/*/ 2> /dev/null | tail -n 1 | cut -f 1); echo "${used:-0}"'
     )
     return Command(("sh", "-c", script, data), timeout=120)
 

@@ -65,8 +65,8 @@ CASES = [
     (pgbackrest.info(), "pgbackrest --stanza=pg_ha_db --output=json info"),
     (pgbackrest.info_text(), "pgbackrest --stanza=pg_ha_db info"),
     (
-        pgbackrest.restore("20261123-053604F", "--type=time", "--target=2026-11-23 08:30:00+00"),
-        "pgbackrest --stanza=pg_ha_db --set=20261123-053604F --type=time '--target=2026-11-23 08:30:00+00' restore",
+        pgbackrest.restore(DATA, "20261123-053604F", "--type=time", "--target=2026-11-23 08:30:00+00"),
+        "restore-here /pgdata/17 20261123-053604F --type=time '--target=2026-11-23 08:30:00+00'",
     ),
     (pgbackrest.verify(), "verify-repository"),
     (pgbackrest.verify("20261123-053604F"), "verify-repository 20261123-053604F"),
@@ -130,14 +130,27 @@ CASES = [
     ),
     (
         postgres.set_aside(DATA),
-        """sh -c '[ -e "$0.kept" ] || { [ ! -e "$0" ] || mv "$0" "$0.kept"; }' /pgdata/17""",
+        """sh -c '[ -e "$0.kept" ] || [ ! -e "$0" ] || mv "$0" "$0.kept" || exit 1;"""
+        """ for files in "$0.kept"/pg_tblspc/*/PG_"${0##*/}"_*[0-9];"""
+        """ do [ ! -e "$files" ] || [ -e "$files.kept" ] || mv "$files" "$files.kept" || exit 1; done' /pgdata/17""",
     ),
     (
         postgres.take_back(DATA),
-        """sh -c '[ ! -e "$0.kept" ] || { rm -rf "$0" && mv "$0.kept" "$0"; }' /pgdata/17""",
+        """sh -c '[ ! -e "$0.kept" ] || { rm -rf "$0"/pg_tblspc/*/PG_"${0##*/}"_*[0-9] "$0" &&"""
+        """ mv "$0.kept" "$0"; } || exit 1;"""
+        """ for kept in "$0"/pg_tblspc/*/PG_"${0##*/}"_*[0-9].kept;"""
+        """ do [ ! -e "$kept" ] || { rm -rf "${kept%.kept}" && mv "$kept" "${kept%.kept}"; } || exit 1; done'"""
+        """ /pgdata/17""",
     ),
-    (postgres.remove_kept(DATA), "rm -rf /pgdata/17.kept"),
-    (postgres.remove_data(DATA), "rm -rf /pgdata/17"),
+    (
+        postgres.remove_kept(DATA),
+        """sh -c 'rm -rf "$0.kept"/pg_tblspc/*/PG_"${0##*/}"_*[0-9].kept "$0.kept"' /pgdata/17""",
+    ),
+    (
+        postgres.remove_data(DATA),
+        """sh -c 'rm -rf "$0"/pg_tblspc/*/PG_"${0##*/}"_*[0-9] "$0.tablespaces"/*/PG_"${0##*/}"_*[0-9]"""
+        """ "$0.tablespaces" "$0"' /pgdata/17""",
+    ),
     (
         postgres.recovery_state(DATA),
         """sh -c 'pg_ctl status -D "$0" > /dev/null || { tail -n 15 "$1" >&2; exit 3; };"""
@@ -149,7 +162,8 @@ CASES = [
     (
         postgres.room(DATA),
         """sh -c 'df -PB1 "$(dirname "$0")" | tail -n 1 | awk '"'"'{print $4}'"'"';"""
-        """ used=$(du -sB1 "$0" 2> /dev/null | cut -f 1); echo "${used:-0}"' /pgdata/17""",
+        """ used=$(du -scB1 "$0" "$0"/pg_tblspc/*/ 2> /dev/null | tail -n 1 | cut -f 1);"""
+        """ echo "${used:-0}"' /pgdata/17""",
     ),
     # cron
     (
@@ -287,7 +301,9 @@ CASES = [
         "'lost=$(mktemp -d /pgdata/lost.XXXXXX) || exit 1\n"
         "pid=$(head -n 1 /pgdata/17/postmaster.pid 2>/dev/null)\n"
         """[ "$(cat /proc/$pid/comm 2>/dev/null)" = postgres ] || pid=\n"""
-        """mv /pgdata/17 "$lost/" && { [ -z "$pid" ] || kill -s KILL "$pid"; }; rm -rf "$lost"; test ! -e "$lost"'""",
+        """mv /pgdata/17 "$lost/" && { [ -z "$pid" ] || kill -s KILL "$pid"; }\n"""
+        "rm -rf /pgdata/lost.*/17/pg_tblspc/*/PG_17_*[0-9] && rm -rf /pgdata/lost.*\n"
+        """test ! -e "$lost"'""",
     ),
     # Chaos: processes
     (processes.inside("p-etcd1", "date"), "docker exec --user root p-etcd1 date"),
@@ -386,7 +402,9 @@ def test_what_changes_something_remote_is_bounded(command):
 
 
 @pytest.mark.parametrize(
-    "command", [pgbackrest.backup("full"), pgbackrest.restore("a"), pgbackrest.verify(), pgbackrest.prove()], ids=str
+    "command",
+    [pgbackrest.backup("full"), pgbackrest.restore(DATA, "a"), pgbackrest.verify(), pgbackrest.prove()],
+    ids=str,
 )
 def test_what_may_take_hours_runs_on_a_terminal_and_ends_with_it(command):
     assert command.terminal
@@ -399,7 +417,7 @@ def test_what_cron_records_is_bounded_as_it_was():
 
 
 def test_a_command_in_a_container_takes_as_long_as_it_may():
-    assert docker.execute("p-clone", pgbackrest.restore("a")).timeout == 0
+    assert docker.execute("p-clone", pgbackrest.restore(DATA, "a")).timeout == 0
     assert docker.execute("p-clone", pgbackrest.info()).timeout == pgbackrest.info().timeout
 
 
