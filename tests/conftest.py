@@ -19,7 +19,7 @@ GROUPS = {
         "restore_sites", "second_project",
     ),
     "small": ("small_stack", "members_gone", "status", "chaos", "clients"),
-    "restore": ("restore", "drills"),
+    "restore": ("restore", "drills", "scratch"),
     "stages": ("restore_stages",),
     "shape": ("shapes", "plan_reality"),
 }  # fmt: skip

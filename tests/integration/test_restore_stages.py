@@ -67,6 +67,15 @@ def test_killed_in_every_stage_and_completed_by_the_same_command(small, table):
 LONG = pytest.mark.long
 
 
+def check_copy(stack):
+    """The server that has reached the point and waits there reaches nobody."""
+    node = re.search(r"^node: (\S+)$", (stack.folder / "restore.yaml").read_text(), re.MULTILINE)[1]
+    names = "'max_logical_replication_workers', 'shared_preload_libraries', 'primary_conninfo', 'archive_mode'"
+    query = f"select pg_is_in_recovery(), array_agg(setting order by name) from pg_settings where name in ({names})"
+    told = stack.run(node, "psql", "-XAt", "-h", "/tmp/aside", "-d", "postgres", "-c", query, user="postgres")
+    assert told.strip() == 't|{off,0,"",""}'
+
+
 @pytest.mark.parametrize(
     "stage",
     [pytest.param("held", marks=LONG), pytest.param("restoring", marks=LONG), pytest.param("restored", marks=LONG),
@@ -78,7 +87,8 @@ def test_killed_in_a_stage_and_undone(small, table, stage):
     leader, configuration = small.leader(), small.dynamic_configuration()
     archived = small.archived()
     with Writer(small.dsn(), f"kept{time.time_ns()}") as writer:
-        kill_at(small, stage, "--time", wanted, "--yes")
+        if kill_at(small, stage, "--time", wanted, "--yes") == "proven":
+            check_copy(small)
         small.inv("restore", "--abort", "--yes")
         writer.wait_for_more()
     assert small.wait_well()

@@ -64,6 +64,19 @@ def test_one_node_alone(shape):
     assert len(stack.backups()) == 1
     assert stack.status()["healthy"] is True
     assert "db1-node1" in stack.refused(2, "failover", "--candidate", "db1-node1")
+    restore_with_a_tablespace(stack, "db1-node1")
+
+
+def restore_with_a_tablespace(stack, node):
+    """The old data is kept beside the restored one until the end, also what it has in a tablespace."""
+    stack.run(node, "mkdir", "/pgdata/ts", user="postgres")
+    stack.sql(node, "create tablespace ts location '/pgdata/ts'")
+    stack.sql(node, "create table in_ts tablespace ts as select 1 n")
+    stack.inv("backup", "--type", "incr")
+    stack.sql(node, "insert into in_ts values (2)")
+    stack.inv("restore", "--set", stack.backups()[-1], "--yes")
+    assert stack.sql(node, "select n from in_ts") == "1"
+    assert stack.shell(node, "find /pgdata -name '*.kept' -o -name '17.tablespaces'") == ""
 
 
 @pytest.mark.long
