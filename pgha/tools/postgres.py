@@ -19,9 +19,14 @@ def data_dir(major: int) -> str:
     return f"/pgdata/{major}"
 
 
+FREE = "PGOPTIONS=-c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off"
+"""What the database or the role was given for its users is not meant for these questions."""
+
+
 def query(sql: str, timeout: float = 10) -> Command:
     """SQL on the node's own Postgres over its socket, as postgres, without a password."""
-    return Command(("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", sql), timeout=timeout)
+    psql = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", sql)
+    return Command(("env", FREE, *psql), timeout=timeout)
 
 
 @dataclass(frozen=True)
@@ -174,13 +179,13 @@ def recovery_state(data: str) -> Command:
         'pg_ctl status -D "$0" > /dev/null || { tail -n 15 "$1" >&2; exit 3; }; '
         'exec psql -XAtq -h "$2" -d postgres -v ON_ERROR_STOP=1 -c "$3"'
     )
-    return Command(("sh", "-c", script, data, aside_log(data), ASIDE_SOCKET, RECOVERY), timeout=15)
+    return Command(("env", FREE, "sh", "-c", script, data, aside_log(data), ASIDE_SOCKET, RECOVERY), timeout=15)
 
 
 def end_recovery() -> Command:
     """Go on from the pause: the server promotes itself."""
     sql = "select pg_wal_replay_resume()"
-    return Command(("psql", "-XAtq", "-h", ASIDE_SOCKET, "-d", "postgres", "-c", sql), timeout=15)
+    return Command(("env", FREE, "psql", "-XAtq", "-h", ASIDE_SOCKET, "-d", "postgres", "-c", sql), timeout=15)
 
 
 @dataclass(frozen=True)

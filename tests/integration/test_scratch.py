@@ -5,7 +5,7 @@ import threading
 
 import psycopg
 import pytest
-from tools import rows, take_backup, until, write
+from tools import rows, until, write
 
 pytestmark = pytest.mark.integration
 
@@ -14,7 +14,8 @@ LATER = "/pgdata/later"
 
 
 def do(stack, database, *statements):
-    with psycopg.connect(stack.conninfo(stack.leader(), dbname=database), autocommit=True) as connection:
+    dsn = stack.conninfo(stack.leader(), dbname=database, options="-c statement_timeout=0")
+    with psycopg.connect(dsn, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)
 
@@ -24,7 +25,11 @@ def odd(small):
     """Databases that have been given everything that stopped a verification once, and a backup of them."""
     if small.sql(small.leader(), "select count(*) from pg_database where datname = 'frozen'") == "0":
         make_odd(small)
-        take_backup(small, "--type", "incr")
+        do(small, "postgres", "alter database postgres set statement_timeout = '3ms'")
+        try:
+            small.inv("backup", "--type", "incr")
+        finally:
+            do(small, "postgres", "alter database postgres reset statement_timeout")
     return small
 
 

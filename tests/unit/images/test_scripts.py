@@ -86,6 +86,11 @@ def asked(fake, tmp_path, monkeypatch):
     return asked
 
 
+def test_a_backup_s_session_has_no_timeout_of_a_database(asked, fake):
+    fake("pgbackrest", 'printf %s "$PGOPTIONS"')
+    assert asked("pgbackrest backup:remote").split(" -c ")[1:] == ["lock_timeout=0", "idle_session_timeout=0"]
+
+
 @pytest.mark.parametrize(
     ("line", "arguments"),
     [

@@ -111,7 +111,10 @@ CASES = [
     ),
     (etcd.version(), "etcdctl version"),
     # Postgres
-    (postgres.query("select 'a b'"), "psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''"),
+    (
+        postgres.query("select 'a b'"),
+        f"env '{postgres.FREE}' psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''",
+    ),
     (postgres.start_aside(DATA, ""), "start-aside /pgdata/17 /pgdata/17.log shared_preload_libraries="),
     (
         postgres.start_aside(DATA, "a,b", "listen_addresses=*"),
@@ -153,11 +156,15 @@ CASES = [
     ),
     (
         postgres.recovery_state(DATA),
+        f"env '{postgres.FREE}' "
         """sh -c 'pg_ctl status -D "$0" > /dev/null || { tail -n 15 "$1" >&2; exit 3; };"""
         """ exec psql -XAtq -h "$2" -d postgres -v ON_ERROR_STOP=1 -c "$3"' /pgdata/17 /pgdata/17.log /tmp/aside """
         + shlex.quote(postgres.RECOVERY),
     ),
-    (postgres.end_recovery(), "psql -XAtq -h /tmp/aside -d postgres -c 'select pg_wal_replay_resume()'"),
+    (
+        postgres.end_recovery(),
+        f"env '{postgres.FREE}' psql -XAtq -h /tmp/aside -d postgres -c 'select pg_wal_replay_resume()'",
+    ),
     (postgres.control_data(DATA), "env LC_ALL=C pg_controldata /pgdata/17"),
     (
         postgres.room(DATA),
@@ -218,7 +225,8 @@ CASES = [
     ),
     (
         docker.execute("p-clone", postgres.query("select 'a b'")),
-        "docker exec --user postgres p-clone psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c 'select '\"'\"'a b'\"'\"''",
+        f"docker exec --user postgres p-clone env '{postgres.FREE}' psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c"
+        " 'select '\"'\"'a b'\"'\"''",
     ),
     (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
     (cron.log("/folder", "incr"), "cat /folder/incr.log"),
