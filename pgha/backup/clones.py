@@ -6,18 +6,21 @@ It never archives and never joins: it has no Patroni, and its Postgres archives 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgha.backup import preparation, recovery
 from pgha.backup.preparation import Prepared
 from pgha.backup.stanza import require_repository
+from pgha.cluster.view import require_leader
 from pgha.console import Progress
-from pgha.errors import BadValue, NotUp
+from pgha.errors import BadValue, NotUp, PghaError
 from pgha.model.topology import STANZA, WAN
 from pgha.project.ports import can_bind, next_free, reserved_by_others
 from pgha.project.project import Project
 from pgha.remote import engine
+from pgha.remote.connections import connect
 from pgha.remote.engine import Engine, engine_of
 from pgha.stack import rendering
 from pgha.tools import docker, postgres
@@ -78,6 +81,7 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
         with progress.stage(f"start {place.name}"):
             place.engine.must(_container(project, place.name, port))
             wait_until(lambda: place.run(READY), lambda answer: answer.ok, f"{place.name} is ready", timeout=30)
+            _make_tablespaces(project, place)
         with progress.stage(f"pgbackrest restore {target.backup.label}"):
             recovery.put_backup(place, target, progress)
         with progress.stage("recover, archiving off"):
@@ -125,6 +129,15 @@ def _container(project: Project, name: str, port: int) -> Command:
         files=files,
         environment={"STANZA_NAME": STANZA},
     )
+
+
+def _make_tablespaces(project: Project, place: Clone) -> None:
+    """WAL that makes a tablespace wants its directory where the cluster has it; a leader knows them all."""
+    with suppress(PghaError):
+        leader = require_leader(project).name
+        answer = connect(project).run(leader, postgres.query(postgres.TABLESPACES))
+        if answer.ok and answer.stdout.split("\n")[:-1]:
+            place.engine.must(docker.make_folders(place.name, answer.stdout.split("\n")[:-1]))
 
 
 def _listen(place: Clone) -> None:

@@ -95,6 +95,12 @@ def execute(container: str, command: Command) -> Command:
     return docker("exec", "--user", "postgres", container, *command.argv, timeout=command.timeout)
 
 
+def make_folders(container: str, folders: Sequence[str]) -> Command:
+    """Folders of the user postgres, wherever they are."""
+    owner = ("install", "-d", "-o", "postgres", "-g", "postgres", "-m", "0700")
+    return docker("exec", "--user", "root", container, *owner, *folders)
+
+
 def remove(*containers: str) -> Command:
     """With the volumes that have no name."""
     return docker("rm", "--force", "--volumes", *containers, timeout=180)

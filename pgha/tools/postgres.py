@@ -69,6 +69,9 @@ def restore_point(name: str) -> str:
     return "select pg_create_restore_point('" + name.replace("'", "''") + "')"
 
 
+TABLESPACES = "select pg_tablespace_location(oid) from pg_tablespace where spcname !~ '^pg_'"
+"""Where they are, each on a line."""
+
 IDLE_SLOTS = "select slot_name from pg_replication_slots where not active and not temporary"
 
 

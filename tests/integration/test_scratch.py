@@ -194,11 +194,13 @@ def test_a_clone_starts_nothing_and_a_restored_cluster_all_of_it(odd):
     here = odd.conninfo(odd.leader())
     until(lambda: "logical replication apply worker" in subscribing(here), "the cluster itself subscribes")
     odd.inv("backup", "--type", "incr")
-    do(odd, "postgres", "alter system reset shared_preload_libraries")
+    do(odd, "postgres", "alter system reset shared_preload_libraries", f"create tablespace later location '{LATER}'",
+       "create table in_later tablespace later as select 1 n")  # fmt: skip
+    odd.inv("restore-point", "--name", "subscribed")
     do(odd, "subscriber", "alter subscription sent disable")
     label = odd.backups()[-1]
 
-    made = odd.inv("clone", "--set", label, scratch_preload_libraries="pg_stat_statements")
+    made = odd.inv("clone", "--name", "subscribed", scratch_preload_libraries="pg_stat_statements")
     try:
         dsn = re.search(r'psql "(.*)"', made.stdout)[1]
         with psycopg.connect(dsn) as connection:
@@ -207,12 +209,11 @@ def test_a_clone_starts_nothing_and_a_restored_cluster_all_of_it(odd):
             assert connection.execute("show primary_conninfo").fetchone() == ("",)
             assert connection.execute("select subenabled from pg_subscription").fetchall() == [(True,)]
             assert connection.execute("select count(*) from in_tablespace").fetchone() == (5,)
+            assert connection.execute("select n from in_later").fetchall() == [(1,)]
         assert not subscribing(dsn)
     finally:
         odd.inv("clone", "--remove")
 
-    do(odd, "postgres", f"create tablespace later location '{LATER}'",
-       "create table in_later tablespace later as select 1 n")  # fmt: skip
     write(odd, 4)
     odd.inv("restore", "--set", label, "--yes")
     assert rows(odd) == [1, 2, 3]

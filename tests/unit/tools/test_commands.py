@@ -228,6 +228,10 @@ CASES = [
         f"docker exec --user postgres p-clone env '{postgres.FREE}' psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c"
         " 'select '\"'\"'a b'\"'\"''",
     ),
+    (
+        docker.make_folders("p-clone", ["/srv/ts"]),
+        "docker exec --user root p-clone install -d -o postgres -g postgres -m 0700 /srv/ts",
+    ),
     (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
     (cron.log("/folder", "incr"), "cat /folder/incr.log"),
     (docker.last_logs("p-etcd1", 20), "docker logs --tail 20 p-etcd1"),
