@@ -11,7 +11,6 @@ from pathlib import Path
 import yaml
 
 from pgha.errors import Damaged
-from pgha.model.settings import Settings
 from pgha.project.files import write_file
 from pgha.project.project import Project
 
@@ -42,6 +41,11 @@ class Passwords:
         """Tells whether a volume's database was made with these passwords."""
         return self.digest(self.superuser, self.replication, self.rewind, self.restapi)
 
+    @property
+    def repository_id(self) -> str:
+        """Tells whether a volume's backups were encrypted with this passphrase."""
+        return self.digest("repository", self.repository)
+
     def __repr__(self) -> str:
         return "Passwords(...)"
 
@@ -51,40 +55,64 @@ def passwords_file(project: Project) -> Path:
 
 
 def ensure_passwords(project: Project) -> Passwords:
-    """The project's passwords, generated when there are none; given ones replace generated ones.
+    """The project's passwords, written when they are new. Raises Damaged."""
+    passwords = settled_passwords(project, kept_passwords(project))
+    write_passwords(project, passwords)
+    return passwords
 
-    Raises Missing when the file is damaged: generating others would lock everyone out of the database.
+
+def kept_passwords(project: Project) -> Passwords | None:
+    """What the file holds; None when there is none.
+
+    Raises Damaged for a file that is: generating others would lock everyone out of the database.
     """
     path = passwords_file(project)
-    names = [f.name for f in fields(Passwords)]
-    kept: dict[str, str] = {}
-    if path.exists():
-        try:
-            document = yaml.safe_load(path.read_text())
-            kept = {name: _secret(document[name]) for name in names}
-        except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise Damaged(
-                f"{project.relative(path)} is damaged ({type(error).__name__}); the database's passwords were in it",
-                "restore the file from a copy; only `inv destroy` can do without it",
-            ) from None
-    given = _given(project.settings)
-    values = {name: given.get(name) or kept.get(name) or secrets.token_urlsafe(24) for name in names}
-    passwords = Passwords(**values)
-    write_file(path, yaml.safe_dump(asdict(passwords)), 0o600)
-    return passwords
+    if not path.exists():
+        return None
+    try:
+        document = yaml.safe_load(path.read_text())
+        return Passwords(**{f.name: _secret(document[f.name]) for f in fields(Passwords)})
+    except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(
+            f"{project.relative(path)} is damaged ({type(error).__name__}); the database's passwords were in it",
+            "restore the file from a copy; only `inv destroy` can do without it",
+        ) from None
+
+
+def settled_passwords(project: Project, kept: Passwords | None) -> Passwords:
+    """Given ones over kept ones over new ones; nothing is written."""
+    known = asdict(kept) if kept else {}
+    given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
+    return Passwords(**{f.name: given.get(f.name) or known.get(f.name) or _new() for f in fields(Passwords)})
+
+
+def replaced(project: Project, kept: Passwords | None) -> list[str]:
+    """The settings that name another password than the file keeps."""
+    if kept is None:
+        return []
+    given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
+    return [GIVEN[name] for name, value in given.items() if value and value != getattr(kept, name)]
+
+
+def write_passwords(project: Project, passwords: Passwords) -> None:
+    write_file(passwords_file(project), yaml.safe_dump(asdict(passwords)), 0o600)
+
+
+GIVEN = {
+    "superuser": "superuser_password",
+    "replication": "replication_password",
+    "rewind": "rewind_password",
+    "restapi": "restapi_password",
+    "repository": "repository_passphrase",
+}
+"""A password -> the setting that gives it."""
+
+
+def _new() -> str:
+    return secrets.token_urlsafe(24)
 
 
 def _secret(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a secret is a text that is not empty")
     return value
-
-
-def _given(settings: Settings) -> dict[str, str]:
-    return {
-        "superuser": settings.superuser_password,
-        "replication": settings.replication_password,
-        "rewind": settings.rewind_password,
-        "restapi": settings.restapi_password,
-        "repository": settings.repository_passphrase,
-    }

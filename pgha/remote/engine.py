@@ -92,6 +92,8 @@ class Volume:
     name: str
     shape: str
     passwords: str
+    passphrase: str = ""
+    """the mark of what a repository is encrypted with"""
     engine: Engine = HERE
 
 
@@ -235,7 +237,8 @@ def volumes(project: Project) -> tuple[Volume, ...]:
 
 def _volume(engine: Engine, entry: dict[str, Any]) -> Volume:
     labels = entry.get("Labels") or {}
-    return Volume(entry["Name"], labels.get("pgha.shape", ""), labels.get("pgha.passwords", ""), engine)
+    shape, passwords, passphrase = (labels.get(f"pgha.{name}", "") for name in ("shape", "passwords", "passphrase"))
+    return Volume(entry["Name"], shape, passwords, passphrase, engine)
 
 
 def remove_volumes(wanted: Iterable[Volume]) -> None:

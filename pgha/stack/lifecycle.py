@@ -8,16 +8,16 @@ from pgha.cluster.configuration import apply_dynamic_configuration
 from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
-from pgha.errors import NotRendered, NotUp, OtherData
+from pgha.errors import NotRendered, NotUp
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
-from pgha.project.passwords import Passwords, ensure_passwords, passwords_file
+from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
 from pgha.project.record import RECORD
 from pgha.remote import connections, engine, shell
 from pgha.stack import crontab
+from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
-from pgha.stack.rendering import shape
 from pgha.stack.writing import RenderReport, render_project
 from pgha.tools import docker, patroni
 from pgha.waiting import Stopwatch
@@ -32,35 +32,6 @@ class UpReport:
     notes: tuple[str, ...]
 
 
-def require_fit(project: Project, passwords: Passwords | None) -> None:
-    """Refuse to start these settings over data that was made with others.
-
-    Raises Missing when a volume's shape or passwords differ from the rendered ones.
-    """
-    for volume in engine.volumes(project):
-        wanted = shape(project, volume.name.removeprefix(f"{project.name}_"))
-        if volume.shape and volume.shape != wanted:
-            flags = volume.shape.split(" etcd=")[0]
-            raise OtherData(
-                f"Project {project.name} has data of another shape: its volumes hold {volume.shape}, "
-                f"the settings say {wanted}",
-                f"inv render {flags} to return to that cluster, or inv destroy to give its data up",
-            )
-        if passwords is None or (volume.passwords and volume.passwords != passwords.id):
-            raise OtherData(
-                f"Project {project.name} has data whose passwords are not those of "
-                f"{passwords_file(project).relative_to(project.folder.parent.parent)}",
-                "put that file (or the password settings) back as it was, or inv destroy to give the data up",
-            )
-
-
-def _known_passwords(project: Project) -> Passwords | None:
-    """The project's passwords, but none generated over data that was made with lost ones."""
-    if not passwords_file(project).exists() and engine.volumes(project):
-        return None
-    return ensure_passwords(project)
-
-
 def up(project: Project, progress: Progress) -> UpReport:
     """Create and start everything, and return when every member streams. The caller holds the lock.
 
@@ -68,7 +39,7 @@ def up(project: Project, progress: Progress) -> UpReport:
     """
     engine.require_engine()
     engine.require_compose()
-    require_fit(project, _known_passwords(project))
+    fitting_passwords(project)
     require_images(project)
     clock = Stopwatch()
     report = render_project(project)

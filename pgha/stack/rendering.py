@@ -92,6 +92,7 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
         digests=digests,
         shapes={host.name: shape(project, host.name) for host in topology.hosts},
         passwords_id=passwords.id,
+        passphrase_id=passwords.repository_id,
     )
     return Rendered(files, digests)
 

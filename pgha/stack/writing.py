@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from pgha.project.files import write_file
 from pgha.project.keys import ensure_keys
-from pgha.project.passwords import ensure_passwords
+from pgha.project.passwords import write_passwords
 from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
 from pgha.project.project import Project
 from pgha.remote import engine
+from pgha.stack.fit import fitting_passwords
 from pgha.stack.rendering import render
 
 
@@ -26,9 +27,13 @@ class RenderReport:
 
 
 def render_project(project: Project) -> RenderReport:
-    """Write every file of the project that changed. The caller holds the lock."""
+    """Write every file of the project that changed. The caller holds the lock.
+
+    Raises OtherData, before anything is written, when the settings do not fit the data that is there.
+    """
+    passwords = fitting_passwords(project)
     ensure_keys(project)
-    passwords = ensure_passwords(project)
+    write_passwords(project, passwords)
     record = project.record()
     own = _own_ports(project)
     reserved = reserved_by_others(project)

@@ -1,0 +1,81 @@
+"""Whether the settings fit the data that is there. Asked before anything is written or started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgha.errors import NotReady, OtherData
+from pgha.model.topology import REPOSITORY
+from pgha.project.passwords import GIVEN, Passwords, kept_passwords, passwords_file, replaced, settled_passwords
+from pgha.project.project import Project
+from pgha.remote import engine
+from pgha.remote.engine import Volume
+from pgha.stack.rendering import shape
+
+PASSPHRASE = GIVEN["repository"]
+
+PASSPHRASE_HELP = 'docs/restore.md, "The passphrase of the repository"'
+
+
+def fitting_passwords(project: Project) -> Passwords:
+    """The passwords to go on with: kept, given or new ones, but none that the data was not made with.
+
+    Nothing is written. Raises OtherData when shape, passwords or passphrase are not those of the volumes, and NotReady
+    when a kept password would be replaced and no engine can tell whether there is data.
+    """
+    kept = kept_passwords(project)
+    changed = replaced(project, kept)
+    passwords = settled_passwords(project, kept)
+    problem = engine.engine_problem()
+    if problem is None:
+        volumes = engine.volumes(project)
+        _require_shape(project, volumes)
+        _require_passwords(project, volumes, kept, passwords, changed)
+    elif changed:
+        raise NotReady(
+            f"{' and '.join(changed)} would replace what {_file(project)} keeps, and whether there is data that was "
+            f"made with it cannot be seen: {problem.message}",
+            problem.hint,
+        )
+    return passwords
+
+
+def _require_shape(project: Project, volumes: Iterable[Volume]) -> None:
+    for volume in volumes:
+        wanted = shape(project, volume.name.removeprefix(f"{project.name}_"))
+        if volume.shape and volume.shape != wanted:
+            flags = volume.shape.split(" etcd=")[0]
+            raise OtherData(
+                f"Project {project.name} has data of another shape: its volumes hold {volume.shape}, "
+                f"the settings say {wanted}",
+                f"inv render {flags} to return to that cluster, or inv destroy to give its data up",
+            )
+
+
+def _require_passwords(
+    project: Project, volumes: Iterable[Volume], kept: Passwords | None, passwords: Passwords, changed: list[str]
+) -> None:
+    """A volume without a mark is older than the marks: it holds what the kept file is the key to."""
+    names = " and ".join(key for key in changed if key != PASSPHRASE)
+    for volume in volumes:
+        if kept is None or (volume.passwords or kept.id) != passwords.id:
+            if kept and names:
+                raise OtherData(
+                    f"Project {project.name} has data that was made with another {names}",
+                    "leave that setting out: the password in use is kept; or inv destroy to give the data up",
+                )
+            raise OtherData(
+                f"Project {project.name} has data whose passwords are not those of {_file(project)}",
+                "put that file (or the password settings) back as it was, or inv destroy to give the data up",
+            )
+        is_repository = volume.name == f"{project.name}_{REPOSITORY}"
+        if is_repository and (volume.passphrase or kept.repository_id) != passwords.repository_id:
+            where = f"the setting {PASSPHRASE}" if PASSPHRASE in changed else _file(project)
+            raise OtherData(
+                f"The repository of project {project.name} is encrypted with another passphrase than that of {where}",
+                f"leave the passphrase as it was; for a new one see {PASSPHRASE_HELP}",
+            )
+
+
+def _file(project: Project) -> str:
+    return project.relative(passwords_file(project))

@@ -1,0 +1,102 @@
+"""Settings over data that was made with others are refused before anything is written."""
+
+import pytest
+
+from pgha.errors import NotReady, OtherData
+from pgha.project.passwords import ensure_passwords, passwords_file
+from pgha.remote import engine
+from pgha.remote.engine import Volume
+from pgha.stack.fit import fitting_passwords
+from pgha.stack.rendering import shape
+from pgha.stack.writing import render_project
+
+
+@pytest.fixture
+def there(monkeypatch):
+    """Volumes, as an engine that answers would show them."""
+
+    def there(*volumes):
+        monkeypatch.setattr(engine, "engine_problem", lambda: None)
+        monkeypatch.setattr(engine, "volumes", lambda project: volumes)
+        monkeypatch.setattr(engine, "containers", lambda project: {})
+
+    return there
+
+
+def volumes_of(project, *, marked=True):
+    passwords = ensure_passwords(project)
+    hosts = ("pg1-node1", "pgbackrest")
+    return [
+        Volume(
+            f"pgha_{host}",
+            shape(project, host),
+            passwords.id if marked else "",
+            passwords.repository_id if marked and host == "pgbackrest" else "",
+        )
+        for host in hosts
+    ]
+
+
+SECRETS = ["superuser_password", "replication_password", "rewind_password", "restapi_password", "repository_passphrase"]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("key", SECRETS)
+def test_another_secret_over_data_is_refused_and_nothing_is_written(make_project, there, key, marked):
+    there(*volumes_of(make_project(), marked=marked))
+    file = passwords_file(make_project())
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    with pytest.raises(OtherData, match=key):
+        render_project(make_project(**{key: "another"}))
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+    assert sorted(path.name for path in file.parent.iterdir()) == ["passwords.yaml"]
+    assert fitting_passwords(make_project()) == ensure_passwords(make_project())
+
+
+def test_the_way_to_another_passphrase_is_named(make_project, there):
+    there(*volumes_of(make_project()))
+    with pytest.raises(OtherData) as caught:
+        fitting_passwords(make_project(repository_passphrase="another"))
+    assert 'docs/restore.md, "The passphrase of the repository"' in caught.value.hint
+
+
+def test_the_same_secret_once_more_is_no_change(make_project, there):
+    there(*volumes_of(make_project(superuser_password="mine", repository_passphrase="phrase")))
+    assert fitting_passwords(make_project(superuser_password="mine", repository_passphrase="phrase"))
+
+
+def test_a_file_of_another_passphrase_is_named(make_project, there):
+    found = volumes_of(make_project(repository_passphrase="old"))
+    ensure_passwords(make_project(repository_passphrase="new"))
+    there(*found)
+    with pytest.raises(OtherData, match=r"build/pgha/passwords.yaml"):
+        fitting_passwords(make_project())
+
+
+def test_without_the_repository_s_volume_the_passphrase_is_free(make_project, there):
+    there(volumes_of(make_project())[0])
+    assert fitting_passwords(make_project(repository_passphrase="new")).repository == "new"
+
+
+def test_lost_passwords_are_not_made_anew_over_data(make_project, there):
+    there(*volumes_of(make_project()))
+    passwords_file(make_project()).unlink()
+    with pytest.raises(OtherData, match=r"passwords\.yaml"):
+        render_project(make_project())
+    assert not passwords_file(make_project()).exists()
+
+
+def test_another_shape_is_refused_before_anything_is_written(make_project, there):
+    there(*volumes_of(make_project()))
+    with pytest.raises(OtherData, match="-d 3 -p 2") as caught:
+        render_project(make_project(nodes=3))
+    assert "inv render -d 3 -p 2 -n pg -v 17" in caught.value.hint
+    assert not make_project().compose_file.exists()
+
+
+def test_where_no_engine_can_tell_nothing_is_replaced(make_project):
+    kept = ensure_passwords(make_project())
+    with pytest.raises(NotReady, match="repository_passphrase would replace"):
+        render_project(make_project(repository_passphrase="another"))
+    assert ensure_passwords(make_project()) == kept
+    assert render_project(make_project()).changed
