@@ -64,7 +64,7 @@ def keys_(c, rotate=False, yes=False):
 
     Example: inv keys
     """
-    with changing(c, "keys", during_restore=True) as (project, progress):
+    with changing(c, "keys", during_restore=True, any_checkout=True) as (project, progress):
         if rotate:
             console.confirm(f"Replace every SSH key of project {project.name}?", yes)
         report = ensure_keys(project, rotate)
@@ -79,7 +79,7 @@ def build(c, no_cache=False):
 
     Example: inv build
     """
-    with changing(c, "build", during_restore=True) as (project, progress):
+    with changing(c, "build", during_restore=True, any_checkout=True) as (project, progress):
         built = images.build_images(project, progress, no_cache)
     show_images(built)
 
@@ -138,14 +138,14 @@ def render(c, data_centers="", per_data_center="", name="", version=""):
     show_topology(project, report)
 
 
-@task
-def up(c):
+@task(help={"take_over": "also when the project belongs to another checkout; from then on to this one"})
+def up(c, take_over=False):
     """Create and start the stack; returns when every member streams.
 
     Example: inv up
     """
-    with changing(c, "up") as (project, progress):
-        report = lifecycle.up(project, progress)
+    with changing(c, "up", any_checkout=take_over) as (project, progress):
+        report = lifecycle.up(project, progress, take_over=take_over)
     show_view("", project, report.view)
     for note in report.notes:
         progress.note(note)
@@ -185,14 +185,20 @@ def down(c):
     console.show(f"{project.name} is down; its volumes are kept")
 
 
-@task(help={"yes": "do not ask", "keep_repository": "keep the backups, and the passwords they need"})
-def destroy(c, yes=False, keep_repository=False):
+@task(
+    help={
+        "yes": "do not ask",
+        "keep_repository": "keep the backups, and the passwords they need",
+        "take_over": "also when the project belongs to another checkout",
+    }
+)
+def destroy(c, yes=False, keep_repository=False, take_over=False):
     """Remove containers, networks, volumes with all data and backups, and the rendered files.
 
     Example: inv destroy --yes
     """
     what = "all its data, but not its backups" if keep_repository else "all its data and backups"
-    with changing(c, "destroy", during_restore=True) as (project, progress):
+    with changing(c, "destroy", during_restore=True, any_checkout=take_over) as (project, progress):
         console.confirm(f"Destroy project {project.name} with {what}?", yes)
         removed = lifecycle.destroy(project, progress, keep_repository=keep_repository)
     console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")

@@ -79,6 +79,10 @@ class OtherData(Missing):
     """The volumes hold data that was made with other settings."""
 
 
+class OtherCheckout(Missing):
+    """The project of this name belongs to another checkout."""
+
+
 class HalfDone(Missing):
     """A restore was interrupted and has to be completed or undone first."""
 

@@ -17,6 +17,7 @@ from pgha.cluster.view import require_leader
 from pgha.console import Progress
 from pgha.errors import BadValue, NotUp, PghaError
 from pgha.model.topology import STANZA, WAN
+from pgha.project.checkout import checkout_id
 from pgha.project.ports import can_bind, next_free, reserved_by_others
 from pgha.project.project import Project
 from pgha.remote import engine
@@ -123,7 +124,7 @@ def _container(project: Project, name: str, port: int) -> Command:
         name,
         project.settings.release.patroni_image,
         ("/entrypoint.sh", "sleep", "infinity"),
-        label=docker.clone_label(project.name),
+        labels=(docker.clone_label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}"),
         network=f"{project.name}_{WAN}",
         port=f"{project.settings.publish_address}:{port}:{postgres.PORT}",
         files=files,

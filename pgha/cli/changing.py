@@ -12,6 +12,7 @@ from pgha.cli.executor import project_of
 from pgha.console import Progress
 from pgha.errors import Interrupted
 from pgha.project.project import Project
+from pgha.stack.ownership import require_ours
 
 COMPLETES = "the same command completes what it began"
 
@@ -41,15 +42,23 @@ def telling_interrupts(command: str) -> Iterator[None]:
 
 @contextmanager
 def changing(
-    context: invoke.Context, command: str, flags: dict[str, str] | None = None, *, during_restore: bool = False
+    context: invoke.Context,
+    command: str,
+    flags: dict[str, str] | None = None,
+    *,
+    during_restore: bool = False,
+    any_checkout: bool = False,
 ) -> Iterator[tuple[Project, Progress]]:
     """The project of this call, locked against every other changing command.
 
     Unless `during_restore`, refused while a restore is half done; looked at under the lock, since a restore may have
-    begun while this command was typed. `flags` are those of `render`. Raises Missing with the way on.
+    begun while this command was typed. Unless `any_checkout`, refused when the project is another checkout's. `flags`
+    are those of `render`. Raises Missing with the way on.
     """
     project = project_of(context, flags)
     with telling_interrupts(command), project.lock(command):
         if not during_restore:
             refuse_half_done(project)
+        if not any_checkout:
+            require_ours(project)
         yield project, Progress()

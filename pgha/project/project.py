@@ -79,7 +79,8 @@ class Project:
         return read_record(self.root, self.name)
 
     def write_record(self, record: Record) -> None:
-        write_file(self.folder / RECORD, yaml.safe_dump(asdict(record)))
+        document = {**asdict(record), "taken": list(record.taken)}
+        write_file(self.folder / RECORD, yaml.safe_dump(document))
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Keep two changing commands apart. Raises Missing and says who holds the lock."""

@@ -22,6 +22,8 @@ class Record:
     """The settings' first ports when these ports were chosen: with others they are chosen anew."""
     scheduled: bool = False
     """Whether cron runs the schedule in the containers."""
+    taken: tuple[str, ...] = ()
+    """Ids of checkouts this project was taken over from."""
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -41,6 +43,7 @@ def read_record(root: Path, name: str) -> Record:
         }
         first = {str(kind): int(port) for kind, port in document["first"].items()}
         scheduled = bool(document.get("scheduled", False))
+        taken = tuple(str(owner) for owner in document.get("taken", ()))
     except (FileNotFoundError, NotADirectoryError):
         # Also when another project of this checkout is destroyed at this moment.
         return Record({}, {})
@@ -58,7 +61,7 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports, first, scheduled)
+    return Record(flags, ports, first, scheduled, taken)
 
 
 def other_projects(root: Path, name: str) -> list[str]:

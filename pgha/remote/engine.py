@@ -241,6 +241,15 @@ def _volume(engine: Engine, entry: dict[str, Any]) -> Volume:
     return Volume(entry["Name"], shape, passwords, passphrase, engine)
 
 
+def owners(project: Project) -> dict[str, str]:
+    """Which checkouts the project's containers and volumes belong to -> the folder of the compose file, or nothing."""
+    found: dict[str, str] = {}
+    for engine in engines(project):
+        for command in (docker.owners_of_volumes(project.name), docker.owners_of_containers(project.name)):
+            found.update(docker.parse_owners(engine.must(command).stdout))
+    return found
+
+
 def remove_volumes(wanted: Iterable[Volume]) -> None:
     for volume in wanted:
         volume.engine.must(docker.remove_volumes([volume.name]))

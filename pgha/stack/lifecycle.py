@@ -15,7 +15,7 @@ from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
 from pgha.project.record import RECORD
 from pgha.remote import connections, engine, shell
-from pgha.stack import crontab
+from pgha.stack import crontab, ownership
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
 from pgha.stack.writing import RenderReport, render_project
@@ -32,8 +32,10 @@ class UpReport:
     notes: tuple[str, ...]
 
 
-def up(project: Project, progress: Progress) -> UpReport:
+def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpReport:
     """Create and start everything, and return when every member streams. The caller holds the lock.
+
+    With `take_over` the project is this checkout's from then on, if the settings fit its data.
 
     Raises Missing for what has to be there first, TimedOut when a member does not come.
     """
@@ -41,6 +43,8 @@ def up(project: Project, progress: Progress) -> UpReport:
     engine.require_compose()
     fitting_passwords(project)
     require_images(project)
+    if take_over:
+        ownership.take_over(project)
     clock = Stopwatch()
     report = render_project(project)
     _announce(project, report, progress)

@@ -12,6 +12,7 @@ import yaml
 from pgha import ROOT
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
+from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
 from pgha.project.passwords import Passwords
 from pgha.project.ports import Ports
@@ -93,6 +94,7 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
         shapes={host.name: shape(project, host.name) for host in topology.hosts},
         passwords_id=passwords.id,
         passphrase_id=passwords.repository_id,
+        checkout=checkout_id(project.root),
     )
     return Rendered(files, digests)
 

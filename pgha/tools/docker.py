@@ -13,6 +13,8 @@ from pgha.tools.command import Command
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+FOLDER_LABEL = "com.docker.compose.project.working_dir"
+CHECKOUT_LABEL = "pgha.checkout"
 
 BUILD_TIMEOUT = 3600.0
 
@@ -57,6 +59,23 @@ def volumes(project: str) -> Command:
     return docker("volume", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", "{{.Name}}")
 
 
+def owners_of_containers(project: str) -> Command:
+    """A line a container: the checkout it belongs to, and the folder of its compose file."""
+    return docker("ps", "--all", "--filter", f"label={PROJECT_LABEL}={project}",
+                  "--format", f'{{{{.Label "{CHECKOUT_LABEL}"}}}} {{{{.Label "{FOLDER_LABEL}"}}}}')  # fmt: skip
+
+
+def owners_of_volumes(project: str) -> Command:
+    return docker("volume", "ls", "--filter", f"label={PROJECT_LABEL}={project}",
+                  "--format", f'{{{{.Label "{CHECKOUT_LABEL}"}}}}')  # fmt: skip
+
+
+def parse_owners(text: str) -> dict[str, str]:
+    """The answers to these two: checkout -> folder. A container or volume without the label has nothing as checkout."""
+    pairs = (line.partition(" ") for line in text.splitlines())
+    return {owner: folder.strip() for owner, _, folder in pairs}
+
+
 def inspect(kind: str, names: Sequence[str]) -> Command:
     return docker(kind, "inspect", *names)
 
@@ -78,10 +97,12 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
     return docker(*argv, container, timeout=0)
 
 
-def run_aside(name: str, image: str, arguments: Sequence[str], *, label: str, network: str, port: str,
+def run_aside(name: str, image: str, arguments: Sequence[str], *, labels: Sequence[str], network: str, port: str,
               files: dict[str, str], environment: dict[str, str]) -> Command:  # fmt: skip
     """A container of its own, beside Compose's; `files` are secrets: name inside -> path here."""
-    argv = ["run", "--detach", "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1], "--label", label]
+    argv = ["run", "--detach", "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
+    for label in labels:
+        argv += ["--label", label]
     argv += ["--network", network, "--publish", port]
     for key, value in environment.items():
         argv += ["--env", f"{key}={value}"]

@@ -200,6 +200,15 @@ CASES = [
     ),
     (docker.containers("p"), "docker ps --all --filter label=com.docker.compose.project=p --format '{{.ID}}'"),
     (docker.volumes("p"), "docker volume ls --filter label=com.docker.compose.project=p --format '{{.Name}}'"),
+    (
+        docker.owners_of_containers("p"),
+        "docker ps --all --filter label=com.docker.compose.project=p --format "
+        '\'{{.Label "pgha.checkout"}} {{.Label "com.docker.compose.project.working_dir"}}\'',
+    ),
+    (
+        docker.owners_of_volumes("p"),
+        "docker volume ls --filter label=com.docker.compose.project=p --format '{{.Label \"pgha.checkout\"}}'",
+    ),
     (docker.inspect("volume", ["a", "b"]), "docker volume inspect a b"),
     (docker.remove_volumes(["a", "b"]), "docker volume rm a b"),
     (docker.signal("stop", ["p-etcd1", "p-pg1-node1"]), "docker stop -t 120 p-etcd1 p-pg1-node1"),
@@ -212,14 +221,14 @@ CASES = [
             "p-clone",
             "image:1",
             ["/entrypoint.sh", "sleep", "infinity"],
-            label="pgha.clone=p",
+            labels=["pgha.clone=p", "pgha.checkout=ab12"],
             network="p_wan",
             port="127.0.0.1:50660:5432",
             files={"id_ed25519": "/ssh/p/nodes_id_ed25519", "known_hosts": "/ssh/p/known_hosts"},
             environment={"STANZA_NAME": "pg_ha_db"},
         ),
-        "docker run --detach --init --name p-clone --hostname clone --label pgha.clone=p --network p_wan"
-        " --publish 127.0.0.1:50660:5432 --env STANZA_NAME=pg_ha_db"
+        "docker run --detach --init --name p-clone --hostname clone --label pgha.clone=p --label pgha.checkout=ab12"
+        " --network p_wan --publish 127.0.0.1:50660:5432 --env STANZA_NAME=pg_ha_db"
         " --volume /ssh/p/nodes_id_ed25519:/run/secrets/id_ed25519:ro"
         " --volume /ssh/p/known_hosts:/run/secrets/known_hosts:ro image:1 /entrypoint.sh sleep infinity",
     ),
