@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pgha.cluster.view import able_member, require_quorum
-from pgha.errors import ToolFailed
-from pgha.model.dynamic import dynamic_configuration
+from pgha.cluster.view import able_member, node_names, require_quorum
+from pgha.errors import PghaError, ToolFailed
+from pgha.model.dynamic import governed_configuration, without_known
 from pgha.model.merging import flatten, merge_patch
+from pgha.model.rules import LIMITS
 from pgha.project.project import Project
 from pgha.remote.connections import connect
-from pgha.tools import patroni
+from pgha.tools import limits, patroni
 
 
 def read_config(project: Project) -> dict[str, Any]:
@@ -39,6 +40,34 @@ def patch_config(project: Project, wanted: Mapping[str, Any]) -> list[str]:
     return [f"{key}: {held.get(key, 'not set')} -> {value}" for key, value in flatten(patch).items()]
 
 
-def apply_dynamic_configuration(project: Project) -> list[str]:
-    """Settings that changed since the cluster was made: `bootstrap.dcs` is read only once."""
-    return patch_config(project, dynamic_configuration(project.settings, project.topology))
+def apply_settings(project: Project) -> list[str]:
+    """What settings govern and the DCS does not hold yet: `bootstrap.dcs` is read only once.
+
+    Whatever else somebody put there stays. Returns the changes, and what was not done.
+    """
+    wanted = governed_configuration(project.settings, project.topology)
+    parameters = wanted.pop("postgresql", {}).get("parameters", {})
+    if parameters:
+        held = (read_config(project).get("postgresql") or {}).get("parameters") or {}
+        parameters = without_known(parameters, held)
+    refused = _too_low(project, parameters)
+    left = {name: value for name, value in parameters.items() if name not in refused}
+    changes = patch_config(project, {**wanted, "postgresql": {"parameters": left}} if left else wanted)
+    return [*changes, *refused.values()]
+
+
+def _too_low(project: Project, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Limits that would be below what is in use: Postgres would not start with them again, or turn clients away."""
+    limits_wanted = {name: int(value) for name, value in parameters.items() if name in LIMITS}
+    if not limits_wanted:
+        return {}
+    refused: dict[str, str] = {}
+    answers = connect(project).everywhere({node: limits.in_use() for node in node_names(project)})
+    for node, answer in answers.items():
+        if isinstance(answer, PghaError) or not answer.ok:
+            continue
+        used = limits.parse_in_use(answer.stdout)
+        for name, value in limits_wanted.items():
+            if value < used.get(name, 0):
+                refused[name] = f"{name} stays: the setting is {value}, and {used[name]} are in use on {node}"
+    return refused

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
+from pgha.model.merging import merge
 from pgha.model.settings import Settings
 from pgha.model.topology import Topology
 
@@ -11,58 +14,77 @@ WAL_SENDER_TIMEOUT = 10
 """Seconds until a standby that does not answer is given up."""
 
 
-def dynamic_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
-    """What the DCS holds for the whole cluster, whether or not it archives yet.
+PARAMETERS: dict[str, Any] = {
+    "archive_mode": "on",
+    "archive_timeout": "1800s",
+    "hot_standby": "on",
+    "log_line_prefix": "%m [%r] [%p]: [%l-1] user=%u,db=%d,host=%h ",
+    "log_lock_waits": "on",
+    "log_min_duration_statement": 1000,
+    "max_replication_slots": 10,
+    "max_wal_senders": 12,
+    "max_wal_size": "1GB",
+    "wal_level": "logical",
+    # A cut line tells nobody. Until a walsender gives up, the leader goes on counting its standby among those a commit
+    # waits for; until a walreceiver does, it does not connect anew. Postgres' own 60 s would stop writes for that long
+    # when two data centers lose sight of each other.
+    "wal_receiver_timeout": f"{WAL_SENDER_TIMEOUT}s",
+    "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
+    # A standby that is told to promote while it asks the archive once more may sit out this interval first (Postgres'
+    # own: 5 s), and nobody accepts writes meanwhile. pgbackrest-archive-get asks the archive for the same file once in
+    # three seconds, however often Postgres asks.
+    "wal_retrieve_retry_interval": "250ms",
+}
+"""What a new cluster starts with; an `edit-config` or the setting `parameters` changes it. docs/settings.md lists them.
 
-    The Postgres parameters are the seed's, less what slots and data checksums made unnecessary
-    (wal_keep_size, wal_log_hints) and the logging collector: the container's log holds all.
-    """
-    return {
+They are the seed's, less what slots and data checksums made unnecessary (wal_keep_size, wal_log_hints) and the logging
+collector: the container's log holds all."""
+
+
+def governed_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
+    """What settings of the project govern: `up` brings the DCS to hold this, and leaves everything else in it alone."""
+    governed: dict[str, Any] = {
         "ttl": settings.ttl,
         "loop_wait": settings.loop_wait,
         "retry_timeout": settings.retry_timeout,
-        "maximum_lag_on_failover": 1048576,
-        # A crashed leader is replaced at once instead of being given five minutes to recover.
-        "primary_start_timeout": 0,
         # A leader whose Postgres does not end (a shutdown amid crash recovery can hang) would keep its lock for good.
         # It counts twice, for the checkpoint before and for the shutdown: together a ttl. Patroni minds it only in
         # synchronous mode, where standbys have what was acknowledged.
         "primary_stop_timeout": settings.ttl // 2,
-        "failsafe_mode": True,
         **_synchronous(settings, topology),
-        "postgresql": {
-            "use_pg_rewind": True,
-            "use_slots": True,
-            "parameters": {
-                "archive_mode": "on",
-                "archive_timeout": "1800s",
-                "hot_standby": "on",
-                "log_line_prefix": "%m [%r] [%p]: [%l-1] user=%u,db=%d,host=%h ",
-                "log_lock_waits": "on",
-                "log_min_duration_statement": 1000,
-                "max_replication_slots": 10,
-                "max_wal_senders": 12,
-                "max_wal_size": "1GB",
-                "wal_level": "logical",
-                # A cut line tells nobody. Until a walsender gives up, the leader goes on counting its standby among
-                # those a commit waits for; until a walreceiver does, it does not connect anew. Postgres' own 60 s
-                # would stop writes for that long when two data centers lose sight of each other.
-                "wal_receiver_timeout": f"{WAL_SENDER_TIMEOUT}s",
-                "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
-                # A standby that is told to promote while it asks the archive once more may sit out this interval
-                # first (Postgres' own: 5 s), and nobody accepts writes meanwhile. pgbackrest-archive-get asks the
-                # archive for the same file once in three seconds, however often Postgres asks.
-                "wal_retrieve_retry_interval": "250ms",
-            },
-        },
     }
+    if settings.parameters:
+        governed["postgresql"] = {"parameters": {key: _value(text) for key, text in settings.parameters.items()}}
+    return governed
 
 
 def bootstrap_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
-    """What a new cluster starts with: as above, and WAL is thrown away until `inv stanza` switches archiving on."""
-    configuration = dynamic_configuration(settings, topology)
-    configuration["postgresql"]["parameters"]["archive_command"] = "/bin/true"
-    return configuration
+    """What a new cluster starts with; its WAL is thrown away until `inv stanza` switches archiving on."""
+    first = {
+        "maximum_lag_on_failover": 1048576,
+        # A crashed leader is replaced at once instead of being given five minutes to recover.
+        "primary_start_timeout": 0,
+        "failsafe_mode": True,
+        "postgresql": {
+            "use_pg_rewind": True,
+            "use_slots": True,
+            "parameters": {**PARAMETERS, "archive_command": "/bin/true"},
+        },
+    }
+    return merge(first, governed_configuration(settings, topology))
+
+
+def without_known(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are not held yet. `on` and true, 200 and "200" are the same to Postgres."""
+    return {key: value for key, value in wanted.items() if key not in held or _words(held[key]) != _words(value)}
+
+
+def _value(text: str) -> str | int:
+    return int(text) if re.fullmatch(r"0|-?[1-9][0-9]*", text) else text
+
+
+def _words(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _synchronous(settings: Settings, topology: Topology) -> dict[str, Any]:

@@ -125,10 +125,45 @@ def _bounds(s: Settings) -> Iterator[str]:
             yield f"{key}: {value} is less than 0"
 
 
+LIMITS = {
+    "max_connections": 25,
+    "max_locks_per_transaction": 32,
+    "max_prepared_transactions": 0,
+    "max_replication_slots": 4,
+    "max_wal_senders": 3,
+    "max_worker_processes": 2,
+}
+"""Parameters a standby needs at least as high as its leader -> the least that Patroni takes (postgresql/config.py)."""
+
+NOT_OURS = {
+    "inv stanza": ("archive_command", "archive_mode", "restore_command"),
+    "durability": ("synchronous_standby_names",),
+    "Patroni": ("cluster_name", "hot_standby", "primary_conninfo", "primary_slot_name", "promote_trigger_file"),
+    "the containers": (
+        "config_file", "data_directory", "external_pid_file", "hba_file", "ident_file", "listen_addresses", "port",
+        "password_encryption", "unix_socket_directories", "unix_socket_permissions",
+    ),
+}  # fmt: skip
+"""Whose parameters cannot be a setting."""
+
+
+def _parameters(s: Settings) -> Iterator[str]:
+    owners = {name: owner for owner, names in NOT_OURS.items() for name in names}
+    for name, value in s.parameters.items():
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?", name):
+            yield f"parameters: {name!r} is not the name of a Postgres parameter"
+        elif name in owners or name.startswith("recovery_target"):
+            yield f"parameters: {name} is set by {owners.get(name, 'inv restore')}"
+        elif not re.fullmatch(r"[ -~]*", value):
+            yield f"parameters: {name} holds something else than printable ASCII"
+        elif name in LIMITS and not (re.fullmatch(r"0|[1-9][0-9]{0,8}", value) and int(value) >= LIMITS[name]):
+            yield f"parameters: {name} {value} is not a number of at least {LIMITS[name]}, Patroni's minimum"
+
+
 def _secrets(s: Settings) -> Iterator[str]:
     for key in SECRETS:
         if not re.fullmatch(r"[ -~]*", getattr(s, key)):
             yield f"{key}: holds something else than printable ASCII"
 
 
-RULES = (_names, _shape, _release, _patroni, _ports, _backups, _bounds, _secrets)
+RULES = (_names, _shape, _release, _patroni, _ports, _backups, _bounds, _parameters, _secrets)

@@ -11,6 +11,7 @@ from typing import Any
 from pgha.errors import BadSettings
 from pgha.model.releases import Release, release_for
 from pgha.model.rules import find_wrong
+from pgha.model.typed import read_typed
 
 ENVIRONMENT = "INVOKE_PGHA_"
 
@@ -46,6 +47,7 @@ class Settings:
     schedule_incr: str = _setting("", "the same for an incremental backup")
     schedule_verify: str = _setting("0 3 * * *", "the same for the verification of the newest backup")
     scratch_preload_libraries: str = _setting("", "shared_preload_libraries of restored copies, as in `verify`")
+    parameters: Mapping[str, str] = field(default_factory=dict, metadata={"help": "Postgres parameters, over ours"})
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
     drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
     drill_gap_stopped: float = _setting(4.0, "drills: when the leader is stopped")
@@ -135,7 +137,7 @@ _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not re.fullmatch(r"-?\d+", str(value).strip()):
+    if isinstance(value, bool) or not re.fullmatch(r"-?(0|[1-9][0-9]*)", str(value).strip()):
         raise ValueError(f"{value!r} is not a whole number")
     return int(value)
 
@@ -164,9 +166,32 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip()):
+    if isinstance(value, bool) or not re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", str(value).strip()):
         raise ValueError(f"{value!r} is not a number")
     return float(value)
 
 
-_CASTS: dict[str, Callable[[Any], Any]] = {"int": _integer, "float": _number, "bool": _switch, "str": _text}
+def _table(value: Any) -> dict[str, str]:
+    """A table of texts, or its text: `{work_mem: 8MB}`."""
+    if isinstance(value, str):
+        try:
+            value = read_typed(value) or {}
+        except ValueError as error:
+            raise ValueError(f"{error}") from None
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is not a table such as {{work_mem: 8MB}}")
+    table = {}
+    for key, entry in value.items():
+        if entry is None or isinstance(entry, (dict, list)):
+            raise ValueError(f"{key} has no value" if entry is None else f"{entry!r} of {key} is not a text")
+        table[str(key)] = {True: "on", False: "off"}[entry] if isinstance(entry, bool) else str(entry)
+    return table
+
+
+_CASTS: dict[str, Callable[[Any], Any]] = {
+    "int": _integer,
+    "float": _number,
+    "bool": _switch,
+    "str": _text,
+    "Mapping[str, str]": _table,
+}

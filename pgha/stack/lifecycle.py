@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgha.cluster.configuration import apply_dynamic_configuration
 from pgha.cluster.etcd_members import replace_lost
+from pgha.cluster.configuration import apply_settings
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotRendered, NotUp
@@ -58,7 +58,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
     notes += [f"{name} had lost its data: etcd took it out and in again" for name in replace_lost(project, progress)]
     if project.record().scheduled:
         crontab.install(project)
-    changes = apply_dynamic_configuration(project)
+    changes = apply_settings(project)
     notes += [f"dynamic configuration: {line}" for line in changes]
     if project.settings.durability == "quorum" and not project.settings.release.quorum_commit:
         notes.append(

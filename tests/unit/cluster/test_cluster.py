@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pgha.cluster import configuration, handover, view
-from pgha.cluster.configuration import patch_config
+from pgha.cluster.configuration import apply_settings, patch_config
 from pgha.cluster.handover import hand_over
 from pgha.cluster.view import able_member, agreed_view, cut_off, read_etcd, read_members, read_view
 from pgha.console import Progress
@@ -33,6 +33,7 @@ class Played(connections.Connections):
         self.etcd = {member.name: True for member in project.topology.etcd}
         self.commands = []
         self.age, self.clock, self.blind, self.cut = {}, {}, set(), set()
+        self.used = {}
 
     def run(self, host, command, line=None):
         if host in self.away:
@@ -52,6 +53,8 @@ class Played(connections.Connections):
         if argv[0] == "curl":
             asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
             return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
+        if argv[0] == "psql":
+            return json.dumps(self.used.get(host, {}))
         verb = argv[3]
         if verb == "show-config":
             return yaml.safe_dump(self.config)
@@ -59,11 +62,18 @@ class Played(connections.Connections):
         if self.deaf:
             return "Failover failed, details: 412, no good candidates\n"
         if verb == "edit-config":
-            self.config.update(pair.removeprefix("--set=").split("=") for pair in argv if pair.startswith("--set="))
-            self.config = {key: yaml.safe_load(str(value)) for key, value in self.config.items()}
+            for pair in argv:
+                key, is_set, value = pair.removeprefix("--set=").partition("=")
+                if is_set and pair.startswith("--set="):
+                    self._set(key, yaml.safe_load(value))
             return ""
         self.leader = argv[argv.index("--candidate") + 1] if "--candidate" in argv else self._standbys()[0]
         return "Successfully handed over\n"
+
+    def _set(self, key, value):
+        name = key.removeprefix("postgresql.parameters.")
+        inner = self.config if name == key else self.config.setdefault("postgresql", {}).setdefault("parameters", {})
+        inner[name] = value
 
     def _cluster(self):
         return {"members": [self._member(name) for name in self.names]}
@@ -339,3 +349,25 @@ def test_a_change_that_does_not_hold_is_an_error(project, played):
     played.deaf = True
     with pytest.raises(ToolFailed, match="does not hold the change"):
         patch_config(project, {"ttl": 30})
+
+
+def test_settings_are_applied_and_what_they_do_not_govern_stays(make_project, played):
+    held = {"max_wal_size": "2GB", "log_min_duration_statement": -1}
+    played.config = {"ttl": 30, "maximum_lag_on_failover": 5, "postgresql": {"parameters": dict(held)}}
+    project = make_project(data_centers=3, nodes=1, parameters={"work_mem": "8MB"})
+    assert "ttl: 30 -> 20" in apply_settings(project)
+    assert played.config["maximum_lag_on_failover"] == 5
+    assert played.config["postgresql"]["parameters"] == {**held, "work_mem": "8MB"}
+    assert apply_settings(project) == []
+
+
+@pytest.mark.parametrize(("slots", "done"), [(12, False), (10, True)])
+def test_no_limit_is_set_below_what_is_in_use_anywhere(make_project, played, slots, done):
+    played.config = {"postgresql": {"parameters": {"max_replication_slots": 30}}}
+    played.used = {"pg1-node1": {"max_replication_slots": 3}, "pg2-node1": {"max_replication_slots": slots}}
+    played.away = {"pg3-node1"}
+    project = make_project(data_centers=3, nodes=1, parameters={"max_replication_slots": "10", "work_mem": "8MB"})
+    said = apply_settings(project)
+    assert played.config["postgresql"]["parameters"] == {"max_replication_slots": 10 if done else 30, "work_mem": "8MB"}
+    line = "max_replication_slots stays: the setting is 10, and 12 are in use on pg2-node1"
+    assert (line in said) is not done

@@ -1,6 +1,6 @@
 import pytest
 
-from pgha.model.dynamic import bootstrap_configuration, dynamic_configuration
+from pgha.model.dynamic import PARAMETERS, bootstrap_configuration, governed_configuration, without_known
 from pgha.model.merging import flatten, merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
@@ -95,9 +95,41 @@ def test_flat_keys_are_dotted():
     assert flatten({"a": 1, "b": {"c": 2, "d": {"e": 3}}}) == {"a": 1, "b.c": 2, "b.d.e": 3}
 
 
-def test_only_a_new_cluster_throws_its_wal_away():
-    """`up` applies the configuration again and again: it must not switch archiving off."""
-    settings = read_settings({})
-    topology = build_topology(settings)
-    assert "archive_command" not in dynamic_configuration(settings, topology)["postgresql"]["parameters"]
-    assert "archive_command" in bootstrap_configuration(settings, topology)["postgresql"]["parameters"]
+def both(**settings):
+    read = read_settings(settings)
+    topology = build_topology(read)
+    return governed_configuration(read, topology), bootstrap_configuration(read, topology)
+
+
+def test_up_leaves_alone_what_no_setting_governs():
+    """Above all archiving, which only a new cluster has switched off, and an `edit-config` of a parameter."""
+    governed, first = both()
+    assert set(governed) == {
+        "ttl", "loop_wait", "retry_timeout", "primary_stop_timeout", "synchronous_mode", "synchronous_node_count",
+    }  # fmt: skip
+    assert first["postgresql"]["parameters"] == {**PARAMETERS, "archive_command": "/bin/true"}
+    assert first | governed == first
+
+
+def test_parameters_of_the_settings_go_over_the_project_s():
+    governed, first = both(parameters={"max_wal_size": "2GB", "max_connections": "200", "pg_stat.on": "007"})
+    given = {"max_wal_size": "2GB", "max_connections": 200, "pg_stat.on": "007"}
+    assert governed["postgresql"] == {"parameters": given}
+    assert first["postgresql"]["parameters"] == {**PARAMETERS, "archive_command": "/bin/true", **given}
+    assert first["postgresql"]["use_slots"] is True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "left"),
+    [
+        ({"a": 200}, {}, {"a": 200}),
+        ({"a": 200}, {"a": 200, "b": 1}, {}),
+        ({"a": 200}, {"a": "200"}, {}),
+        ({"a": "on"}, {"a": True}, {}),
+        ({"a": "off"}, {"a": False}, {}),
+        ({"a": "on"}, {"a": False}, {"a": "on"}),
+        ({"a": ""}, {"a": None}, {"a": ""}),
+    ],
+)
+def test_a_parameter_that_is_held_is_no_change(wanted, held, left):
+    assert without_known(wanted, held) == left

@@ -85,6 +85,28 @@ def problems_of(*layers):
         ("restapi_password", "nul\0", "printable ASCII"),
         ("repository_passphrase", "two\nlines", "printable ASCII"),
         ("nosuch", "1", "no such setting"),
+        # What YAML would have made another number of.
+        ("nodes", "02", "'02' is not a whole number"),
+        ("nodes", "0o2", "'0o2' is not a whole number"),
+        ("postgres_port", "50_551", "'50_551' is not a whole number"),
+        ("ttl", "0:20", "'0:20' is not a whole number"),
+        ("ttl", "٢٠", "not a whole number"),
+        ("drill_gap_lost", "025.0", "not a number"),
+        ("parameters", "8MB", "not a table"),
+        ("parameters", "a: [", "not YAML"),
+        ("parameters", ["a"], "not a table"),
+        ("parameters", {"work_mem": None}, "work_mem has no value"),
+        ("parameters", {"work_mem": {"a": 1}}, "of work_mem is not a text"),
+        ("parameters", "{work_mem: 1MB, work_mem: 2MB}", "work_mem is given twice"),
+        ("parameters", {"Work Mem": "1MB"}, "not the name of a Postgres parameter"),
+        ("parameters", {"archive_command": "true"}, "is set by inv stanza"),
+        ("parameters", {"synchronous_standby_names": "*"}, "is set by durability"),
+        ("parameters", {"recovery_target_time": "x"}, "is set by inv restore"),
+        ("parameters", {"port": "5433"}, "is set by the containers"),
+        ("parameters", {"max_connections": "24"}, "at least 25"),
+        ("parameters", {"max_connections": "many"}, "at least 25"),
+        ("parameters", {"max_replication_slots": "1e3"}, "at least 4"),
+        ("parameters", {"work_mem": "8\nMB"}, "printable ASCII"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(key, value, words):
@@ -199,3 +221,14 @@ def test_a_schedule_that_is_nothing_is_never():
 @pytest.mark.parametrize(("processes", "made"), [(0, os.cpu_count()), (1, 1), (999, 999)])
 def test_without_a_number_every_cpu_works(processes, made):
     assert read_settings({"process_max": processes}).processes == made
+
+
+@pytest.mark.parametrize(
+    "given", [{"work_mem": "8MB", "jit": "off"}, {"work_mem": "8MB", "jit": False}, "{work_mem: 8MB, jit: off}"]
+)
+def test_parameters_are_a_table_or_its_text(given):
+    assert read_settings({"parameters": given}).parameters == {"work_mem": "8MB", "jit": "off"}
+
+
+def test_without_parameters_there_are_none():
+    assert read_settings({"parameters": ""}).parameters == read_settings({}).parameters == {}
