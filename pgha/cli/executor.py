@@ -12,12 +12,16 @@ import invoke
 from invoke.exceptions import Exit
 
 from pgha import console
-from pgha.errors import BadSettings, BadValue, Interrupted, PghaError, ToolFailed
+from pgha.errors import BadValue, Interrupted, PghaError, ToolFailed
 from pgha.model.settings import ENVIRONMENT, environment_layer
 from pgha.model.topology import Host
+from pgha.project.layers import typed_layers
 from pgha.project.project import Project, open_project
 from pgha.remote import connections
 from pgha.status.document import error_document
+
+CONFIG_FILES = ("system", "user", "project", "runtime")
+"""The configuration files that Invoke reads, the later ones over the earlier ones."""
 
 _environment: dict[str, str] = {}
 
@@ -71,12 +75,9 @@ def _wants_json(tasks: Iterable[Any]) -> bool:
 
 def project_of(context: invoke.Context, flags: dict[str, str] | None = None) -> Project:
     """The project this call means; `flags` are those of `render`, None for what the last render was given."""
-    configured = context.config.get("pgha", {})
-    try:
-        layer = {str(key): value for key, value in dict(configured).items()}
-    except (TypeError, ValueError):
-        raise BadSettings(["pgha: is not a table of settings"]) from None
-    return open_project([layer, _environment], flags)
+    config = context.config
+    files = [(getattr(config, f"_{name}_path", None), getattr(config, f"_{name}", None)) for name in CONFIG_FILES]
+    return open_project([*typed_layers(files), _environment], flags)
 
 
 def exit_with(code: int) -> None:

@@ -148,6 +148,54 @@ def test_an_odd_invoke_yaml_is_refused(checkout, inv, text):
     assert_refused(inv("render"), 2, "1 setting is wrong")
 
 
+def table(checkout, text):
+    """The text of our table in an invoke.yaml."""
+    return (checkout / "invoke.yaml").read_text().partition("pgha:\n")[0] + f"pgha:\n  {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nodes: 010", "nodes: '010' is not"),
+        ("nodes: 0o2", "nodes: '0o2' is not"),
+        ("ttl: 12:30", "ttl: '12:30' is not"),
+        ("up_timeout: 2026-11-25", "up_timeout: '2026-11-25' is not"),
+        ("durability: no", "durability: 'no' is neither"),
+        ("postgres_port: 50_551", "postgres_port: '50_551' is not"),
+        ("nodes: 1\n  nodes: 2", "invoke.yaml: is not YAML: nodes is given twice"),
+    ],
+)
+@pytest.mark.parametrize("file", ["invoke.yaml", "my.yaml"])
+def test_what_yaml_would_have_changed_is_refused_as_it_was_typed(checkout, inv, file, text, words):
+    (checkout / file).write_text(table(checkout, text))
+    line = ("render",) if file == "invoke.yaml" else ("-f", file, "render")
+    assert_refused(inv(*line), 2, "1 setting is wrong", words.replace("invoke.yaml", file))
+
+
+def test_a_secret_is_the_text_that_was_typed(checkout, inv):
+    """YAML makes of these 83, true, a date and nothing that can be written."""
+    typed = {"superuser": "0123", "replication": "yes", "rewind": "2026-11-25", "restapi": "1_0"}
+    text = "\n  ".join(f"{name}_password: {value}" for name, value in typed.items())
+    (checkout / "invoke.yaml").write_text(table(checkout, text))
+    assert inv("render").returncode == 0
+    kept = yaml.safe_load((checkout / "build" / "pgha" / "passwords.yaml").read_text())
+    assert {name: kept[name] for name in typed} == typed
+
+
+def test_a_file_named_on_the_line_is_over_invoke_yaml(checkout, inv):
+    (checkout / "invoke.yaml").write_text(table(checkout, "prefix: one\n  nodes: 1"))
+    (checkout / "my.yaml").write_text("pgha: {prefix: other}\n")
+    assert "other3-node1" in inv("-f", "my.yaml", "render").stdout
+    assert "one3-node1" in inv("render").stdout
+
+
+def test_another_password_is_not_written_where_no_engine_can_tell_of_data(checkout, inv, rendered):
+    file = checkout / "build" / "pgha" / "passwords.yaml"
+    before = file.read_bytes()
+    assert_refused(inv("render", repository_passphrase="another"), 3, "repository_passphrase would replace")
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("line", "words", "hint"),
     [
