@@ -5,25 +5,21 @@ Every call names its engine, by the host (container) it is about or by the machi
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from pgha.errors import NotReady, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.errors import ToolFailed
 from pgha.model.topology import WAN, Host
 from pgha.project.project import Project
 from pgha.remote import shell
+from pgha.remote.readiness import engine_problem as engine_problem
+from pgha.remote.readiness import require_compose
+from pgha.remote.readiness import require_engine as require_engine
 from pgha.tools import docker
 from pgha.tools.command import Answer, Command
 from pgha.waiting import wait_until
-
-SOCKET = Path("/var/run/docker.sock")
 
 PORT_TAKEN = "address already in use"
 
@@ -95,56 +91,6 @@ class Volume:
     passphrase: str = ""
     """the mark of what a repository is encrypted with"""
     engine: Engine = HERE
-
-
-def engine_problem() -> PghaError | None:
-    """Why the engine cannot be used, or None. Asks the socket itself, not the words of an error message."""
-    if shutil.which("docker") is None:
-        return NotReady("docker is not installed on this host", "inv setup")
-    remote = os.environ.get("DOCKER_HOST", "")
-    path = Path(remote.removeprefix("unix://")) if remote.startswith("unix://") else SOCKET
-    if remote and not remote.startswith("unix://"):
-        try:
-            answers = shell.run(docker.docker("version", "--format", "{{.Server.Version}}", timeout=15)).ok
-        except TimedOut:
-            answers = False
-        return None if answers else Unreachable(f"The engine at DOCKER_HOST={remote} does not answer")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(5)
-        try:
-            probe.connect(str(path))
-        except PermissionError:
-            return NotReady(
-                f"This user may not talk to the container engine ({path})",
-                "add the user to the group docker and log in again, or run as root",
-            )
-        except (FileNotFoundError, ConnectionRefusedError):
-            return NotReady(f"The container engine is not running ({path})", "inv setup")
-        except OSError as error:
-            return NotReady(f"The container engine does not answer: {error}", "inv setup")
-    return None
-
-
-def require_engine() -> None:
-    """Raises Missing when there is no engine this user can use."""
-    problem = engine_problem()
-    if problem:
-        raise problem
-
-
-@lru_cache(maxsize=1)
-def find_compose() -> docker.Compose | None:
-    """The Compose plugin (v2) if there is one, else the old program (v1)."""
-    if shutil.which("docker") and shell.run(docker.docker("compose", "version")).ok:
-        return docker.PLUGIN
-    return docker.PROGRAM if shutil.which("docker-compose") else None
-
-
-def require_compose() -> docker.Compose:
-    compose = find_compose()
-    if compose is None:
-        raise NotReady("Docker Compose is not installed on this host", "inv setup")
-    return compose
 
 
 def compose(
@@ -222,6 +168,23 @@ def reconnect(project: Project) -> list[str]:
             engine_of(project, host.name).must(docker.connect(network, container.name, host.name))
         found += [host.name] if lacking else []
     return found
+
+
+def image_ids(names: Iterable[str]) -> dict[str, str]:
+    """Image -> its id on this host's engine; they are all there."""
+    wanted = sorted(set(names))
+    return dict(zip(wanted, _listed(HERE, docker.image_ids(wanted)), strict=True))
+
+
+def network_ids(project: Project) -> set[str]:
+    """Every network there is."""
+    return {identity for engine in engines(project) for identity in _listed(engine, docker.network_ids())}
+
+
+def remove(project: Project, hosts: Iterable[str]) -> None:
+    """Remove the containers of these hosts; their volumes stay."""
+    for engine, names in _by_engine(project, hosts).items():
+        engine.must(docker.remove(*names))
 
 
 def volumes(project: Project) -> tuple[Volume, ...]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from pgha.console import Progress
 from pgha.errors import NotReady, PghaError, Unreachable
 from pgha.project.project import Project
-from pgha.remote import client, engine, shell
+from pgha.remote import client, readiness, shell
+from pgha.remote.engine import HERE
 from pgha.tools import debian
 from pgha.waiting import wait_until
 
@@ -44,7 +45,7 @@ def _client() -> Part:
 
 
 def _engine() -> Part:
-    problem = engine.engine_problem()
+    problem = readiness.engine_problem()
     if problem is None:
         return Part("engine", "answers")
     packages = () if shutil.which("dockerd") else debian.ENGINE_PACKAGES
@@ -52,15 +53,17 @@ def _engine() -> Part:
 
 
 def _compose() -> Part:
-    compose = engine.find_compose()
-    if compose:
-        return Part("compose", " ".join(compose.program))
-    return Part("compose", "", "Docker Compose is not installed", debian.COMPOSE_PACKAGES)
+    if readiness.find_compose() is None:
+        return Part("compose", "", "Docker Compose is not installed", debian.COMPOSE_PACKAGES)
+    problem = readiness.compose_problem() if readiness.engine_problem() is None else None
+    if problem:
+        return Part("compose", "", problem.message, debian.COMPOSE_PACKAGES)
+    return Part("compose", f"{' '.join(readiness.require_compose().program)} {readiness.compose_version()}")
 
 
 def _base_image(project: Project) -> Part:
     release = project.settings.release
-    if engine.engine_problem() is None and engine.HERE.has_image(release.base_image):
+    if readiness.engine_problem() is None and HERE.has_image(release.base_image):
         return Part("base image", f"{release.base_image} is here")
     bootstrap = shutil.which(debian.BOOTSTRAP_PACKAGE)
     if bootstrap and release.suite.distribution == "debian":
@@ -96,8 +99,9 @@ def set_up(project: Project, progress: Progress) -> tuple[list[Part], list[str]]
     packages = [package for part in wanted for package in part.packages]
     if packages:
         done.append(_install(wanted, progress))
-        engine.find_compose.cache_clear()
-    if engine.engine_problem() is not None:
+        readiness.find_compose.cache_clear()
+        readiness.compose_version.cache_clear()
+    if readiness.engine_problem() is not None:
         done.append(_start_engine(progress))
     parts = check_host(project)
     left = [part.problem for part in parts if part.problem]
@@ -118,18 +122,22 @@ def _install(parts: list[Part], progress: Progress) -> str:
         raise Unreachable(f"apt cannot reach the package mirror: {answer.last_words}", "apt-get update")
     packages: list[str] = []
     for part in parts:
-        if part.name == "compose":
-            packages.append(next((p for p in part.packages if shell.run(debian.apt_knows(p)).ok), part.packages[-1]))
-        else:
-            packages += [p for p in part.packages if p not in packages]
+        wanted = part.packages
+        if part.name == "compose" and wanted:
+            offers = debian.parse_policy(shell.run(debian.apt_policy(wanted)).stdout)
+            wanted = (debian.compose_package(offers) or wanted[-1],)
+        packages += [package for package in wanted if package not in packages]
     with progress.stage(f"apt-get install {' '.join(packages)}"):
         shell.must(debian.apt_install(packages), "apt-get install failed", line=progress.detail)
     return f"installed {', '.join(packages)}"
 
 
 def _start_engine(progress: Progress) -> str:
-    problem = engine.engine_problem()
+    problem = readiness.engine_problem()
     assert problem is not None
+    if not readiness.endpoint().is_own:
+        # A second engine would not be the one that is asked.
+        raise problem
     if os.geteuid() != 0:
         raise NotReady(problem.message, problem.hint if problem.hint != "inv setup" else "as root: inv setup")
     with progress.stage("start the engine"):
@@ -140,7 +148,7 @@ def _start_engine(progress: Progress) -> str:
             _start_detached()
             how = f"started dockerd, its log is {DAEMON_LOG}"
         wait_until(
-            engine.engine_problem,
+            readiness.engine_problem,
             lambda left: left is None,
             "The container engine answers",
             timeout=60,

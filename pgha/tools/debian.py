@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from pgha.model.releases import Suite
 from pgha.tools.command import Command
 
 ENGINE_PACKAGES = ("docker.io",)
-COMPOSE_PACKAGES = ("docker-compose-v2", "docker-compose")
-"""The first one that the archive has: v2 on newer suites, v1.29 on Debian 12."""
+COMPOSE_PACKAGES = ("docker-compose-v2", "docker-compose-plugin", "docker-compose")
+"""Ubuntu's, Docker's own, and Debian's, which is v2 from trixie on and 1.29 in bookworm."""
 BOOTSTRAP_PACKAGE = "mmdebstrap"
 
 
@@ -25,8 +26,28 @@ def apt_install(packages: Sequence[str]) -> Command:
     )  # fmt: skip
 
 
-def apt_knows(package: str) -> Command:
-    return Command(("apt-cache", "show", "--no-all-versions", package))
+def apt_policy(packages: Sequence[str]) -> Command:
+    """Which version of each package apt would install."""
+    return Command(("env", "LC_ALL=C", "apt-cache", "policy", *packages))
+
+
+def parse_policy(text: str) -> dict[str, str]:
+    """Package -> the version apt would install; a package that apt does not know, or cannot install, is left out."""
+    found = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (\S+)", text, re.MULTILINE)
+    return {package: version for package, version in found if version != "(none)"}
+
+
+def compose_package(offers: Mapping[str, str]) -> str:
+    """The package to install: the first that is Compose v2, else the one there is; nothing without any."""
+    known = {package: version for package in COMPOSE_PACKAGES if (version := offers.get(package))}
+    second = [package for package, version in known.items() if _major(version) >= 2]
+    return next(iter([*second, *known]), "")
+
+
+def _major(version: str) -> int:
+    """Of a Debian version, which may have an epoch: `5:2.29.1-1`, `2.26.1-4`."""
+    found = re.match(r"(?:\d+:)?(\d+)", version)
+    return int(found[1]) if found else 0
 
 
 BOOTSTRAP = """
