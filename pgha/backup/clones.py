@@ -127,8 +127,9 @@ def _container(project: Project, name: str, port: int) -> Command:
         labels=(docker.clone_label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}"),
         network=f"{project.name}_{WAN}",
         port=f"{project.settings.publish_address}:{port}:{postgres.PORT}",
+        shm_size=project.settings.shm_size,
         files=files,
-        environment={"STANZA_NAME": STANZA},
+        environment={"STANZA_NAME": STANZA, "NO_PROXY": "*", "no_proxy": "*"},
     )
 
 

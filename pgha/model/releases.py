@@ -48,6 +48,8 @@ class Release:
     postgres: int
     base_image: str
     suite: Suite
+    locales: tuple[str, ...] = ()
+    """Locales of the C library that are generated in Postgres' image."""
 
     @property
     def pgdg(self) -> bool:
@@ -85,7 +87,9 @@ class Release:
 
     @property
     def patroni_image(self) -> str:
-        return f"pgha-pg{self.postgres}-patroni:{self.tag}"
+        """With other locales it is another image: a database may be made with one of them."""
+        more = "".join(f"-{name.replace('@', '.')}" for name in self.locales)
+        return f"pgha-pg{self.postgres}-patroni:{self.tag}{more}"
 
     @property
     def pgbackrest_image(self) -> str:
@@ -106,7 +110,7 @@ def suite_of(base_image: str) -> Suite | None:
     return suite if suite and suite.distribution == found[1] else None
 
 
-def release_for(postgres: int, base_image: str = "") -> Release:
+def release_for(postgres: int, base_image: str = "", locales: tuple[str, ...] = ()) -> Release:
     """The release for a PostgreSQL major: the Debian suite that has it, else Debian stable plus PGDG.
 
     Raises ValueError for a base image whose suite is not known.
@@ -115,6 +119,6 @@ def release_for(postgres: int, base_image: str = "") -> Release:
         suite = suite_of(base_image)
         if suite is None:
             raise ValueError(f"{base_image} is not a known base image")
-        return Release(postgres, base_image, suite)
+        return Release(postgres, base_image, suite, locales)
     suite = next((s for s in SUITES.values() if s.postgres == postgres), SUITES[DEFAULT_SUITE])
-    return Release(postgres, f"debian:{suite.name}-slim", suite)
+    return Release(postgres, f"debian:{suite.name}-slim", suite, locales)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_NODES = 9
 """Postgres nodes at most: as many as the document this project implements generates."""
 
+MIN_SHM = 64 * 1024**2
+"""Docker's own default."""
+
 SECRETS = (
     "superuser_password", "replication_password", "rewind_password", "restapi_password", "repository_passphrase",
 )  # fmt: skip
@@ -56,6 +59,9 @@ def _shape(s: Settings) -> Iterator[str]:
 def _release(s: Settings) -> Iterator[str]:
     if s.postgres not in MAJORS:
         yield f"postgres: {s.postgres} is not a supported major version ({', '.join(map(str, MAJORS))})"
+    for name in s.locales.split():
+        if not re.fullmatch(r"[A-Za-z]{2,3}(_[A-Z]{2})?(\.[A-Za-z0-9-]+)?(@[a-z]+)?", name):
+            yield f"locales: {name!r} is not the name of a locale such as de_DE.UTF-8"
     if s.base_image and suite_of(s.base_image) is None:
         known = ", ".join(SUITES)
         yield f"base_image: {s.base_image!r} is not a base this project knows (debian or ubuntu, one of {known})"
@@ -118,6 +124,9 @@ def _crontab_problem(times: str) -> str:
 
 
 def _bounds(s: Settings) -> Iterator[str]:
+    size = re.fullmatch(r"([1-9][0-9]{0,14})([bkmg]?)b?", s.shm_size, re.IGNORECASE)
+    if size is None or int(size[1]) * 1024 ** "bkmg".index(size[2].lower() or "b") < MIN_SHM:
+        yield f"shm_size: {s.shm_size!r} is not a size of at least 64m, such as 256m or 1g"
     if s.up_timeout < 10:
         yield f"up_timeout: {s.up_timeout} is less than 10 seconds"
     for key, value in vars(s).items():

@@ -47,6 +47,8 @@ class Settings:
     schedule_incr: str = _setting("", "the same for an incremental backup")
     schedule_verify: str = _setting("0 3 * * *", "the same for the verification of the newest backup")
     scratch_preload_libraries: str = _setting("", "shared_preload_libraries of restored copies, as in `verify`")
+    shm_size: str = _setting("256m", "shared memory of a Postgres container")
+    locales: str = _setting("", "locales to generate in the images, such as de_DE.UTF-8; empty: none")
     parameters: Mapping[str, str] = field(default_factory=dict, metadata={"help": "Postgres parameters, over ours"})
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
     drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
@@ -67,7 +69,7 @@ class Settings:
     @property
     def release(self) -> Release:
         """What the images are made of."""
-        return release_for(self.postgres, self.base_image)
+        return release_for(self.postgres, self.base_image, tuple(sorted({*self.locales.split()})))
 
     @property
     def client_address(self) -> str:

@@ -65,7 +65,11 @@ def build_images(project: Project, progress: Progress, no_cache: bool = False) -
     shared = {"SHARED_IMAGE": release.shared_image}
     upper = [
         Image(IMAGES / "pgbackrest", release.pgbackrest_image, shared),
-        Image(IMAGES / "patroni", release.patroni_image, {**shared, "POSTGRES": str(release.postgres)}),
+        Image(
+            IMAGES / "patroni",
+            release.patroni_image,
+            {**shared, "POSTGRES": str(release.postgres), "LOCALES": " ".join(release.locales)},
+        ),
     ]
     title = f"build {', '.join(image.name for image in [etcd, *upper])}"
     with progress.stage(title), ThreadPoolExecutor(max_workers=2) as pool:

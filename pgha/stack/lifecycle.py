@@ -14,11 +14,12 @@ from pgha.model.topology import REPOSITORY
 from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
 from pgha.project.record import RECORD
-from pgha.remote import connections, engine, shell
+from pgha.remote import connections, engine, readiness, shell
 from pgha.stack import crontab, ownership
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
-from pgha.stack.writing import RenderReport, render_project
+from pgha.stack.rollout import GONE, Rollout, plan, without_network
+from pgha.stack.writing import render_project
 from pgha.tools import docker, patroni
 from pgha.waiting import Stopwatch
 
@@ -40,17 +41,19 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
     Raises Missing for what has to be there first, TimedOut when a member does not come.
     """
     engine.require_engine()
-    engine.require_compose()
+    readiness.require_fitting_compose()
     fitting_passwords(project)
     require_images(project)
     if take_over:
         ownership.take_over(project)
     clock = Stopwatch()
     report = render_project(project)
-    _announce(project, report, progress)
+    # The plugin is v2; a program may be either, and tells it slowly.
+    planned = plan(project, report.services, "2." if readiness.require_compose() == docker.PLUGIN else "")
+    _announce(planned, progress)
     notes = [f"port taken, the next free one is used: {line}" for line in report.moved]
-    with progress.stage(f"create and start {len(project.topology.hosts)} containers"):
-        _compose_up(project, progress)
+    with progress.stage(planned.title):
+        _compose_up(project, planned, progress)
     notes += [f"{name} was not on all its networks: it is again" for name in engine.reconnect(project)]
     connections.close_all()
     with progress.stage("wait until every member streams"):
@@ -69,20 +72,21 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
     return UpReport(view, clock.seconds, tuple(notes))
 
 
-def _announce(project: Project, report: RenderReport, progress: Progress) -> None:
-    """Say it before containers that run are made anew: nodes that restart together stop writes for seconds."""
-    running = {name: c.config for name, c in engine.containers(project).items() if c.state == "running"}
-    anew = [name for name, config in running.items() if report.digests.get(name, config) != config]
-    if anew:
-        progress.note(
-            f"their files changed, so these containers are made anew, all at once: {', '.join(anew)}; "
-            "writes stop until a leader is back"
-        )
+def _announce(planned: Rollout, progress: Progress) -> None:
+    """Say it before containers that run are made again: nodes that restart together stop writes for seconds."""
+    for note in planned.notes:
+        progress.note(note)
+    if planned.interrupted:
+        progress.note(f"{len(planned.interrupted)} of them run, and end together; writes stop until a leader is back")
 
 
-def _compose_up(project: Project, progress: Progress) -> None:
+def _compose_up(project: Project, planned: Rollout, progress: Progress) -> None:
     with broken.ended_by_start(project):
         engine.revive(project)
+        # Compose starts what is there with the networks it had, and cannot when they are gone.
+        lost = [host for host, why in planned.again.items() if why == GONE]
+        if lost:
+            engine.remove(project, lost)
         engine.compose(
             project,
             "Compose could not start the stack",
@@ -109,6 +113,9 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
     require_rendered(project)
     if not engine.containers(project):
         raise NotUp(f"Project {project.name} has no containers to start", "inv up")
+    lost = without_network(project)
+    if lost:
+        raise NotUp(f"The network of {', '.join(lost)} is gone", "inv up makes it and them again; all data stay")
     with broken.ended_by_start(project):
         _compose(project, progress, "start", "Compose could not start the stack", "start")
         # Compose 1.29 reports no error when a port is taken.
@@ -186,4 +193,4 @@ def show_logs(project: Project, host: str, *, follow: bool, tail: int) -> int:
     if host:
         return shell.attach(docker.logs(project.container(host), follow=follow, tail=tail))
     arguments = ["logs", "--tail", str(tail), *(["--follow"] if follow else [])]
-    return shell.attach(engine.require_compose().command(project.compose_file, project.name, *arguments))
+    return shell.attach(readiness.require_compose().command(project.compose_file, project.name, *arguments))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,8 @@ from pgha.project.project import Project
 from pgha.stack.crontab import jobs_of
 from pgha.tools import etcd, postgres
 
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 SECRET_FILES = ("patroni.conf", "pgpass", "pgbackrest.conf")
@@ -33,6 +37,8 @@ class Rendered:
     files: dict[str, str]
     digests: dict[str, str]
     """host name -> keyed fingerprint of all files of its container"""
+    services: dict[str, Any]
+    """host name -> its container, as the compose file defines it"""
 
     def mode(self, path: str) -> int:
         return 0o600 if path.rsplit("/", 1)[-1] in SECRET_FILES else 0o644
@@ -87,16 +93,25 @@ def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
     secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
     lasting = _lasting(project, files, text)
     digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
-    files["compose.yaml"] = text(
-        "compose.yaml",
-        secrets=secrets,
-        digests=digests,
-        shapes={host.name: shape(project, host.name) for host in topology.hosts},
-        passwords_id=passwords.id,
-        passphrase_id=passwords.repository_id,
-        checkout=checkout_id(project.root),
-    )
-    return Rendered(files, digests)
+    values = {
+        "secrets": secrets,
+        "digests": digests,
+        "shapes": {host.name: shape(project, host.name) for host in topology.hosts},
+        "passwords_id": passwords.id,
+        "passphrase_id": passwords.repository_id,
+        "checkout": checkout_id(project.root),
+    }
+    services = yaml.load(text("compose.yaml", definitions=dict.fromkeys(digests, ""), **values), LOADER)["services"]
+    definitions = {name: _definition(service) for name, service in services.items()}
+    for name, service in services.items():
+        service["labels"]["pgha.definition"] = definitions[name]
+    files["compose.yaml"] = text("compose.yaml", definitions=definitions, **values)
+    return Rendered(files, digests, services)
+
+
+def _definition(service: dict[str, Any]) -> str:
+    """Changes when Compose would make the container again for what the compose file says of it."""
+    return hashlib.sha256(json.dumps(service, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _templates(project: Project, passwords: Passwords, ports: Ports) -> Text:

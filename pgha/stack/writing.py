@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pgha.project.files import write_file
 from pgha.project.keys import ensure_keys
@@ -22,8 +23,8 @@ class RenderReport:
     ports: Ports
     moved: tuple[str, ...]
     """`pg1-node1 postgres 50551 -> 50557`"""
-    digests: dict[str, str]
-    """host name -> fingerprint of its container's files"""
+    services: dict[str, Any]
+    """host name -> its container, as the compose file defines it"""
 
 
 def render_project(project: Project) -> RenderReport:
@@ -52,7 +53,7 @@ def render_project(project: Project) -> RenderReport:
         for path, content in rendered.files.items()
         if write_file(project.folder / path, content, rendered.mode(path))
     )
-    return RenderReport(changed, ports, tuple(_moved(project, recorded, ports)), rendered.digests)
+    return RenderReport(changed, ports, tuple(_moved(project, recorded, ports)), rendered.services)
 
 
 def _own_ports(project: Project) -> set[int]:

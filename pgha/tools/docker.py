@@ -98,12 +98,12 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
 
 
 def run_aside(name: str, image: str, arguments: Sequence[str], *, labels: Sequence[str], network: str, port: str,
-              files: dict[str, str], environment: dict[str, str]) -> Command:  # fmt: skip
+              shm_size: str, files: dict[str, str], environment: dict[str, str]) -> Command:  # fmt: skip
     """A container of its own, beside Compose's; `files` are secrets: name inside -> path here."""
     argv = ["run", "--detach", "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
     for label in labels:
         argv += ["--label", label]
-    argv += ["--network", network, "--publish", port]
+    argv += ["--network", network, "--publish", port, "--shm-size", shm_size]
     for key, value in environment.items():
         argv += ["--env", f"{key}={value}"]
     for inside, path in files.items():
@@ -125,6 +125,16 @@ def make_folders(container: str, folders: Sequence[str]) -> Command:
 def remove(*containers: str) -> Command:
     """With the volumes that have no name."""
     return docker("rm", "--force", "--volumes", *containers, timeout=180)
+
+
+def network_ids() -> Command:
+    """Every network of the engine."""
+    return docker("network", "ls", "--no-trunc", "--format", "{{.ID}}")
+
+
+def image_ids(names: Sequence[str]) -> Command:
+    """A line an image: its id."""
+    return docker("image", "inspect", "--format", "{{.Id}}", *names)
 
 
 def networks(project: str) -> Command:
@@ -163,6 +173,9 @@ class Compose:
 
     program: tuple[str, ...]
 
+    def version(self) -> Command:
+        return Command((*self.program, "version", "--short"))
+
     def command(self, file: Path, project: str, *arguments: str, timeout: float = 300) -> Command:
         return Command((*self.program, "--project-name", project, "--file", str(file), *arguments), timeout=timeout)
 
@@ -189,6 +202,19 @@ class Container:
     """network -> the container's address in it, while it runs"""
     started: str = ""
     """when it was started last"""
+    image_id: str = ""
+    checkout: str = ""
+    """the checkout it belongs to"""
+    definition: str = ""
+    """the digest of what the compose file said of it"""
+    made_by: str = ""
+    """the version of Compose"""
+    bindings: tuple[str, ...] = ()
+    """published ports, as the compose file writes them: `127.0.0.1:50551:5432`"""
+    networks: dict[str, str] = field(default_factory=dict)
+    """network -> its id, running or not"""
+    folder: str = ""
+    """where its compose file was"""
 
 
 def parse_inspect(text: str) -> list[dict[str, Any]]:
@@ -227,4 +253,20 @@ def _container(entry: dict[str, Any]) -> Container:
             if network["IPAddress"]
         },
         started=entry["State"].get("StartedAt", ""),
+        image_id=entry.get("Image", ""),
+        checkout=labels.get(CHECKOUT_LABEL, ""),
+        definition=labels.get("pgha.definition", ""),
+        folder=labels.get(FOLDER_LABEL, ""),
+        made_by=labels.get("com.docker.compose.version", ""),
+        bindings=tuple(
+            sorted(
+                f"{b['HostIp']}:{b['HostPort']}:{port.split('/')[0]}"
+                for port, entries in bindings.items()
+                for b in entries
+            )
+        ),
+        networks={
+            name: network.get("NetworkID", "")
+            for name, network in (entry.get("NetworkSettings", {}).get("Networks") or {}).items()
+        },
     )

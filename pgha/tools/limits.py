@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from pgha.errors import ToolFailed
+from pgha.tools import postgres
 from pgha.tools.command import Command
-from pgha.tools.postgres import query
 
 OWN = (
     "client backend", "walsender", "checkpointer", "background writer", "walwriter", "autovacuum launcher",
@@ -29,7 +29,7 @@ select json_build_object(
 
 def in_use() -> Command:
     """What one Postgres uses of each limit."""
-    return query(" ".join(IN_USE.split()))
+    return postgres.query(" ".join(IN_USE.split()))
 
 
 def parse_in_use(text: str) -> dict[str, int]:

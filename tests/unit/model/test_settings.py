@@ -92,6 +92,8 @@ def problems_of(*layers):
         ("ttl", "0:20", "'0:20' is not a whole number"),
         ("ttl", "٢٠", "not a whole number"),
         ("drill_gap_lost", "025.0", "not a number"),
+        *[("shm_size", size, "not a size of at least 64m") for size in ("", "63m", "256", "1t", "-1g", "1.5g", "m")],
+        *[("locales", name, "not the name of a locale") for name in ("german", "de-DE", "de_DE; rm", "../x", "$X")],
         ("parameters", "8MB", "not a table"),
         ("parameters", "a: [", "not YAML"),
         ("parameters", ["a"], "not a table"),

@@ -7,6 +7,7 @@ import paramiko
 import pytest
 import yaml
 
+from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text, ensure_keys
 from pgha.project.passwords import ensure_passwords
 from pgha.stack import crontab
@@ -438,3 +439,48 @@ def test_digests_do_not_help_to_guess_a_password(make_project, rendering):
     passwords = ensure_passwords(make_project(superuser_password="guessable"))
     assert passwords.id in rendered.files["compose.yaml"]
     assert replace(passwords, digest_key="").id not in rendered.files["compose.yaml"]
+
+
+def test_no_proxy_leads_to_the_project_s_own_hosts(rendering):
+    """A client's proxy comes into every container, and the guard's question to localhost would go through it."""
+    services = compose_of(rendering(data_centers=1))["services"]
+    for service in services.values():
+        assert service["environment"]["NO_PROXY"] == service["environment"]["no_proxy"] == "*"
+
+
+def test_postgres_containers_have_the_shared_memory_of_the_settings(rendering):
+    def sizes(**settings):
+        return {n: s.get("shm_size") for n, s in compose_of(rendering(data_centers=1, **settings))["services"].items()}
+
+    nothing = dict.fromkeys(("etcd1", "etcd2", "etcd3", "pgbackrest"))
+    assert sizes() == {**nothing, "pg1-node1": "256m", "pg1-node2": "256m"}
+    assert sizes(shm_size="1g")["pg1-node2"] == "1g"
+
+
+def test_the_repository_s_volume_tells_its_passphrase_by_a_mark(make_project, rendering):
+    def marks(**settings):
+        volumes = compose_of(rendering(**settings))["volumes"]
+        return {name: volume["labels"].get("pgha.passphrase") for name, volume in volumes.items()}
+
+    assert {name for name, mark in marks().items() if mark} == {"pgbackrest"}
+    assert marks()["pgbackrest"] == marks()["pgbackrest"]
+    before = marks()["pgbackrest"]
+    after = marks(repository_passphrase="another")["pgbackrest"]
+    assert before != after and "another" not in after
+
+
+def test_containers_and_volumes_carry_their_checkout(make_project, rendering):
+    compose = compose_of(rendering())
+    parts = [*compose["services"].values(), *compose["volumes"].values()]
+    assert {part["labels"]["pgha.checkout"] for part in parts} == {checkout_id(make_project().root)}
+
+
+def test_other_locales_are_another_image(rendering):
+    def images(**settings):
+        return {name: s["image"] for name, s in compose_of(rendering(data_centers=1, **settings))["services"].items()}
+
+    one = images(locales="de_DE.UTF-8")
+    assert {name for name, image in images().items() if image != one[name]} == {"pg1-node1", "pg1-node2"}
+    assert one["pg1-node1"] == "pgha-pg17-patroni:trixie-de_DE.UTF-8"
+    assert images(locales="fr_FR.UTF-8 de_DE@euro") == images(locales="de_DE@euro  fr_FR.UTF-8")
+    assert images(locales="de_DE@euro")["pg1-node1"] == "pgha-pg17-patroni:trixie-de_DE.euro"

@@ -14,7 +14,20 @@ from pgha.model.merging import flatten
 from pgha.model.releases import SUITES
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, debian, disk, docker, etcd, network, patroni, pgbackrest, postgres, processes
+from pgha.tools import (
+    client,
+    cron,
+    debian,
+    disk,
+    docker,
+    etcd,
+    limits,
+    network,
+    patroni,
+    pgbackrest,
+    postgres,
+    processes,
+)
 from pgha.tools.command import Command
 
 TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
@@ -224,11 +237,12 @@ CASES = [
             labels=["pgha.clone=p", "pgha.checkout=ab12"],
             network="p_wan",
             port="127.0.0.1:50660:5432",
+            shm_size="256m",
             files={"id_ed25519": "/ssh/p/nodes_id_ed25519", "known_hosts": "/ssh/p/known_hosts"},
             environment={"STANZA_NAME": "pg_ha_db"},
         ),
         "docker run --detach --init --name p-clone --hostname clone --label pgha.clone=p --label pgha.checkout=ab12"
-        " --network p_wan --publish 127.0.0.1:50660:5432 --env STANZA_NAME=pg_ha_db"
+        " --network p_wan --publish 127.0.0.1:50660:5432 --shm-size 256m --env STANZA_NAME=pg_ha_db"
         " --volume /ssh/p/nodes_id_ed25519:/run/secrets/id_ed25519:ro"
         " --volume /ssh/p/known_hosts:/run/secrets/known_hosts:ro image:1 /entrypoint.sh sleep infinity",
     ),
@@ -254,6 +268,8 @@ CASES = [
     ),
     (cron.table(), "sh -c 'crontab -l 2>/dev/null || true'"),
     (docker.clones("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
+    (docker.network_ids(), "docker network ls --no-trunc --format '{{.ID}}'"),
+    (docker.image_ids(["a:1", "b:1"]), "docker image inspect --format '{{.Id}}' a:1 b:1"),
     (docker.networks("p"), "docker network ls --filter label=com.docker.compose.project=p --format '{{.ID}}'"),
     (
         docker.PLUGIN.command(Path("build/p/compose.yaml"), "p", "up", "--detach"),
@@ -344,13 +360,20 @@ CASES = [
         processes.resume_postgres("p-n", "/pgdata/17"),
         f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 CONT",
     ),
+    # Limits
+    (limits.in_use(), f"psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c {quote(' '.join(limits.IN_USE.split()))}"),
     # Debian
     (debian.apt_update(), "apt-get update -qq"),
     (
         debian.apt_install(["docker.io", "mmdebstrap"]),
         "env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io mmdebstrap",
     ),
-    (debian.apt_knows("docker-compose-v2"), "apt-cache show --no-all-versions docker-compose-v2"),
+    (debian.apt_policy(["docker-compose"]), "env LC_ALL=C apt-cache policy docker-compose"),
+    # The client
+    (client.context(), "docker context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}'"),
+    (client.server_version(), "docker version --format '{{.Server.Version}}'"),
+    (docker.PLUGIN.version(), "docker compose version --short"),
+    (docker.PROGRAM.version(), "docker-compose version --short"),
 ]
 
 

@@ -1,0 +1,105 @@
+"""What `up` will do to the containers, told before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgha.project.project import Project
+from pgha.remote import engine
+from pgha.tools.docker import Container
+
+GONE = "their network is gone"
+
+RUNNING = ("running", "paused", "restarting")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Hosts whose containers are created, made again (and why), or started. Whatever is in none stays as it is."""
+
+    create: tuple[str, ...]
+    again: dict[str, str]
+    """host -> why"""
+    start: tuple[str, ...]
+    interrupted: tuple[str, ...]
+    """those made again that run now"""
+
+    @property
+    def title(self) -> str:
+        """The step's name."""
+        create, again, start = (
+            f"{len(hosts)} container{'' if len(hosts) == 1 else 's'}" for hosts in (self.create, self.again, self.start)
+        )
+        done = [
+            *([f"create and start {create}"] if self.create else []),
+            *([f"make {again} again"] if self.again else []),
+            *([f"start {start}"] if self.start else []),
+        ]
+        return ", ".join(done) or "see that every container runs"
+
+    @property
+    def notes(self) -> list[str]:
+        """A line a reason."""
+        reasons: dict[str, list[str]] = {}
+        for host, why in self.again.items():
+            reasons.setdefault(why, []).append(host)
+        return [f"made again, because {why}: {', '.join(hosts)}" for why, hosts in reasons.items()]
+
+
+def plan(project: Project, services: Mapping[str, Any], compose_version: str = "") -> Rollout:
+    """Compare what is there with what was rendered. The images must be there."""
+    containers = engine.containers(project)
+    images = engine.image_ids(service["image"] for service in services.values())
+    live = engine.network_ids(project)
+    again = {}
+    for host, service in services.items():
+        if host in containers:
+            container = containers[host]
+            why = _why(container, service, images[service["image"]], live, compose_version)
+            if not why and container.folder not in ("", str(project.folder)):
+                why = f"the checkout was moved from {Path(container.folder).parent.parent}"
+            if why:
+                again[host] = why
+    there = {host: container.state for host, container in containers.items() if host in services}
+    return Rollout(
+        create=tuple(host for host in services if host not in there),
+        again=again,
+        start=tuple(host for host, state in there.items() if state not in RUNNING and host not in again),
+        interrupted=tuple(host for host in again if there[host] in RUNNING),
+    )
+
+
+def without_network(project: Project) -> list[str]:
+    """Hosts whose containers were made for a network that is there no more: they cannot start."""
+    live = engine.network_ids(project)
+    return [host for host, container in engine.containers(project).items() if _is_lost(container, live)]
+
+
+def _is_lost(container: Container, live: Collection[str]) -> bool:
+    return any(identity and identity not in live for identity in container.networks.values())
+
+
+def _why(container: Container, service: Mapping[str, Any], image: str, live: Collection[str], compose: str) -> str:
+    """Why this container is made again; nothing when it stays."""
+    labels = service["labels"]
+    if _is_lost(container, live):
+        return GONE
+    if container.image != service["image"]:
+        return f"the image is {service['image']} and no longer {container.image}"
+    if container.image_id and container.image_id != image:
+        return f"the image {service['image']} was built anew"
+    if container.config != labels["pgha.config"]:
+        return "their files changed"
+    if list(container.bindings) != sorted(service.get("ports", [])):
+        return "their published addresses or ports changed"
+    if container.checkout != labels["pgha.checkout"]:
+        return "they are taken over" if container.checkout else "they did not say whose they are"
+    if container.definition != labels["pgha.definition"]:
+        return "what the compose file says of them changed"
+    made_by, major = container.made_by.lstrip("v"), compose.lstrip("v").split(".")[0]
+    if major and made_by and made_by.split(".")[0] != major:
+        return f"Compose {made_by} made them"
+    return ""

@@ -1,0 +1,109 @@
+"""What `up` says of the containers before it touches them."""
+
+from dataclasses import replace
+
+import pytest
+
+from pgha.remote import engine
+from pgha.stack.rollout import plan, without_network
+from pgha.tools.docker import Container
+
+
+@pytest.fixture
+def services(rendering):
+    return rendering(data_centers=1).services
+
+
+def container_of(project, host, service):
+    """A container as Compose makes it from this definition."""
+    labels = service["labels"]
+    return Container(
+        service=host,
+        name=f"pgha-{host}",
+        image=service["image"],
+        state="running",
+        health="healthy",
+        config=labels["pgha.config"],
+        published=(),
+        image_id=f"sha256:{service['image']}",
+        checkout=labels["pgha.checkout"],
+        definition=labels["pgha.definition"],
+        made_by="1.29.2",
+        bindings=tuple(sorted(service.get("ports", []))),
+        networks={"pgha_wan": "wan1"},
+        folder=str(project.folder),
+    )
+
+
+@pytest.fixture
+def there(monkeypatch, a_project, services):
+    """Everything runs as it was rendered, but for some hosts."""
+
+    def there(**changes):
+        found = {host: container_of(a_project, host, service) for host, service in services.items()}
+        for host, change in changes.items():
+            name = host.replace("_", "-")
+            found[name] = replace(found[name], **change) if change else None
+        monkeypatch.setattr(engine, "containers", lambda project: {k: v for k, v in found.items() if v})
+        monkeypatch.setattr(engine, "image_ids", lambda names: {name: f"sha256:{name}" for name in names})
+        monkeypatch.setattr(engine, "network_ids", lambda project: {"wan1"})
+
+    return there
+
+
+def test_where_nothing_changed_nothing_is_said(a_project, services, there):
+    there()
+    seen = plan(a_project, services)
+    assert (seen.create, seen.again, seen.start, seen.interrupted, seen.notes) == ((), {}, (), (), [])
+    assert seen.title == "see that every container runs"
+    assert without_network(a_project) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"image_id": "sha256:older"}, "the image pgha-pg17-patroni:trixie was built anew"),
+        ({"image": "pgha-pg17-patroni:old"}, "is pgha-pg17-patroni:trixie and no longer pgha-pg17-patroni:old"),
+        ({"config": "other"}, "their files changed"),
+        ({"bindings": ("0.0.0.0:50551:5432", "0.0.0.0:50651:22")}, "their published addresses or ports changed"),
+        ({"checkout": "other"}, "they are taken over"),
+        ({"checkout": ""}, "they did not say whose they are"),
+        ({"definition": "other"}, "what the compose file says of them changed"),
+        ({"made_by": "1.29.2"}, "Compose 1.29.2 made them"),
+        ({"networks": {"pgha_wan": "wan0"}}, "their network is gone"),
+        ({"folder": "/old/place/build/pgha"}, "the checkout was moved from /old/place"),
+    ],
+)
+def test_a_container_that_is_made_again_is_named_with_the_reason(a_project, services, there, change, why):
+    there(pg1_node1=change, **{host.replace("-", "_"): {"made_by": "2.26.1"} for host in services if "made_by" in change
+          and host != "pg1-node1"})  # fmt: skip
+    seen = plan(a_project, services, "2.26.1" if "made_by" in change else "1.29.2")
+    assert list(seen.again) == ["pg1-node1"]
+    assert seen.interrupted == ("pg1-node1",)
+    (note,) = seen.notes
+    assert why in note and note.endswith(": pg1-node1")
+    assert seen.title == "make 1 container again"
+
+
+def test_missing_and_stopped_ones_are_counted(a_project, services, there):
+    there(etcd1=None, etcd2=None, pg1_node1={"state": "exited"}, pg1_node2={"config": "other", "state": "exited"})
+    seen = plan(a_project, services)
+    assert (seen.create, list(seen.again), seen.start) == (("etcd1", "etcd2"), ["pg1-node2"], ("pg1-node1",))
+    assert seen.interrupted == ()
+    assert seen.title == "create and start 2 containers, make 1 container again, start 1 container"
+
+
+def test_what_has_lost_its_network_is_named(a_project, services, there):
+    there(etcd1={"networks": {"pgha_wan": "wan0"}, "state": "exited"})
+    assert without_network(a_project) == ["etcd1"]
+
+
+@pytest.mark.parametrize("settings", [{"shm_size": "1g"}, {"publish_address": "192.0.2.7"}, {"locales": "de_DE.UTF-8"}])
+def test_a_setting_that_makes_containers_again_changes_their_definition(rendering, settings):
+    def definitions(**given):
+        services = rendering(data_centers=1, **given).services
+        return {host: service["labels"]["pgha.definition"] for host, service in services.items()}
+
+    before, after = definitions(), definitions(**settings)
+    assert {host for host in before if before[host] != after[host]} >= {"pg1-node1", "pg1-node2"}
+    assert before["etcd1"] == after["etcd1"]
