@@ -228,7 +228,7 @@ def test_the_context_of_the_client_is_followed(small, context):
 
 
 def test_the_modes_of_a_strict_umask_do_not_come_into_an_image(small, tmp_path):
-    """The lines of the Dockerfiles that copy, over an image that is there, from files that only their owner may read."""
+    """The lines of the Dockerfiles that copy, over an image that is there; only the owner may read the files."""
     image = inspect(small.container("pg1-node1"))[0]["Config"]["Image"]
     for name in ("base", "patroni"):
         folder = shutil.copytree(ROOT / "images" / name, tmp_path / name)
