@@ -18,11 +18,9 @@ GROUPS = {
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "majority", "drills_sites", "closed",
         "restore_sites", "second_project",
     ),
-    "small": ("small_stack", "members_gone", "status", "chaos", "clients"),
+    "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "clients"),
     "restore": ("restore", "drills", "scratch"),
     "stages": ("restore_stages",),
-    "small": ("small_stack", "settings_of_a_stack", "members_gone", "chaos"),
-    "backup": ("restore", "restore_stages", "drills"),
     "shape": ("shapes", "plan_reality"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.configuration import apply_settings
+from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotRendered, NotUp
