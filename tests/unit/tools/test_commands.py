@@ -361,7 +361,10 @@ CASES = [
         f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 CONT",
     ),
     # Limits
-    (limits.in_use(), f"psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c {quote(' '.join(limits.IN_USE.split()))}"),
+    (
+        limits.in_use(),
+        f"env '{postgres.FREE}' psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c {quote(' '.join(limits.IN_USE.split()))}",
+    ),
     # Debian
     (debian.apt_update(), "apt-get update -qq"),
     (
