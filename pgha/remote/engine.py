@@ -205,12 +205,20 @@ def _volume(engine: Engine, entry: dict[str, Any]) -> Volume:
 
 
 def owners(project: Project) -> dict[str, str]:
-    """Which checkouts the project's containers and volumes belong to -> the folder of the compose file, or nothing."""
+    """Which checkouts the project's containers belong to -> the folder of the compose file."""
     found: dict[str, str] = {}
     for engine in engines(project):
-        for command in (docker.owners_of_volumes(project.name), docker.owners_of_containers(project.name)):
-            found.update(docker.parse_owners(engine.must(command).stdout))
+        found.update(docker.parse_owners(engine.must(docker.owners_of_containers(project.name)).stdout))
     return found
+
+
+def volume_owners(project: Project) -> set[str]:
+    """Which checkouts the project's volumes were made by."""
+    return {
+        owner
+        for engine in engines(project)
+        for owner in docker.parse_owners(engine.must(docker.owners_of_volumes(project.name)).stdout)
+    }
 
 
 def remove_volumes(wanted: Iterable[Volume]) -> None:

@@ -18,9 +18,15 @@ def require_ours(project: Project) -> None:
     """
     if engine.engine_problem() is not None:
         return
-    owners = _foreign(project)
-    if owners:
-        where = next((f", {Path(folder).parent.parent}," for folder in owners.values() if folder), "")
+    containers, volumes = engine.owners(project), engine.volume_owners(project)
+    if not {*containers, *volumes} - {""}:
+        return
+    ours = {"", checkout_id(project.root)}
+    # Whoever took the project over made its containers again. A volume keeps the label of its first owner.
+    foreign = {owner: folder for owner, folder in containers.items() if owner not in ours}
+    foreign |= dict.fromkeys(volumes - ours - {*project.record().taken, *foreign}, "")
+    if foreign:
+        where = next((f", {Path(folder).parent.parent}," for folder in foreign.values() if folder), "")
         raise OtherCheckout(
             f"Project {project.name} belongs to another checkout{where} and not to {project.root}",
             "use that checkout, or choose another name: INVOKE_PGHA_PROJECT=...; "
@@ -31,14 +37,5 @@ def require_ours(project: Project) -> None:
 def take_over(project: Project) -> None:
     """From now on the project is this checkout's. A volume's label cannot be changed: whose it was is written down."""
     record = project.record()
-    taken = {*record.taken, *_foreign(project)}
-    project.write_record(replace(record, taken=tuple(sorted(taken))))
-
-
-def _foreign(project: Project) -> dict[str, str]:
-    """Other checkouts that own a part of the project: id -> the folder its compose file was in, when that is known."""
-    owners = engine.owners(project)
-    if not owners.keys() - {""}:
-        return {}
-    ours = {"", checkout_id(project.root), *project.record().taken}
-    return {owner: folder for owner, folder in owners.items() if owner not in ours}
+    others = engine.volume_owners(project) - {"", checkout_id(project.root)}
+    project.write_record(replace(record, taken=tuple(sorted({*record.taken, *others}))))

@@ -10,43 +10,60 @@ from pgha.tools import docker
 
 
 @pytest.fixture
-def owned_by(monkeypatch):
-    """What the engine would say: checkout -> folder."""
+def owned(monkeypatch):
+    """What the engine would say: containers (checkout -> folder), and the checkouts of volumes."""
 
-    def owned_by(**owners):
+    def owned(containers, volumes):
         monkeypatch.setattr(engine, "engine_problem", lambda: None)
-        monkeypatch.setattr(engine, "owners", lambda project: {key.strip("_"): value for key, value in owners.items()})
+        monkeypatch.setattr(engine, "owners", lambda project: containers)
+        monkeypatch.setattr(engine, "volume_owners", lambda project: set(volumes))
 
-    return owned_by
+    return owned
 
 
-def test_one_s_own_and_an_older_one_are_accepted(a_project, owned_by):
-    for owners in ({}, {"_": ""}, {checkout_id(a_project.root): "/here/build/pgha"}):
-        owned_by(**owners)
+@pytest.fixture
+def own(a_project):
+    return checkout_id(a_project.root)
+
+
+def test_one_s_own_and_an_older_one_are_accepted(a_project, owned, own):
+    for containers, volumes in (({}, ()), ({"": ""}, ("",)), ({own: "/here/build/pgha"}, (own, "")), ({}, (own,))):
+        owned(containers, volumes)
         require_ours(a_project)
 
 
-@pytest.mark.parametrize("more", [{}, {"_": ""}])
-def test_another_one_s_is_refused_by_name(a_project, owned_by, more):
-    owned_by(other="/there/build/pgha", **more)
+@pytest.mark.parametrize("older", [{}, {"": ""}])
+def test_another_one_s_is_refused_by_name(a_project, owned, older):
+    owned({**older, "other": "/there/build/pgha"}, ("other",))
     with pytest.raises(OtherCheckout, match="Project pgha belongs to another checkout, /there,") as caught:
         require_ours(a_project)
     assert "--take-over" in caught.value.hint
     assert (caught.value.exit_code, caught.value.kind) == (3, "other_checkout")
 
 
-def test_a_part_of_another_one_s_is_enough(a_project, owned_by):
-    owned_by(**{checkout_id(a_project.root): "/here/build/pgha", "other": ""})
+def test_a_part_of_another_one_s_is_enough(a_project, owned, own):
+    for containers, volumes in (({own: "", "other": ""}, (own,)), ({own: ""}, (own, "other")), ({}, ("other",))):
+        owned(containers, volumes)
+        with pytest.raises(OtherCheckout):
+            require_ours(a_project)
+
+
+def test_a_volume_that_was_taken_over_keeps_its_label_and_is_accepted(a_project, owned, own):
+    owned({"other": "/there/build/pgha"}, ("other",))
+    take_over(a_project)
+    assert a_project.record().taken == ("other",)
+    for containers in ({own: ""}, {}):
+        owned(containers, ("other",))
+        require_ours(a_project)
+    owned({own: ""}, ("other", "third"))
     with pytest.raises(OtherCheckout):
         require_ours(a_project)
 
 
-def test_what_was_taken_over_is_accepted_and_a_third_one_s_is_not(a_project, owned_by):
-    owned_by(other="/there/build/pgha")
+def test_who_took_over_is_refused_when_the_first_one_takes_it_back(a_project, owned, own):
+    owned({"other": ""}, ("other",))
     take_over(a_project)
-    require_ours(a_project)
-    assert a_project.record().taken == ("other",)
-    owned_by(other="", third="")
+    owned({"other": ""}, ("other",))
     with pytest.raises(OtherCheckout):
         require_ours(a_project)
 
