@@ -48,8 +48,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
         ownership.take_over(project)
     clock = Stopwatch()
     report = render_project(project)
-    # The plugin is v2; a program may be either, and tells it slowly.
-    planned = plan(project, report.services, "2." if readiness.require_compose() == docker.PLUGIN else "")
+    planned = plan(project, report.services, readiness.compose_version)
     _announce(planned, progress)
     notes = [f"port taken, the next free one is used: {line}" for line in report.moved]
     with progress.stage(planned.title):

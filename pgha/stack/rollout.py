@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pgha.project.project import Project
 from pgha.remote import engine
-from pgha.tools.docker import Container
+from pgha.remote.readiness import find_compose
+from pgha.tools.client import major
+from pgha.tools.docker import PLUGIN, Container
 
 GONE = "their network is gone"
 
@@ -49,16 +51,20 @@ class Rollout:
         return [f"made again, because {why}: {', '.join(hosts)}" for why, hosts in reasons.items()]
 
 
-def plan(project: Project, services: Mapping[str, Any], compose_version: str = "") -> Rollout:
+def plan(project: Project, services: Mapping[str, Any], compose_version: Callable[[], str]) -> Rollout:
     """Compare what is there with what was rendered. The images must be there."""
     containers = engine.containers(project)
+    # v1 takes half a second to tell its version: the plugin, which is v2, is asked, and any where another one made a
+    # container.
+    asked = find_compose() == PLUGIN or any(c.made_by and major(c.made_by) != 1 for c in containers.values())
+    compose = compose_version() if asked else ""
     images = engine.image_ids(service["image"] for service in services.values())
     live = engine.network_ids(project)
     again = {}
     for host, service in services.items():
         if host in containers:
             container = containers[host]
-            why = _why(container, service, images[service["image"]], live, compose_version)
+            why = _why(container, service, images[service["image"]], live, compose)
             if not why and container.folder not in ("", str(project.folder)):
                 why = f"the checkout was moved from {Path(container.folder).parent.parent}"
             if why:
@@ -99,7 +105,6 @@ def _why(container: Container, service: Mapping[str, Any], image: str, live: Col
         return "they are taken over" if container.checkout else "they did not say whose they are"
     if container.definition != labels["pgha.definition"]:
         return "what the compose file says of them changed"
-    made_by, major = container.made_by.lstrip("v"), compose.lstrip("v").split(".")[0]
-    if major and made_by and made_by.split(".")[0] != major:
-        return f"Compose {made_by} made them"
+    if compose and container.made_by and major(container.made_by) != major(compose):
+        return f"Compose {container.made_by} made them and this one is {compose}"
     return ""
