@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tools import ROOT, docker, finish, interrupt, port_is_taken, program, sentences, until
+from tools import ROOT, docker, finish, interrupt, load, port_is_taken, program, sentences, until
 
 pytestmark = pytest.mark.integration
 
@@ -229,6 +229,9 @@ def test_another_project_of_the_checkout_may_be_damaged(small, tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("pgha", "templates", "images", f"build/{small.name}", f"ssh/{small.name}"):
         shutil.copytree(ROOT / name, tmp_path / name)
+    # It says that it is the same checkout: another one's stack may not be changed.
+    own = load((ROOT / "build" / "checkout.yaml").read_text())
+    (tmp_path / "build" / "checkout.yaml").write_text(f"id: {own['id']}\npath: {tmp_path.resolve()}\n")
     (tmp_path / "build" / "damaged").mkdir()
     (tmp_path / "build" / "damaged" / "project.yaml").write_text("flags: [")
 
