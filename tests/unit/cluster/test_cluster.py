@@ -53,7 +53,7 @@ class Played(connections.Connections):
         if argv[0] == "curl":
             asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
             return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
-        if argv[0] == "psql":
+        if "psql" in argv:
             return json.dumps(self.used.get(host, {}))
         verb = argv[3]
         if verb == "show-config":
