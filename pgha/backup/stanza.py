@@ -114,7 +114,8 @@ def archive_current(project: Project, leader: str, progress: Progress) -> None:
         segment = ssh.must(leader, postgres.query(postgres.SWITCH_WAL), "psql failed").stdout.strip()
         wait_until(
             lambda: read_archiver(project, leader),
-            lambda archiver: (archiver.last_archived or "")[:24] >= segment,
+            # What was archived last may be the backup file of an older segment.
+            lambda archiver: (archiver.last_archived or "")[:24] >= segment or not archiver.waiting,
             f"WAL {segment} is archived",
             timeout=ARCHIVE_PATIENCE,
             interval=0.2,
