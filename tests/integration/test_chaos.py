@@ -82,7 +82,7 @@ def test_a_stop_that_is_still_under_way_is_waited_for(chaos):
     with subprocess.Popen(["docker", "stop", "-t", "120", chaos.container(host)], stdout=subprocess.DEVNULL):
         chaos.inv("chaos.heal")
     assert host in chaos.containers("running")
-    assert chaos.well()
+    assert chaos.wait_well()
 
 
 def test_a_damaged_record_is_named(chaos):
@@ -179,6 +179,7 @@ def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos, role):
     host = chaos.leader() if role == "leader" else chaos.replicas()[0]
     before = made_at(chaos, host)
     chaos.inv("chaos.fill", "--node", host)
+    chaos.wait_synchronous()
     docker("restart", chaos.container(host))
     assert "is not full" in chaos.refused(4, "chaos.fill", "--node", host)
     chaos.inv("chaos.heal")

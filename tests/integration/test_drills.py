@@ -26,7 +26,7 @@ def test_a_promise_that_is_missed_is_named_and_its_logs_are_kept(small):
     assert json.loads((folder / "report.json").read_text())["scenarios"][0]["missed"]
     assert {log.stem for log in (folder / "switchover-1").iterdir()} == set(small.containers())
     assert "promoted" in (folder / "switchover-1" / f"{small.leader()}.log").read_text()
-    assert small.well()
+    assert small.wait_well()
 
 
 def test_a_drill_that_is_interrupted_heals(small):
@@ -79,7 +79,7 @@ def test_a_drill_does_not_start_on_a_cluster_that_is_not_healthy(small):
         assert "chaos.heal" in small.refused(3, "drill", "--name", "switchover")
     finally:
         small.inv("chaos.heal")
-    assert small.well()
+    assert small.wait_well()
 
 
 def test_a_scenario_that_cannot_be_played_here_says_why(small):

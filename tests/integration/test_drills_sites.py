@@ -49,4 +49,4 @@ def test_every_scenario_loses_nothing(main):
     assert len(document["scenarios"]) >= 20
     assert all(not scenario["missed"] for scenario in document["scenarios"])
     assert all(run["lost"] == run["two_leaders"] == [] for run in document["runs"])
-    assert main.well()
+    assert main.wait_well()

@@ -21,15 +21,7 @@ def lead_from(stack, site):
     if stack.leader() not in NODES[site]:
         stack.inv("failover", "--candidate", NODES[site][0])
         stack.wait_well()
-    leader = stack.leader()
-
-    def whole():
-        """Only then Patroni can be sure that the standbys left have every acknowledged commit."""
-        names = stack.sql(leader, "show synchronous_standby_names")
-        return names.startswith("ANY 2 (") and all(node in names for node in stack.nodes if node != leader)
-
-    until(whole, "commits wait for two of five standbys", 60)
-    return leader
+    return stack.wait_synchronous()
 
 
 @pytest.fixture

@@ -328,6 +328,18 @@ class Stack:
     def wait_well(self, timeout=90):
         return until(self.well, f"every member of {self.name} streams", timeout)
 
+    def wait_synchronous(self):
+        """Only when every standby may be waited for, Patroni can be sure that one of them has every acknowledged commit:
+        before that nobody is promoted when the leader is lost."""
+        leader = self.wait_well()
+
+        def whole():
+            names = self.sql(leader, "show synchronous_standby_names")
+            return all(node in names for node in self.nodes if node != leader)
+
+        until(whole, "every standby is synchronous")
+        return leader
+
     def dynamic_configuration(self):
         return json.loads(self.dcs()["config"])
 
@@ -505,7 +517,7 @@ def play(stack, name, **settings):
     line = ("drill", "--name", name, "--json")
     document = json.loads(stack.inv(*line, timeout=600, **{**GENEROUS, **settings}).stdout)
     assert not (stack.folder / "broken.yaml").exists()
-    assert stack.well(), "a drill leaves the cluster whole"
+    assert stack.wait_well(), "a drill leaves the cluster whole"
     (run,) = document["runs"]
     assert run["acknowledged"] > 20
     assert run["probed"] > 0
