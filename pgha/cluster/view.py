@@ -184,6 +184,18 @@ def require_quorum(project: Project) -> None:
         )
 
 
+def too_few_synchronous(project: Project) -> list[str]:
+    """What lacks until commits wait for the standbys they should; nothing with `async`. Before that nobody can be promoted
+    when the leader is lost. With quorum commit every standby is synchronous, else the wanted number."""
+    wanted = project.topology.synchronous_node_count
+    if project.settings.durability != "quorum" or not wanted:
+        return []
+    view = read_view(project)
+    count = sum(member.is_sync for member in view.members)
+    needed = len(view.members) - 1 if project.settings.release.quorum_commit else wanted
+    return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
+
+
 def resume_command(node: str) -> str:
     """How maintenance mode ends."""
     return f'inv ssh --node {node} --command "patronictl resume --wait {SCOPE}"'

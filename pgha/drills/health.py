@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pgha.cluster.configuration import read_config
-from pgha.cluster.view import read_view
+from pgha.cluster.view import too_few_synchronous
 from pgha.console import Progress
 from pgha.drills.traffic import require_client
 from pgha.errors import Unhealthy
@@ -45,9 +45,6 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
 
     Raises TimedOut and names what lacks.
     """
-    synchronous = project.settings.durability == "quorum"
-    wanted = project.topology.synchronous_node_count
-
     nudged = False
 
     def lacks() -> list[str]:
@@ -59,22 +56,13 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
             connect(project).run(survey.seen.leader, postgres.query("select pg_switch_wal()"))
             nudged = True
         sentences = [problem.sentence for problem in found]
-        if not sentences and synchronous and wanted:
-            sentences = _too_few_synchronous(project, wanted)
+        sentences = sentences or too_few_synchronous(project)
         progress.detail("; ".join(sentences))
         return sentences
 
     timeout = project.settings.drill_whole_timeout
     wait_until(lacks, lambda found: not found, "The cluster is whole", timeout=timeout, explain="; ".join,
                hint="inv status, inv chaos.heal")  # fmt: skip
-
-
-def _too_few_synchronous(project: Project, wanted: int) -> list[str]:
-    """With quorum commit every standby that streams becomes synchronous; Patroni before 4.0 takes the wanted number."""
-    view = read_view(project)
-    count = sum(member.is_sync for member in view.members)
-    needed = len(view.members) - 1 if project.settings.release.quorum_commit else wanted
-    return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
 
 
 def _sentences(problems: Iterable[Problem]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgha.cluster.handover import hand_over
-from pgha.cluster.view import read_view, wait_until_well
+from pgha.cluster.view import read_view, too_few_synchronous, wait_until_well
 from pgha.console import Progress
 from pgha.errors import BadValue, ToolFailed
 from pgha.failures import broken
@@ -13,6 +13,7 @@ from pgha.model.topology import Host
 from pgha.project.project import Project
 from pgha.remote.engine import engine_of
 from pgha.tools import disk, patroni, processes
+from pgha.waiting import wait_until
 
 DISK_ROOM = 96
 """Megabytes a node's small disk has to spare: six WAL segments."""
@@ -66,6 +67,14 @@ def limit_disk(project: Project, node: str, progress: Progress) -> list[Broken]:
         leader = read_view(project).leader
         if leader and leader.name != node:
             hand_over(project, node, progress, only_switchover=True)
+        # On a full disk Patroni could not name them in Postgres' configuration any more.
+        wait_until(
+            lambda: too_few_synchronous(project),
+            lambda lacks: not lacks,
+            "Every standby is synchronous again",
+            timeout=project.settings.up_timeout,
+            explain="; ".join,
+        )
     return entries
 
 

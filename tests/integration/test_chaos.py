@@ -176,10 +176,10 @@ def test_a_small_disk_that_was_never_made_takes_no_data_with_it(chaos):
 @pytest.mark.parametrize("role", ["leader", "replica"])
 def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos, role):
     """It ends with its container, and what the volume holds is older. The DCS may still call the node the leader."""
+    chaos.wait_synchronous()
     host = chaos.leader() if role == "leader" else chaos.replicas()[0]
     before = made_at(chaos, host)
     chaos.inv("chaos.fill", "--node", host)
-    chaos.wait_synchronous()
     docker("restart", chaos.container(host))
     assert "is not full" in chaos.refused(4, "chaos.fill", "--node", host)
     chaos.inv("chaos.heal")

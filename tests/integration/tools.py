@@ -329,8 +329,8 @@ class Stack:
         return until(self.well, f"every member of {self.name} streams", timeout)
 
     def wait_synchronous(self):
-        """Only when every standby may be waited for, Patroni can be sure that one of them has every acknowledged commit:
-        before that nobody is promoted when the leader is lost."""
+        """Only when every standby may be waited for, Patroni can be sure that one of them has each acknowledged
+        commit: before that nobody is promoted when the leader is lost."""
         leader = self.wait_well()
 
         def whole():
