@@ -185,8 +185,8 @@ def require_quorum(project: Project) -> None:
 
 
 def too_few_synchronous(project: Project) -> list[str]:
-    """What lacks until commits wait for the standbys they should; nothing with `async`. Before that nobody can be promoted
-    when the leader is lost. With quorum commit every standby is synchronous, else the wanted number."""
+    """What lacks until commits wait for the standbys they should (quorum commit: all of them); nothing with `async`.
+    Before that nobody can be promoted when the leader is lost."""
     wanted = project.topology.synchronous_node_count
     if project.settings.durability != "quorum" or not wanted:
         return []
