@@ -47,7 +47,7 @@ class Seen:
     late: dict[str, str]
     """members that do not know what the others know -> why"""
     view: patroni.ClusterView | PghaError
-    """the cluster as the freshest member tells it"""
+    """the cluster as a member tells it that sees etcd's majority"""
     etcd: etcd.EtcdView | PghaError
     stanza: repository.StanzaView | PghaError | None
     """None without a repository"""
