@@ -1,42 +1,14 @@
-"""Which tests run side by side, in which order, and how long each may take."""
+"""Tests run side by side by their groups, in order, and for so long at most."""
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
+from groups import ORDER, group_of, module_of
 
 # Hundreds of times `inv` begins here, also in copies of the checkout: each would compile the project anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
-GROUPS = {
-    "unit": (),
-    "big": (
-        "main_job", "seed_commands", "handover", "processes", "chaos_sites", "majority", "drills_sites", "closed",
-        "restore_sites", "second_project",
-    ),
-    "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "clients"),
-    "restore": ("restore", "drills", "scratch"),
-    "stages": ("restore_stages",),
-    "shape": ("shapes", "plan_reality"),
-}  # fmt: skip
-"""A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""
-
-ORDER = [module for modules in GROUPS.values() for module in modules]
-
-
-def module_of(path):
-    """The name of a module that shares a stack; nothing for a fast test's."""
-    path = Path(path)
-    return path.stem.removeprefix("test_") if path.parent.name == "integration" else ""
-
-
-def group_of(path):
-    return next((group for group, modules in GROUPS.items() if module_of(path) in modules), "unit")
-
 
 TEST_TIMEOUT = 600
 """Seconds a test may take, the making of its stack and of the images included."""

@@ -38,7 +38,8 @@ def make_odd(stack):
         stack.run(node, "mkdir", "-p", TABLESPACE, LATER, user="postgres")
     do(
         stack, "postgres",
-        "create table numbered (n int)",
+        "create table if not exists numbered (n int)",
+        "truncate numbered",
         f"create tablespace ts location '{TABLESPACE}'",
         "create table dropped_later tablespace ts as select generate_series(1, 1000) n",
         "create materialized view not_yet as select 1 n with no data",

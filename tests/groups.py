@@ -1,0 +1,28 @@
+"""Which test modules share a stack, and the order in which they run."""
+
+from pathlib import Path
+
+GROUPS = {
+    "unit": (),
+    "big": (
+        "main_job", "seed_commands", "handover", "processes", "chaos_sites", "majority", "drills_sites", "closed",
+        "restore_sites", "second_project",
+    ),
+    "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "psql_ssh_dsn"),
+    "restore": ("restore", "drills", "scratch"),
+    "stages": ("restore_stages",),
+    "shape": ("shapes", "plan_reality"),
+}  # fmt: skip
+"""A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""
+
+ORDER = [module for modules in GROUPS.values() for module in modules]
+
+
+def module_of(path):
+    """The name of a module that shares a stack; nothing for a fast test's."""
+    path = Path(path)
+    return path.stem.removeprefix("test_") if path.parent.name == "integration" else ""
+
+
+def group_of(path):
+    return next((group for group, modules in GROUPS.items() if module_of(path) in modules), "unit")
