@@ -16,7 +16,10 @@ def chaos(small):
     healed(small)
 
 
-@pytest.mark.parametrize(("mechanism", "state"), [("stop", "exited"), ("kill", "exited"), ("pause", "paused")])
+@pytest.mark.parametrize(
+    ("mechanism", "state"),
+    [pytest.param("stop", "exited", marks=pytest.mark.long), ("kill", "exited"), ("pause", "paused")],
+)
 def test_a_container_is_broken_and_healed(chaos, mechanism, state):
     host = chaos.replicas()[0]
     chaos.inv(f"chaos.{mechanism}", "--node", host)
@@ -173,7 +176,7 @@ def test_a_small_disk_that_was_never_made_takes_no_data_with_it(chaos):
     assert chaos.shell(host, "stat -f -c %T /pgdata").strip() != "tmpfs"
 
 
-@pytest.mark.parametrize("role", ["leader", "replica"])
+@pytest.mark.parametrize("role", ["leader", pytest.param("replica", marks=pytest.mark.long)])
 def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos, role):
     """It ends with its container, and what the volume holds is older. The DCS may still call the node the leader."""
     chaos.wait_synchronous()
@@ -188,6 +191,7 @@ def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos, role):
     assert "moved" not in chaos.run(host, "ls", "/pgdata")
 
 
+@pytest.mark.long
 def test_down_does_not_forget_that_data_is_not_the_newest(chaos):
     host = chaos.replicas()[0]
     before = made_at(chaos, host)
@@ -200,7 +204,7 @@ def test_down_does_not_forget_that_data_is_not_the_newest(chaos):
     assert made_at(chaos, host) != before
 
 
-@pytest.mark.parametrize("task", ["up", "start"])
+@pytest.mark.parametrize("task", [pytest.param("up", marks=pytest.mark.long), "start"])
 def test_a_task_ends_what_it_starts_again(chaos, task):
     """A container that is started again has a new network and new processes; what runs stays broken."""
     stopped, other = chaos.replicas()[0], chaos.leader()

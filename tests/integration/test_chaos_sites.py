@@ -85,6 +85,7 @@ def test_one_link_is_cut_and_the_third_site_sees_both(chaos):
     until(lambda: any(problem.startswith(silent) for problem in sentences(chaos.status())), "the lack is seen", 40)
 
 
+@pytest.mark.long
 def test_two_cuts_of_one_data_center_add_up(chaos):
     site, nodes, _ = elsewhere(chaos)
     others = [f"dc{n}" for n in (1, 2, 3) if f"dc{n}" != site]

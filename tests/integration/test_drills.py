@@ -15,6 +15,7 @@ def test_the_leaders_postgres_is_killed(small):
     assert summary(play(small, "postgres-killed"))["write_gap_seconds"]["worst"] > 0
 
 
+@pytest.mark.long
 def test_a_standby_is_wiped_and_writes_go_on(small):
     assert summary(play(small, "replica-wiped"))["new_leader_seconds"] is None
 

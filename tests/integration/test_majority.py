@@ -44,7 +44,7 @@ def cut(main):
     main.wait_well()
 
 
-@pytest.mark.parametrize("site", ["dc1", "dc2", "dc3"])
+@pytest.mark.parametrize("site", ["dc1", *(pytest.param(site, marks=pytest.mark.long) for site in ("dc2", "dc3"))])
 def test_status_and_the_verbs_believe_the_majority(main, cut, site):
     old, new = cut(site)
 

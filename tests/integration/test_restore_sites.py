@@ -36,6 +36,7 @@ def test_back_to_just_before_a_table_was_dropped(numbered):
     check_restored(numbered)
 
 
+@pytest.mark.long
 def test_the_leader_is_gone(numbered):
     write(numbered, 4)
     wanted = now()

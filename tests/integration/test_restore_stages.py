@@ -40,15 +40,19 @@ def kill_at(stack, stage, *line):
     return stage_of(stack)
 
 
-def test_killed_in_every_stage_and_completed_by_the_same_command(small, table):
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("stages", [("restoring", "promoted"), pytest.param(STAGES, marks=LONG)], ids=["two", "every"])
+def test_killed_in_a_stage_and_completed_by_the_same_command(small, table, stages):
     write(small, 1, 2, table=table)
     wanted = now()
     write(small, 3, table=table)
     line = ("--time", wanted, "--yes")
-    for stage in STAGES:
+    for stage in stages:
         reached = kill_at(small, stage, *line)
         assert reached in STAGES[STAGES.index(stage) :]
-        if stage == "restored":
+        if stage in ("restoring", "restored"):
             said = small.status()
             assert any("half done" in problem for problem in sentences(said))
             assert "half done" in small.refused(3, "failover", "--candidate", "pg1-node1")
@@ -62,9 +66,6 @@ def test_killed_in_every_stage_and_completed_by_the_same_command(small, table):
     assert rows(small, table) == [1, 2]
     assert small.status()["healthy"] is True
     small.inv("backup", "--type", "incr")
-
-
-LONG = pytest.mark.long
 
 
 def check_copy(stack):
@@ -105,7 +106,7 @@ def test_killed_in_a_stage_and_undone(small, table, stage):
     assert "No restore is half done" in small.refused(3, "restore", "--abort")
 
 
-@pytest.mark.parametrize(("stage", "happens"), [("held", "stop"), ("restored", "restart")])
+@pytest.mark.parametrize(("stage", "happens"), [("held", "stop"), pytest.param("restored", "restart", marks=LONG)])
 def test_an_interrupted_restore_survives_the_containers(small, table, stage, happens):
     write(small, 1, table=table)
     wanted = now()
@@ -118,6 +119,14 @@ def test_an_interrupted_restore_survives_the_containers(small, table, stage, hap
     assert rows(small, table) == [1]
 
 
+def test_to_a_transaction(small, table):
+    xid = write(small, 1, table=table)
+    write(small, 2, table=table)
+    small.inv("restore", "--xid", xid, "--yes")
+    assert rows(small, table) == [1]
+
+
+@LONG
 def test_to_a_transaction_a_position_and_a_backup(small, table):
     timeline = small.sql(small.leader(), "select timeline_id from pg_control_checkpoint()")
     xid = write(small, 1, table=table)

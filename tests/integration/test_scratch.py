@@ -99,6 +99,7 @@ def test_a_good_backup_of_odd_databases_is_good_and_no_live_tablespace_is_touche
     assert not problems(odd) & {"backup_not_good", "backup_unchecked"}
 
 
+@pytest.mark.long
 def test_a_check_that_cannot_be_made_is_no_verdict(odd):
     """Here: WAL of the backup makes a tablespace, which its replay would put where the live member has its own."""
     label = odd.backups()[-1]
@@ -169,7 +170,7 @@ def reinit(stack, node):
     stack.run(node, "patronictl", "reinit", "pgha_cluster", node, "--force", "--wait")
 
 
-@pytest.mark.parametrize("break_it", [wipe, lose, reinit])
+@pytest.mark.parametrize("break_it", [wipe, *(pytest.param(how, marks=pytest.mark.long) for how in (lose, reinit))])
 def test_a_member_with_a_tablespace_is_made_anew(odd, break_it):
     do(odd, "postgres", "drop table if exists in_tablespace",
        "create table in_tablespace tablespace ts as select generate_series(1, 5) n")  # fmt: skip

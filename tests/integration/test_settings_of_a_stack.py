@@ -132,6 +132,7 @@ def test_another_checkout_is_refused_by_name(small, other):
     assert not (other.folder / "build" / small.name).exists()
 
 
+@pytest.mark.long
 def test_a_project_is_taken_over_by_a_flag_of_its_own_and_its_networks_are_made_again(small, other, tmp_path):
     """The other checkout's Docker client has a proxy configured, to which nothing listens."""
     identifier, backups = small.system_identifier(), small.backups()

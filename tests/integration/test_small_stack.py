@@ -65,6 +65,7 @@ def test_up_that_was_interrupted_is_completed_by_up(nothing):
     assert stack.status()["problems"] == []
 
 
+@pytest.mark.long
 def test_start_waits_for_a_port_that_a_client_got_meanwhile(small):
     port = small.published("pg1-node1", 5432)
     small.inv("stop")
@@ -116,7 +117,7 @@ def backup_folders(stack):
     return set(stack.shell("pgbackrest", "ls -d /pgha/pgbackrest/backup/$STANZA_NAME/2*/[bp]*", check=False).split())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 def test_a_backup_that_was_interrupted_is_completed_by_backup(archiving, number):
     before, folders = archiving.backups(), backup_folders(archiving)
     process = archiving.begin("backup")
