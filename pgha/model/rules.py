@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 MAX_NODES = 9
 """Postgres nodes at most: as many as the document this project implements generates."""
 
+NETWORK_PREFIX = 24
+"""Of each network of a project."""
+
+OTHER_NETWORKS = 3
+"""Networks a block has room for beside those of the data centers: `wan`, the repository's site, the witness."""
+
+PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""RFC 1918."""
+
 MIN_SHM = 64 * 1024**2
 """Docker's own default."""
 
@@ -91,6 +100,22 @@ def _ports(s: Settings) -> Iterator[str]:
         port = getattr(s, key)
         if not 1024 <= port <= 65000:
             yield f"{key}: {port} is not a port between 1024 and 65000"
+
+
+def _subnet(s: Settings) -> Iterator[str]:
+    if not s.subnet:
+        return
+    try:
+        block = ipaddress.IPv4Network(s.subnet)
+    except ValueError:
+        yield f"subnet: {s.subnet!r} is not an IPv4 network such as 172.30.240.0/20"
+        return
+    if not any(block.subnet_of(private) for private in PRIVATE):
+        yield f"subnet: {s.subnet} is not within {', '.join(map(str, PRIVATE))}, the private networks"
+    least = NETWORK_PREFIX - (OTHER_NETWORKS + s.data_centers - 1).bit_length()
+    if 1 <= s.data_centers <= MAX_NODES and block.prefixlen > least:
+        count = f"{s.data_centers} data center{'s' if s.data_centers > 1 else ''}"
+        yield f"subnet: {s.subnet} is too small for {count}: it takes a /{least}"
 
 
 def _backups(s: Settings) -> Iterator[str]:
@@ -175,4 +200,4 @@ def _secrets(s: Settings) -> Iterator[str]:
             yield f"{key}: holds something else than printable ASCII"
 
 
-RULES = (_names, _shape, _release, _patroni, _ports, _backups, _bounds, _parameters, _secrets)
+RULES = (_names, _shape, _release, _patroni, _ports, _subnet, _backups, _bounds, _parameters, _secrets)

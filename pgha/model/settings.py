@@ -38,6 +38,7 @@ class Settings:
     publish_address: str = _setting("127.0.0.1", "host address of the published ports")
     postgres_port: int = _setting(50551, "first published Postgres port; the next nodes take the next ones")
     ssh_port: int = _setting(50651, "first published SSH port")
+    subnet: str = _setting("", "addresses of the containers, such as 172.30.240.0/20; empty: a block that is free")
     retention_full: int = _setting(2, "full backups to keep")
     retention_diff: int = _setting(0, "differential backups to keep; 0: as long as their full backup")
     process_max: int = _setting(0, "pgBackRest processes; 0: as many as this host has CPUs")
@@ -133,6 +134,7 @@ def environment_layer(environ: Mapping[str, str]) -> dict[str, str]:
 
 _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "nodes": {"nodes", "data_centers"},
+    "subnet": {"subnet", "data_centers"},
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
 }
 """A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""

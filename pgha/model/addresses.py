@@ -1,0 +1,98 @@
+"""The containers' addresses, computed from the project's block, so that none depends on which container starts first.
+
+The block is cut into networks of 256 addresses. A host's address ends with the same number in each of its networks:
+
+    1           the gateway
+    10          the repository
+    11 - 99     etcd1, etcd2, ...
+    111 - 199   Postgres nodes: pg1-node1 is 111, pg2-node1 is 121
+    224 - 254   what comes and goes: the engine gives these to containers without an address of their own
+
+Networks and numbers are those of sites and hosts, not of their order: with more of them no address changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
+
+from pgha.model.rules import NETWORK_PREFIX, OTHER_NETWORKS
+from pgha.model.topology import WAN, Host, Site, Topology
+
+BLOCK_PREFIX = 20
+
+FIRST, LAST = IPv4Address("172.20.0.0"), IPv4Address("172.30.255.255")
+"""Where a block is chosen from. Docker has its own default networks there, too."""
+
+REPOSITORY_NUMBER = 10
+
+DYNAMIC_PREFIX = 27
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a project."""
+
+    subnet: IPv4Network
+
+    @property
+    def gateway(self) -> IPv4Address:
+        return self.subnet[1]
+
+    @property
+    def dynamic(self) -> IPv4Network:
+        """The last addresses, for containers without one of their own."""
+        return list(self.subnet.subnets(new_prefix=DYNAMIC_PREFIX))[-1]
+
+
+def block_of(text: str) -> IPv4Network:
+    """The block that a setting or a record names: of a larger network its beginning."""
+    network = IPv4Network(text)
+    return network if network.prefixlen >= BLOCK_PREFIX else next(network.subnets(new_prefix=BLOCK_PREFIX))
+
+
+def candidates(name: str) -> Iterator[IPv4Network]:
+    """Every block there is, from one on that depends on the project's name: two projects that choose at the same
+    moment do not meet."""
+    size = 1 << (32 - BLOCK_PREFIX)
+    count = (int(LAST) - int(FIRST) + 1) // size
+    first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    for index in range(count):
+        yield IPv4Network((int(FIRST) + (first + index) % count * size, BLOCK_PREFIX))
+
+
+def fits(topology: Topology, block: IPv4Network) -> bool:
+    """Whether every network of these sites has room in the block."""
+    return OTHER_NETWORKS + len(topology.data_centers) <= 1 << (NETWORK_PREFIX - block.prefixlen)
+
+
+def networks(topology: Topology, block: IPv4Network) -> dict[str, Network]:
+    """Network (a site's name, or `wan`) -> what it is."""
+    pieces = list(islice(block.subnets(new_prefix=NETWORK_PREFIX), OTHER_NETWORKS + len(topology.data_centers)))
+    places = {WAN: 0, **{site.name: _place(topology, site) for site in topology.sites}}
+    return {name: Network(pieces[place]) for name, place in places.items()}
+
+
+def _place(topology: Topology, site: Site) -> int:
+    if site in topology.data_centers:
+        return OTHER_NETWORKS + topology.data_centers.index(site)
+    return {"backup": 1, "witness": 2}[site.kind]
+
+
+def number(topology: Topology, host: Host) -> int:
+    """What a host's addresses end with."""
+    if host == topology.repository:
+        return REPOSITORY_NUMBER
+    if host in topology.etcd:
+        return REPOSITORY_NUMBER + 1 + topology.etcd.index(host)
+    here = [node for node in topology.nodes if node.site == host.site]
+    return 100 + 10 * (1 + topology.data_centers.index(host.site)) + 1 + here.index(host)
+
+
+def addresses(topology: Topology, block: IPv4Network, host: Host) -> dict[str, IPv4Address]:
+    """Network -> this host's address in it."""
+    every = networks(topology, block)
+    return {name: every[name].subnet[number(topology, host)] for name in (host.site.name, WAN)}
