@@ -83,6 +83,10 @@ class OtherCheckout(Missing):
     """The project of this name belongs to another checkout."""
 
 
+class SubnetTaken(Missing):
+    """The addresses for the containers are somebody else's, or none is free."""
+
+
 class HalfDone(Missing):
     """A restore was interrupted and has to be completed or undone first."""
 

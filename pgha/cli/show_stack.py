@@ -35,7 +35,7 @@ def show_topology(project: Project, report: RenderReport) -> None:
     console.show(console.table(title, ("Host", "Site", "Container", "Postgres port", "SSH port"), rows))
     console.show(f"etcd: {len(topology.etcd)} members, quorum {topology.etcd_quorum}. " + _durability_text(project))
     for line in report.moved:
-        console.err().print(f"port taken, the next free one is used: {line}", markup=False)
+        console.err().print(line, markup=False)
     folder = project.folder.relative_to(project.folder.parent.parent)
     console.err().print(
         f"{len(report.changed)} files written to {folder}/" if report.changed else f"{folder}/ is up to date"

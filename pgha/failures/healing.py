@@ -12,7 +12,7 @@ from pgha.failures import broken
 from pgha.failures.aims import data_dir, helper_image, wan_network
 from pgha.failures.broken import Broken, Mechanism
 from pgha.project.project import Project
-from pgha.remote import connections, engine
+from pgha.remote import connections, engine, networks
 from pgha.tools import disk, docker, network, patroni, processes
 from pgha.waiting import wait_until
 
@@ -48,7 +48,7 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
         raise NotUp(f"Project {project.name} is stopped", "inv start")
     containers = _finish_stops(project, containers)
     revived = _revive(project, containers)
-    revived += [name for name in engine.reconnect(project) if name not in revived]
+    revived += [name for name in networks.reconnect(project) if name not in revived]
     containers = engine.containers(project) if revived else containers
     left = [entry for entry in broken.still(project, containers.values()) if not entry.is_container]
     broken.remove(project, [entry for entry in entries if entry not in left])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import yaml
@@ -14,7 +15,7 @@ RECORD = "project.yaml"
 
 @dataclass(frozen=True)
 class Record:
-    """What a project remembers between two commands: the flags of `render`, and the ports it was given."""
+    """What a project remembers between two commands: the flags of `render`, the ports and addresses it was given."""
 
     flags: dict[str, str]
     ports: dict[str, dict[str, int]]
@@ -24,6 +25,8 @@ class Record:
     """Whether cron runs the schedule in the containers."""
     taken: tuple[str, ...] = ()
     """Ids of checkouts this project was taken over from."""
+    subnet: str = ""
+    """The block its addresses are from."""
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -43,6 +46,9 @@ def read_record(root: Path, name: str) -> Record:
         }
         first = {str(kind): int(port) for kind, port in document["first"].items()}
         scheduled = bool(document.get("scheduled", False))
+        subnet = str(document.get("subnet", ""))
+        if subnet:
+            IPv4Network(subnet)
         taken = tuple(str(owner) for owner in document.get("taken", ()))
     except (FileNotFoundError, NotADirectoryError):
         # Also when another project of this checkout is destroyed at this moment.
@@ -61,7 +67,7 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports, first, scheduled, taken)
+    return Record(flags, ports, first, scheduled, taken, subnet)
 
 
 def other_projects(root: Path, name: str) -> list[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgha.errors import ToolFailed
-from pgha.model.topology import WAN, Host
 from pgha.project.project import Project
 from pgha.remote import shell
 from pgha.remote.readiness import engine_problem as engine_problem
@@ -150,35 +149,10 @@ def containers(project: Project) -> dict[str, docker.Container]:
     return dict(sorted(found.items()))
 
 
-def networks_of(project: Project, host: Host) -> tuple[str, str]:
-    """The networks a host's container belongs to: its site's, and the one between the sites."""
-    return f"{project.name}_{host.site.name}", f"{project.name}_{WAN}"
-
-
-def reconnect(project: Project) -> list[str]:
-    """Bring every container that runs back on its networks; returns which lacked one. Compose does not look at that."""
-    found = []
-    there = containers(project)
-    for host in project.topology.hosts:
-        container = there.get(host.name)
-        if container is None or container.state != "running":
-            continue
-        lacking = [name for name in networks_of(project, host) if name not in container.addresses]
-        for network in lacking:
-            engine_of(project, host.name).must(docker.connect(network, container.name, host.name))
-        found += [host.name] if lacking else []
-    return found
-
-
 def image_ids(names: Iterable[str]) -> dict[str, str]:
     """Image -> its id on this host's engine; they are all there."""
     wanted = sorted(set(names))
     return dict(zip(wanted, _listed(HERE, docker.image_ids(wanted)), strict=True))
-
-
-def network_ids(project: Project) -> set[str]:
-    """Every network there is."""
-    return {identity for engine in engines(project) for identity in _listed(engine, docker.network_ids())}
 
 
 def remove(project: Project, hosts: Iterable[str]) -> None:

@@ -8,19 +8,19 @@ from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
-from pgha.errors import NotRendered, NotUp
+from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
 from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
 from pgha.project.record import RECORD
-from pgha.remote import connections, engine, readiness, shell
+from pgha.remote import connections, engine, networks, readiness, shell
 from pgha.stack import crontab, ownership
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
 from pgha.stack.rollout import GONE, Rollout, plan, without_network
 from pgha.stack.writing import render_project
-from pgha.tools import docker, patroni
+from pgha.tools import docker, ipam, patroni
 from pgha.waiting import Stopwatch
 
 
@@ -48,12 +48,13 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
         ownership.take_over(project)
     clock = Stopwatch()
     report = render_project(project)
-    planned = plan(project, report.services, readiness.compose_version)
+    planned = plan(project, report.services, report.block, readiness.compose_version)
     _announce(planned, progress)
-    notes = [f"port taken, the next free one is used: {line}" for line in report.moved]
+    notes = list(report.moved)
     with progress.stage(planned.title):
         _compose_up(project, planned, progress)
-    notes += [f"{name} was not on all its networks: it is again" for name in engine.reconnect(project)]
+    back = networks.reconnect(project)
+    notes += [f"{name} was not on all its networks at its own addresses: it is again" for name in back]
     connections.close_all()
     with progress.stage("wait until every member streams"):
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
@@ -82,18 +83,30 @@ def _announce(planned: Rollout, progress: Progress) -> None:
 def _compose_up(project: Project, planned: Rollout, progress: Progress) -> None:
     with broken.ended_by_start(project):
         engine.revive(project)
+        if planned.renumbered:
+            # Compose 1.29 leaves a network as it was made, and containers cannot get their addresses in it.
+            if engine.remove_clones(project):
+                progress.note("the clone hung on a network that is made again, and is removed")
+            engine.compose(project, "Compose could not take the stack down", "down", "--remove-orphans", timeout=600,
+                           line=progress.detail)  # fmt: skip
         # Compose starts what is there with the networks it had, and cannot when they are gone.
         lost = [host for host, why in planned.again.items() if why == GONE]
         if lost:
             engine.remove(project, lost)
-        engine.compose(
-            project,
-            "Compose could not start the stack",
-            "up",
-            "--detach",
-            "--remove-orphans",
-            line=progress.detail,
-        )
+        try:
+            engine.compose(project, "Compose could not start the stack", "up", "--detach", "--remove-orphans",
+                           line=progress.detail)  # fmt: skip
+        except ToolFailed as error:
+            if ipam.is_overlap(error.words):
+                raise _subnet_taken(project) from None
+            raise
+
+
+def _subnet_taken(project: Project) -> SubnetTaken:
+    """Somebody made a network after the block had been chosen."""
+    subnet = project.record().subnet
+    hint = "set subnet to another network" if project.settings.subnet else "inv up chooses others"
+    return SubnetTaken(f"The addresses for the containers, {subnet}, were taken by another network meanwhile", hint)
 
 
 def require_rendered(project: Project) -> None:

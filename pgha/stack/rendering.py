@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Any
 
 import jinja2
 import yaml
 
 from pgha import ROOT
+from pgha.model.addresses import addresses, networks
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
 from pgha.project.checkout import checkout_id
@@ -83,10 +85,10 @@ Text = Callable[..., str]
 """A template's name and what it needs beside the common values -> its text."""
 
 
-def render(project: Project, passwords: Passwords, ports: Ports) -> Rendered:
+def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Network) -> Rendered:
     """Every file of the project. The keys must exist."""
     topology = project.topology
-    text = _templates(project, passwords, ports)
+    text = _templates(project, passwords, ports, block)
     files = {name: text(name) for name in ("ssh_config", "pgpass", "sshd_config", "container_ssh_config")}
     for host in topology.hosts:
         files.update(_files_of(project, host, text))
@@ -114,7 +116,7 @@ def _definition(service: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(service, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _templates(project: Project, passwords: Passwords, ports: Ports) -> Text:
+def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4Network) -> Text:
     settings, environment = project.settings, _environment()
     common: dict[str, Any] = {
         "settings": settings,
@@ -123,6 +125,8 @@ def _templates(project: Project, passwords: Passwords, ports: Ports) -> Text:
         "project": project.name,
         "passwords": passwords,
         "ports": ports,
+        "networks": networks(project.topology, block),
+        "addresses": {host.name: addresses(project.topology, block, host) for host in project.topology.hosts},
         "address": settings.publish_address,
         "scope": SCOPE,
         "stanza": STANZA,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+from pgha.model.addresses import networks as networks_in
 from pgha.project.project import Project
 from pgha.remote import engine
+from pgha.remote.networks import every_network
 from pgha.remote.readiness import find_compose
 from pgha.tools.client import major
 from pgha.tools.docker import PLUGIN, Container
+from pgha.tools.ipam import LiveNetwork
 
 GONE = "their network is gone"
 
@@ -28,6 +32,8 @@ class Rollout:
     start: tuple[str, ...]
     interrupted: tuple[str, ...]
     """those made again that run now"""
+    renumbered: bool = False
+    """Whether networks that are there have other addresses than they shall: Compose leaves a network as it was made."""
 
     @property
     def title(self) -> str:
@@ -51,7 +57,9 @@ class Rollout:
         return [f"made again, because {why}: {', '.join(hosts)}" for why, hosts in reasons.items()]
 
 
-def plan(project: Project, services: Mapping[str, Any], compose_version: Callable[[], str]) -> Rollout:
+def plan(
+    project: Project, services: Mapping[str, Any], block: IPv4Network, compose_version: Callable[[], str]
+) -> Rollout:
     """Compare what is there with what was rendered. The images must be there."""
     containers = engine.containers(project)
     # v1 takes half a second to tell its version: the plugin, which is v2, is asked, and any where another one made a
@@ -59,12 +67,15 @@ def plan(project: Project, services: Mapping[str, Any], compose_version: Callabl
     asked = find_compose() == PLUGIN or any(c.made_by and major(c.made_by) != 1 for c in containers.values())
     compose = compose_version() if asked else ""
     images = engine.image_ids(service["image"] for service in services.values())
-    live = engine.network_ids(project)
+    networks = every_network(project)
+    live = {network.id for network in networks}
+    renumbered = _is_renumbered(project, block, networks)
     again = {}
     for host, service in services.items():
         if host in containers:
             container = containers[host]
-            why = _why(container, service, images[service["image"]], live, compose)
+            why = f"every container has a fixed address in {block}" if renumbered else ""
+            why = why or _why(container, service, images[service["image"]], live, compose)
             if not why and container.folder not in ("", str(project.folder)):
                 why = f"the checkout was moved from {Path(container.folder).parent.parent}"
             if why:
@@ -75,12 +86,19 @@ def plan(project: Project, services: Mapping[str, Any], compose_version: Callabl
         again=again,
         start=tuple(host for host, state in there.items() if state not in RUNNING and host not in again),
         interrupted=tuple(host for host in again if there[host] in RUNNING),
+        renumbered=renumbered,
     )
+
+
+def _is_renumbered(project: Project, block: IPv4Network, live: Iterable[LiveNetwork]) -> bool:
+    own = networks_in(project.topology, block)
+    wanted = {f"{project.name}_{name}": ((network.subnet,), (network.dynamic,)) for name, network in own.items()}
+    return any(wanted.get(network.name, now) != now for network in live if (now := (network.subnets, network.ranges)))
 
 
 def without_network(project: Project) -> list[str]:
     """Hosts whose containers were made for a network that is there no more: they cannot start."""
-    live = engine.network_ids(project)
+    live = {network.id for network in every_network(project)}
     return [host for host, container in engine.containers(project).items() if _is_lost(container, live)]
 
 

@@ -1,28 +1,32 @@
-"""The project's files: rendered and written, with the ports chosen."""
+"""The project's files: rendered and written, with ports and addresses chosen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 from typing import Any
 
+from pgha.project import subnets
 from pgha.project.files import write_file
 from pgha.project.keys import ensure_keys
 from pgha.project.passwords import write_passwords
 from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
 from pgha.project.project import Project
-from pgha.remote import engine
+from pgha.remote import engine, networks
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.rendering import render
 
 
 @dataclass(frozen=True)
 class RenderReport:
-    """What `render` did: which files changed, and which ports another program had."""
+    """What `render` did: which files changed, and which ports and addresses something else had."""
 
     changed: tuple[str, ...]
     ports: Ports
     moved: tuple[str, ...]
-    """`pg1-node1 postgres 50551 -> 50557`"""
+    """What was taken: `port taken, the next free one is used: pg1-node1 postgres 50551 -> 50557`"""
+    block: IPv4Network
+    """where the containers' addresses are from"""
     services: dict[str, Any]
     """host name -> its container, as the compose file defines it"""
 
@@ -30,9 +34,12 @@ class RenderReport:
 def render_project(project: Project) -> RenderReport:
     """Write every file of the project that changed. The caller holds the lock.
 
-    Raises OtherData, before anything is written, when the settings do not fit the data that is there.
+    Raises, before anything is written, OtherData when the settings do not fit the data that is there, and SubnetTaken
+    when there are no addresses for the containers.
     """
     passwords = fitting_passwords(project)
+    known = project.record().subnet
+    block = subnets.choose_block(project, known, subnets.reserved_by_others(project), networks.taken(project))
     ensure_keys(project)
     write_passwords(project, passwords)
     record = project.record()
@@ -46,14 +53,17 @@ def render_project(project: Project) -> RenderReport:
     first = project.settings.first_ports
     recorded = {kind: entries for kind, entries in record.ports.items() if record.first.get(kind) == first[kind]}
     ports = choose_ports(project.settings, project.topology, recorded, is_free)
-    project.write_record(replace(record, flags=project.flags, ports=ports, first=first))
-    rendered = render(project, passwords, ports)
+    project.write_record(replace(record, flags=project.flags, ports=ports, first=first, subnet=str(block)))
+    rendered = render(project, passwords, ports, block)
     changed = tuple(
         path
         for path, content in rendered.files.items()
         if write_file(project.folder / path, content, rendered.mode(path))
     )
-    return RenderReport(changed, ports, tuple(_moved(project, recorded, ports)), rendered.services)
+    moved = [f"port taken, the next free one is used: {line}" for line in _moved(project, recorded, ports)]
+    if known and not project.settings.subnet and str(block) != known:
+        moved.append(f"addresses taken, a block that is free is used: {known} -> {block}")
+    return RenderReport(changed, ports, tuple(moved), block, rendered.services)
 
 
 def _own_ports(project: Project) -> set[int]:

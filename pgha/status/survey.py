@@ -11,7 +11,7 @@ from pgha.cluster.view import agreed_view, cut_off, read_etcd, read_members
 from pgha.errors import Missing, NotUp, Unreachable
 from pgha.failures import broken
 from pgha.project.project import Project
-from pgha.remote import engine
+from pgha.remote import engine, networks
 from pgha.stack import crontab
 from pgha.status.problems import Problem, find_problems, next_command
 from pgha.status.seen import Seen, leading, or_error
@@ -70,7 +70,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
         facts = or_error(lambda: read_facts(project, leader)) if leader else None
         return Seen(
             hosts={host.name: host.site.name for host in project.topology.hosts},
-            networks={host.name: engine.networks_of(project, host) for host in project.topology.hosts},
+            networks={host.name: networks.networks_of(project, host) for host in project.topology.hosts},
             containers=containers,
             told=told,
             late=cut_off(project, told),

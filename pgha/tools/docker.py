@@ -127,11 +127,6 @@ def remove(*containers: str) -> Command:
     return docker("rm", "--force", "--volumes", *containers, timeout=180)
 
 
-def network_ids() -> Command:
-    """Every network of the engine."""
-    return docker("network", "ls", "--no-trunc", "--format", "{{.ID}}")
-
-
 def image_ids(names: Sequence[str]) -> Command:
     """A line an image: its id."""
     return docker("image", "inspect", "--format", "{{.Id}}", *names)
@@ -139,10 +134,6 @@ def image_ids(names: Sequence[str]) -> Command:
 
 def networks(project: str) -> Command:
     return docker("network", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", "{{.ID}}")
-
-
-def connect(network: str, container: str, alias: str) -> Command:
-    return docker("network", "connect", "--alias", alias, network, container)
 
 
 def clone_label(project: str) -> str:
@@ -200,6 +191,8 @@ class Container:
     published: tuple[int, ...]
     addresses: dict[str, str] = field(default_factory=dict)
     """network -> the container's address in it, while it runs"""
+    fixed: dict[str, str] = field(default_factory=dict)
+    """network -> the address it was made with, running or not"""
     started: str = ""
     """when it was started last"""
     image_id: str = ""
@@ -238,6 +231,7 @@ def parse_containers(text: str) -> tuple[Container, ...]:
 
 def _container(entry: dict[str, Any]) -> Container:
     labels = entry["Config"]["Labels"]
+    networks = entry.get("NetworkSettings", {}).get("Networks") or {}
     bindings = entry["HostConfig"].get("PortBindings") or {}
     return Container(
         service=labels[SERVICE_LABEL],
@@ -247,10 +241,11 @@ def _container(entry: dict[str, Any]) -> Container:
         health=(entry["State"].get("Health") or {}).get("Status", ""),
         config=labels.get("pgha.config", ""),
         published=tuple(int(b["HostPort"]) for entries in bindings.values() for b in entries if b["HostPort"]),
-        addresses={
-            name: network["IPAddress"]
-            for name, network in (entry.get("NetworkSettings", {}).get("Networks") or {}).items()
-            if network["IPAddress"]
+        addresses={name: network["IPAddress"] for name, network in networks.items() if network["IPAddress"]},
+        fixed={
+            name: address
+            for name, network in networks.items()
+            if (address := (network.get("IPAMConfig") or {}).get("IPv4Address"))
         },
         started=entry["State"].get("StartedAt", ""),
         image_id=entry.get("Image", ""),
@@ -265,8 +260,5 @@ def _container(entry: dict[str, Any]) -> Container:
                 for b in entries
             )
         ),
-        networks={
-            name: network.get("NetworkID", "")
-            for name, network in (entry.get("NetworkSettings", {}).get("Networks") or {}).items()
-        },
+        networks={name: network.get("NetworkID", "") for name, network in networks.items()},
     )

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from pgha.stack.rendering import render
 
 # A test run in the background inherits an ignored SIGINT; the programs it starts must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+BLOCK = IPv4Network("172.30.240.0/20")
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -57,6 +60,6 @@ def rendering(make_project):
         made = make_project(**settings)
         ensure_keys(made)
         ports = choose_ports(made.settings, made.topology, {}, lambda port: True)
-        return render(made, ensure_passwords(made), ports)
+        return render(made, ensure_passwords(made), ports, BLOCK)
 
     return rendering

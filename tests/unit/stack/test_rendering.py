@@ -2,6 +2,7 @@ import configparser
 import os
 import re
 from dataclasses import asdict, replace
+from ipaddress import ip_address, ip_network
 
 import paramiko
 import pytest
@@ -86,6 +87,34 @@ def test_each_service_is_in_its_site_and_the_wan(make_project, rendering, data_c
         assert service["hostname"] == host.name
         assert service["labels"]["pgha.site"] == host.site.name
     assert set(compose["networks"]) == {site.name for site in topology.sites} | {"wan"}
+
+
+@pytest.mark.parametrize(("data_centers", "nodes"), SHAPES)
+def test_each_service_has_an_address_of_its_own_in_each_network(make_project, rendering, data_centers, nodes):
+    compose = compose_of(rendering(data_centers=data_centers, nodes=nodes))
+    networks = {}
+    for name, network in compose["networks"].items():
+        (config,) = network["ipam"]["config"]
+        networks[name] = ip_network(config["subnet"])
+        assert ip_network(config["ip_range"]).subnet_of(networks[name])
+        assert ip_address(config["gateway"]) == networks[name][1]
+    given = []
+    for service in compose["services"].values():
+        for name, network in service["networks"].items():
+            given.append(ip_address(network["ipv4_address"]))
+            assert given[-1] in networks[name]
+            assert given[-1] not in ip_network(compose["networks"][name]["ipam"]["config"][0]["ip_range"])
+    assert len(set(given)) == len(given) == 2 * len(compose["services"])
+
+
+def test_a_node_that_is_added_changes_no_definition_of_an_address(rendering):
+    def networks(**settings):
+        return {n: s["networks"] for n, s in compose_of(rendering(**settings))["services"].items()}
+
+    before = networks(data_centers=3, nodes=1)
+    for more in ({"data_centers": 3, "nodes": 2}, {"data_centers": 4, "nodes": 1}):
+        after = networks(**more)
+        assert {name: after[name] for name in before} == before
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7", "0.0.0.0"])

@@ -1,12 +1,18 @@
 """What `up` says of the containers before it touches them."""
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 import pytest
 
+from pgha.model.addresses import networks
 from pgha.remote import engine
+from pgha.stack import rollout
 from pgha.stack.rollout import plan, without_network
 from pgha.tools.docker import Container
+from pgha.tools.ipam import LiveNetwork
+
+BLOCK = IPv4Network("172.30.240.0/20")
 
 
 @pytest.fixture
@@ -37,23 +43,30 @@ def container_of(project, host, service):
 
 @pytest.fixture
 def there(monkeypatch, a_project, services):
-    """Everything runs as it was rendered, but for some hosts."""
+    """Everything runs as it was rendered, but for some hosts, in these networks beside `wan`."""
 
-    def there(**changes):
+    def there(*others, **changes):
         found = {host: container_of(a_project, host, service) for host, service in services.items()}
         for host, change in changes.items():
             name = host.replace("_", "-")
             found[name] = replace(found[name], **change) if change else None
         monkeypatch.setattr(engine, "containers", lambda project: {k: v for k, v in found.items() if v})
         monkeypatch.setattr(engine, "image_ids", lambda names: {name: f"sha256:{name}" for name in names})
-        monkeypatch.setattr(engine, "network_ids", lambda project: {"wan1"})
+        wan = networks(a_project.topology, BLOCK)["wan"]
+        live = LiveNetwork("wan1", "pgha_wan", "pgha", (wan.subnet,), (wan.dynamic,))
+        monkeypatch.setattr(rollout, "every_network", lambda project: (live, *others))
 
     return there
 
 
+def planned(project, services):
+    return plan(project, services, BLOCK, lambda: "1.29.2")
+
+
 def test_where_nothing_changed_nothing_is_said(a_project, services, there):
     there()
-    seen = plan(a_project, services, lambda: "1.29.2")
+    seen = planned(a_project, services)
+    assert seen.renumbered is False
     assert (seen.create, seen.again, seen.start, seen.interrupted, seen.notes) == ((), {}, (), (), [])
     assert seen.title == "see that every container runs"
     assert without_network(a_project) == []
@@ -76,7 +89,7 @@ def test_where_nothing_changed_nothing_is_said(a_project, services, there):
 )
 def test_a_container_that_is_made_again_is_named_with_the_reason(a_project, services, there, change, why):
     there(pg1_node1=change)
-    seen = plan(a_project, services, lambda: "1.29.2")
+    seen = planned(a_project, services)
     assert list(seen.again) == ["pg1-node1"]
     assert seen.interrupted == ("pg1-node1",)
     (note,) = seen.notes
@@ -90,15 +103,40 @@ def test_the_first_compose_is_not_asked_for_what_it_made_itself(a_project, servi
     def slow():
         raise AssertionError("asked")
 
-    assert plan(a_project, services, slow).again == {}
+    assert plan(a_project, services, BLOCK, slow).again == {}
 
 
 def test_missing_and_stopped_ones_are_counted(a_project, services, there):
     there(etcd1=None, etcd2=None, pg1_node1={"state": "exited"}, pg1_node2={"config": "other", "state": "exited"})
-    seen = plan(a_project, services, lambda: "1.29.2")
+    seen = planned(a_project, services)
     assert (seen.create, list(seen.again), seen.start) == (("etcd1", "etcd2"), ["pg1-node2"], ("pg1-node1",))
     assert seen.interrupted == ()
     assert seen.title == "create and start 2 containers, make 1 container again, start 1 container"
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        # As Docker chose it, as another block had it, and without room for what comes and goes.
+        LiveNetwork("old", "pgha_dc1", "pgha", (IPv4Network("172.18.0.0/16"),)),
+        LiveNetwork("old", "pgha_dc1", "pgha", (IPv4Network("172.30.3.0/24"),), (IPv4Network("172.30.3.224/27"),)),
+        LiveNetwork("old", "pgha_dc1", "pgha", (IPv4Network("172.30.243.0/24"),)),
+    ],
+)
+def test_a_network_with_other_addresses_makes_all_containers_again(a_project, services, there, network):
+    there(network, etcd1=None, etcd2={"networks": {"pgha_wan": "wan0"}}, pg1_node1={"state": "exited"})
+    seen = planned(a_project, services)
+    assert seen.renumbered is True
+    assert (seen.create, set(seen.again), seen.start) == (("etcd1",), set(services) - {"etcd1"}, ())
+    (note,) = seen.notes
+    assert note.startswith("made again, because every container has a fixed address in 172.30.240.0/20: etcd2, etcd3")
+
+
+def test_networks_of_others_and_those_with_their_addresses_are_left_alone(a_project, services, there):
+    dc1 = networks(a_project.topology, BLOCK)["dc1"]
+    own = LiveNetwork("1", "pgha_dc1", "pgha", (dc1.subnet,), (dc1.dynamic,))
+    there(own, LiveNetwork("2", "bridge", "", (IPv4Network("172.17.0.0/16"),)), LiveNetwork("3", "pgha_mine", ""))
+    assert planned(a_project, services).renumbered is False
 
 
 def test_what_has_lost_its_network_is_named(a_project, services, there):

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from datetime import UTC, datetime
+from ipaddress import IPv4Network as NET
 
 import pytest
 
@@ -12,7 +13,7 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
+from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository
 from pgha.tools.command import Answer
 from pgha.tools.leader import Slot, parse_facts
 
@@ -183,6 +184,48 @@ def test_a_container_without_health_check_or_label(captured):
     entry["HostConfig"]["PortBindings"] = {"22/tcp": [{"HostIp": "", "HostPort": ""}]}
     (container,) = docker.parse_containers(json.dumps([entry]))
     assert (container.health, container.config, container.published) == ("", "", ())
+
+
+def test_the_address_a_container_was_made_with_is_known_while_it_does_not_run(captured):
+    (entry, _) = json.loads(captured("container_inspect.json"))
+    fixed = {"IPAddress": "", "IPAMConfig": {"IPv4Address": "172.30.240.11"}, "NetworkID": "1"}
+    chosen = {"IPAddress": "172.18.0.2", "IPAMConfig": None}
+    entry["NetworkSettings"] = {"Networks": {"pgha_wan": fixed, "pgha_dc1": chosen}}
+    (container,) = docker.parse_containers(json.dumps([entry]))
+    assert container.fixed == {"pgha_wan": "172.30.240.11"}
+    assert container.addresses == {"pgha_dc1": "172.18.0.2"}
+
+
+def test_the_networks_of_the_engine(captured):
+    bridge, none, wan = ipam.parse_networks(captured("network_inspect.json"))
+    assert (bridge.name, bridge.project, bridge.subnets, bridge.ranges) == ("bridge", "", (NET("172.17.0.0/16"),), ())
+    assert (none.name, none.subnets) == ("none", ())
+    assert (wan.name, wan.project) == ("pgha_wan", "pgha")
+    assert (wan.subnets, wan.ranges) == ((NET("172.26.32.0/24"),), (NET("172.26.32.224/27"),))
+    assert wan.has("172.26.32.111") and not wan.has("172.26.33.111")
+
+
+def test_an_ipv6_subnet_beside_the_other_is_left_out(captured):
+    entry = json.loads(captured("network_inspect.json"))[0]
+    entry["IPAM"]["Config"].append({"Subnet": "fd00::/64", "Gateway": "fd00::1"})
+    (network,) = ipam.parse_networks(json.dumps([entry]))
+    assert network.subnets == (NET("172.17.0.0/16"),)
+
+
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+tun0\t00000000\t010200C0\t0003\t0\t0\t0\t00000080\t0\t0\t0
+tun0\t00000080\t010200C0\t0003\t0\t0\t0\t00000080\t0\t0\t0
+tun0\t00F018AC\t00000000\t0001\t0\t0\t0\t00F0FFFF\t0\t0\t0
+"""
+
+
+def test_the_routes_of_this_host_without_the_default_one():
+    """Nor the two halves of everything that a VPN sets in its place."""
+    assert ipam.parse_routes(ROUTES) == {NET("172.17.0.0/16"), NET("172.24.240.0/20")}
+    assert ipam.parse_routes("") == frozenset()
 
 
 def test_the_archiver():
@@ -560,6 +603,7 @@ PARSERS = {
     "replica": (patroni.parse_node, "patroni_replica.json"),
     "pgbackrest": (repository.parse_info, "pgbackrest_info.json"),
     "containers": (docker.parse_containers, "container_inspect.json"),
+    "networks": (ipam.parse_networks, "network_inspect.json"),
     "etcd": (parse_health, "etcd_health_one_down.txt"),
     "archiver": (postgres.parse_archiver, ARCHIVER),
     "archive": (repository.parse_archive, "pgbackrest_repo_ls.json"),
