@@ -44,8 +44,11 @@ def _cut(project: Project, containers: dict[str, docker.Container], host: Host, 
     """All cuts of one host, this one and those before."""
     sites = {site for e in known if e.mechanism == Mechanism.PARTITION and e.host == host.name for site in e.sites[1:]}
     names = [other.name for other in project.topology.hosts if other.site.name in sites]
-    addresses = [containers[name].addresses.get(wan_network(project), "") for name in names if name in containers]
-    return network.cut(project.container(host.name), helper_image(project), [a for a in addresses if a])
+    wan = wan_network(project)
+    # One that does not run now is cut off as well when it comes back.
+    known_at = [{**containers[name].fixed, **containers[name].addresses} for name in names if name in containers]
+    addresses = [at[wan] for at in known_at if wan in at]
+    return network.cut(project.container(host.name), helper_image(project), addresses)
 
 
 def delay(project: Project, dc: str, milliseconds: int) -> list[Broken]:
