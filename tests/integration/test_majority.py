@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tools import docker, until
+from tools import docker, inspect, until
 
 pytestmark = pytest.mark.integration
 
@@ -68,15 +68,27 @@ def test_status_and_the_verbs_believe_the_majority(main, cut, site):
     assert f"switchover {new} -> {candidate}" in main.inv("failover", "--candidate", candidate).stdout
 
 
+def image(stack):
+    return inspect(stack.container("etcd1"))[0]["Config"]["Image"]
+
+
 def test_a_network_that_was_taken_from_a_container_by_hand_is_named_and_mended(main):
     """docker network disconnect: no rule of ours, and the container runs."""
     host = next(node for node in main.nodes if node != main.leader())
+    before = main.addresses()
     docker("network", "disconnect", f"{main.name}_wan", main.container(host))
     seen = [(p["kind"], p["host"]) for p in main.status()["problems"]]
     assert ("network_missing", host) in seen
-    main.inv("chaos.heal")
+    # Somebody else, who gets what is free, does not get its address.
+    other = docker("run", "--detach", "--rm", f"--network={main.name}_wan", "--entrypoint=sleep", image(main), "600")
+    try:
+        main.inv("chaos.heal")
+    finally:
+        docker("rm", "--force", other.strip())
     assert main.wait_well()
+    assert main.addresses() == before
     docker("network", "disconnect", f"{main.name}_wan", main.container(host))
     main.inv("up")
     assert main.wait_well()
+    assert main.addresses() == before
     assert main.status()["problems"] == []

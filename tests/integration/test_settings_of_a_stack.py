@@ -95,6 +95,62 @@ def test_a_parallel_hash_join_has_the_shared_memory_it_needs(small):
         small.sql(leader, "drop table wide")
 
 
+# Addresses --------------------------------------------------------------------------------------------------
+
+
+def switch_over(stack, candidate):
+    assert f"-> {candidate}" in stack.inv("switchover", "--candidate", candidate).stdout
+    stack.wait_synchronous()
+
+
+def test_containers_that_start_in_another_order_keep_their_addresses(small):
+    """A Patroni remembers for ten minutes where it found a member."""
+    leader = small.wait_synchronous()
+    (standby,) = small.replicas()
+    switch_over(small, standby)
+    switch_over(small, leader)
+    before = small.addresses()
+    hosts = ["pgbackrest", standby, "etcd3"]
+    docker("kill", *(small.container(host) for host in hosts))
+    for host in sorted(hosts, key=lambda host: before[host][f"{small.name}_wan"], reverse=True):
+        docker("start", small.container(host))
+    assert small.addresses() == before
+    assert small.wait_synchronous() == leader
+    switch_over(small, standby)
+    assert small.leader() == standby
+
+
+def test_a_container_that_was_given_another_address_by_hand_gets_its_own_again(small):
+    before, network = small.addresses(), f"{small.name}_dc1"
+    (standby,) = small.replicas()
+    docker("network", "disconnect", network, small.container(standby))
+    docker("network", "connect", network, small.container(standby))
+    assert small.addresses() != before
+    said = small.inv("up").stderr
+    assert f"{standby} was not on all its networks at its own addresses: it is again" in said
+    assert small.wait_well()
+    assert small.addresses() == before
+
+
+@pytest.mark.long
+def test_addresses_that_somebody_took_while_the_stack_was_down_are_changed_and_it_is_said(small):
+    before, volumes = small.addresses(), small.volumes()
+    (wan,) = json.loads(docker("network", "inspect", f"{small.name}_wan"))
+    subnet = wan["IPAM"]["Config"][0]["Subnet"]
+    small.inv("down")
+    docker("network", "create", f"--subnet={subnet}", f"{small.name}-other")
+    try:
+        assert f"has addresses of the network {small.name}-other" in small.refused(3, "up", subnet=f"{subnet[:-2]}20")
+        said = small.inv("up").stderr
+    finally:
+        docker("network", "rm", f"{small.name}-other")
+    assert re.search(r"addresses taken, a block that is free is used: \S+ -> \S+", said)
+    assert small.wait_well()
+    after = small.addresses()
+    assert after.keys() == before.keys() and not {*map(str, after.values())} & {*map(str, before.values())}
+    assert small.volumes() == volumes
+
+
 # Another checkout -------------------------------------------------------------------------------------------
 
 

@@ -203,6 +203,16 @@ class Stack:
         pairs = (line.split() for line in listed.splitlines())
         return {name.removeprefix(f"{self.name}-"): identity for name, identity in pairs}
 
+    def addresses(self):
+        """Host name -> network -> the container's address in it; those that run."""
+        seen = inspect(*self.containers("running").values())
+        return {
+            entry["Config"]["Hostname"]: {
+                name: network["IPAddress"] for name, network in entry["NetworkSettings"]["Networks"].items()
+            }
+            for entry in seen
+        }
+
     def volumes(self):
         return set(docker("volume", "ls", "--quiet", f"--filter=label={PROJECT_LABEL}={self.name}").split())
 
