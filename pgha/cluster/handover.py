@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from pgha.cluster.configuration import patch_config, read_config
+from pgha.cluster.configuration import read_config
 from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view, require_quorum
 from pgha.console import Progress
-from pgha.errors import BadValue, NoLeader, PghaError, TimedOut, ToolFailed
+from pgha.errors import BadValue, NoLeader, TimedOut, ToolFailed
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import patroni
@@ -54,12 +52,13 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
     progress.note(f"{verb}: {leader.name if leader else 'no healthy leader'} -> {target}")
 
     asked = able_member(project, candidate)
-    with _synchronous_candidate(project, before, candidate if leader else "", progress):
-        clock = Stopwatch()
-        with progress.stage(f"patronictl {verb}"):
-            answer = connect(project).run(asked, command)
-            after = _wait_for_leader(project, candidate, leader, asked, answer)
-        leader_seconds = clock.seconds
+    if leader and candidate:
+        _wait_for_synchronous(project, before, candidate, progress)
+    clock = Stopwatch()
+    with progress.stage(f"patronictl {verb}"):
+        answer = connect(project).run(asked, command)
+        after = _wait_for_leader(project, candidate, leader, asked, answer)
+    leader_seconds = clock.seconds
     new = after.leader
     assert new is not None
     with progress.stage("wait until the other members stream"):
@@ -91,38 +90,22 @@ def _choose_command(
     return "failover", patroni.failover(candidate)
 
 
-@contextmanager
-def _synchronous_candidate(
-    project: Project, view: patroni.ClusterView, candidate: str, progress: Progress
-) -> Iterator[None]:
-    """Let the candidate be a synchronous standby for the time of a switchover: Patroni hands over to no other.
+def _wait_for_synchronous(project: Project, view: patroni.ClusterView, candidate: str, progress: Progress) -> None:
+    """In synchronous mode Patroni hands over to a synchronous standby only. With quorum commit every standby is one
+    shortly after it streams; wait for that.
 
-    With quorum commit every standby is one shortly after it streams. With `synchronous_mode: on` (Patroni
-    before 4.0) only `synchronous_node_count` of them are; for that time all of them are. An interrupted command
-    leaves it so until the next `up`, which is slower but loses nothing.
+    Raises TimedOut.
     """
-    config = read_config(project) if candidate else {}
-    mode, count = config.get("synchronous_mode"), config.get("synchronous_node_count", 1)
     member = view.member(candidate)
-    if not mode or member is None or member.is_sync:
-        yield
+    if member is None or member.is_sync or not read_config(project).get("synchronous_mode"):
         return
-    try:
-        with progress.stage(f"make {candidate} a synchronous standby"):
-            if mode != "quorum":
-                patch_config(project, {"synchronous_node_count": len(view.members) - 1})
-            wait_until(
-                lambda: read_view(project).member(candidate),
-                lambda seen: seen is not None and seen.is_sync,
-                f"{candidate} is a synchronous standby",
-                timeout=60,
-            )
-        yield
-    except BaseException:
-        with suppress(PghaError):
-            patch_config(project, {"synchronous_node_count": count})
-        raise
-    patch_config(project, {"synchronous_node_count": count})
+    with progress.stage(f"wait until {candidate} is a synchronous standby"):
+        wait_until(
+            lambda: read_view(project).member(candidate),
+            lambda seen: seen is not None and seen.is_sync,
+            f"{candidate} is a synchronous standby",
+            timeout=60,
+        )
 
 
 def _require_candidate(view: patroni.ClusterView, leader: patroni.Member, candidate: str) -> None:

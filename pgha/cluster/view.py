@@ -187,12 +187,11 @@ def require_quorum(project: Project) -> None:
 def too_few_synchronous(project: Project) -> list[str]:
     """What lacks until commits wait for the standbys they should (quorum commit: all of them); nothing with `async`.
     Before that nobody can be promoted when the leader is lost."""
-    wanted = project.topology.synchronous_node_count
-    if project.settings.durability != "quorum" or not wanted:
+    if project.settings.durability != "quorum" or not project.topology.synchronous_node_count:
         return []
     view = read_view(project)
     count = sum(member.is_sync for member in view.members)
-    needed = len(view.members) - 1 if project.settings.release.quorum_commit else wanted
+    needed = len(view.members) - 1
     return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
 
 

@@ -92,6 +92,6 @@ def _synchronous(settings: Settings, topology: Topology) -> dict[str, Any]:
     if settings.durability == "async" or count == 0:
         return {"synchronous_mode": False, "synchronous_node_count": 1}
     return {
-        "synchronous_mode": "quorum" if settings.release.quorum_commit else True,
+        "synchronous_mode": "quorum",
         "synchronous_node_count": count,
     }

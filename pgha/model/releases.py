@@ -1,7 +1,8 @@
 """Which PostgreSQL majors there are, and what each base image's archive brings along.
 
 The versions are those of Debian's and Ubuntu's own archives. A major that is not a suite's own comes from the
-PostgreSQL project's apt repository, which also brings a current Patroni and pgBackRest.
+PostgreSQL project's apt repository, which also brings a current pgBackRest. Patroni is the same for all of them:
+images/patroni/requirements.txt.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ class Suite:
     distribution: str
     etcd: str
     postgres: int | None = None
-    patroni: Version = (4, 0)
     pgbackrest: Version = (2, 55)
 
 
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("bookworm", "debian", etcd="3.4", postgres=15, patroni=(3, 0), pgbackrest=(2, 45)),
-        Suite("trixie", "debian", etcd="3.5", postgres=17, patroni=(4, 0), pgbackrest=(2, 55)),
-        Suite("forky", "debian", etcd="3.5", postgres=18, patroni=(4, 1), pgbackrest=(2, 60)),
+        Suite("bookworm", "debian", etcd="3.4", postgres=15, pgbackrest=(2, 45)),
+        Suite("trixie", "debian", etcd="3.5", postgres=17, pgbackrest=(2, 55)),
+        Suite("forky", "debian", etcd="3.5", postgres=18, pgbackrest=(2, 60)),
         Suite("noble", "ubuntu", etcd="3.4"),
     )
 }
@@ -57,11 +57,6 @@ class Release:
         return self.suite.postgres != self.postgres
 
     @property
-    def patroni(self) -> Version:
-        """The lowest Patroni version the images can hold."""
-        return (4, 0) if self.pgdg else self.suite.patroni
-
-    @property
     def pgbackrest(self) -> Version:
         """The lowest pgBackRest version the images can hold."""
         return (2, 55) if self.pgdg else self.suite.pgbackrest
@@ -70,11 +65,6 @@ class Release:
     def libpq(self) -> int:
         """The major version of libpq in the images; PGDG has the newest one for every server."""
         return MAJORS[-1] if self.pgdg else self.postgres
-
-    @property
-    def quorum_commit(self) -> bool:
-        """Patroni knows `synchronous_mode: quorum` from 4.0 on."""
-        return self.patroni >= (4, 0)
 
     @property
     def tag(self) -> str:

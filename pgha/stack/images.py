@@ -15,6 +15,7 @@ from pgha.model.releases import Release
 from pgha.project.project import Project
 from pgha.remote import engine, shell
 from pgha.remote.engine import HERE
+from pgha.stack.wheels import fetch_wheels
 from pgha.tools import debian, docker
 
 IMAGES = ROOT / "images"
@@ -60,6 +61,7 @@ def build_images(project: Project, progress: Progress, no_cache: bool = False) -
     release = project.settings.release
     engine.require_engine()
     _ensure_base(release, progress)
+    fetch_wheels(IMAGES / "patroni", progress)
     base = {"BASE_IMAGE": release.base_image}
     etcd = Image(IMAGES / "etcd", release.etcd_image, base)
     shared = {"SHARED_IMAGE": release.shared_image}

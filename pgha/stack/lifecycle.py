@@ -63,12 +63,6 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
         crontab.install(project)
     changes = apply_settings(project)
     notes += [f"dynamic configuration: {line}" for line in changes]
-    if project.settings.durability == "quorum" and not project.settings.release.quorum_commit:
-        notes.append(
-            f"PostgreSQL {project.settings.postgres} comes with Patroni "
-            f"{'.'.join(map(str, project.settings.release.patroni))}, which knows no quorum commit: "
-            "synchronous_mode is on, its strongest mode"
-        )
     return UpReport(view, clock.seconds, tuple(notes))
 
 

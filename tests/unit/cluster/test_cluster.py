@@ -219,32 +219,30 @@ def test_an_etcd_minority_may_be_down(project, played):
     assert ask_for(project, "pg2-node1").new == "pg2-node1"
 
 
-PATRONI_3 = {"ttl": 20, "synchronous_mode": True, "synchronous_node_count": 1}
+QUORUM = {"ttl": 20, "synchronous_mode": "quorum", "synchronous_node_count": 2}
 
 
-def test_patroni_3_hands_over_to_a_standby_that_was_not_synchronous(project, played):
-    played.config = dict(PATRONI_3)
+def test_a_switchover_waits_until_its_candidate_is_synchronous(project, played):
+    played.config = dict(QUORUM)
+    counts = iter([0, 0])
+    ordinary = played._member
+
+    def member(name):
+        played.config["synchronous_node_count"] = next(counts, 2)
+        return ordinary(name)
+
+    played._member = member
     assert ask_for(project, "pg3-node1").new == "pg3-node1"
-    widen, switch, back = played.commands
-    assert "synchronous_node_count=2" in widen
-    assert switch.startswith("switchover")
-    assert "synchronous_node_count=1" in back
-    assert played.config == PATRONI_3
+    assert next(counts, None) is None
 
 
-def test_patroni_3_hands_over_to_a_synchronous_standby_at_once(project, played):
-    played.config = dict(PATRONI_3)
-    ask_for(project, "pg2-node1")
-    assert len(played.commands) == 1
-
-
-def test_a_candidate_that_does_not_become_synchronous_leaves_the_configuration_as_it_was(project, played):
-    played.config = dict(PATRONI_3)
+def test_a_candidate_that_does_not_become_synchronous_is_not_asked(project, played):
+    played.config = dict(QUORUM)
     # pg3-node1 is never among the synchronous ones.
     played._standbys = lambda: ["pg2-node1"]
     with pytest.raises(TimedOut, match="pg3-node1 is a synchronous standby"):
         ask_for(project, "pg3-node1")
-    assert played.config == PATRONI_3
+    assert played.commands == []
 
 
 def test_nobody_to_ask_is_unreachable(project, played):

@@ -4,20 +4,19 @@ from pgha.model.releases import release_for, suite_of
 
 
 @pytest.mark.parametrize(
-    ("postgres", "base", "tag", "pgdg", "etcd", "quorum_commit"),
+    ("postgres", "base", "tag", "pgdg", "etcd"),
     [
-        (14, "debian:trixie-slim", "trixie-pgdg", True, "pgha-etcd-3.5", True),
-        (15, "debian:bookworm-slim", "bookworm", False, "pgha-etcd-3.4", False),
-        (16, "debian:trixie-slim", "trixie-pgdg", True, "pgha-etcd-3.5", True),
-        (17, "debian:trixie-slim", "trixie", False, "pgha-etcd-3.5", True),
-        (18, "debian:forky-slim", "forky", False, "pgha-etcd-3.5", True),
+        (14, "debian:trixie-slim", "trixie-pgdg", True, "pgha-etcd-3.5"),
+        (15, "debian:bookworm-slim", "bookworm", False, "pgha-etcd-3.4"),
+        (16, "debian:trixie-slim", "trixie-pgdg", True, "pgha-etcd-3.5"),
+        (17, "debian:trixie-slim", "trixie", False, "pgha-etcd-3.5"),
+        (18, "debian:forky-slim", "forky", False, "pgha-etcd-3.5"),
     ],
 )
-def test_where_a_major_comes_from(postgres, base, tag, pgdg, etcd, quorum_commit):
+def test_where_a_major_comes_from(postgres, base, tag, pgdg, etcd):
     release = release_for(postgres)
     assert release.base_image == base
     assert release.pgdg is pgdg
-    assert release.quorum_commit is quorum_commit
     assert release.etcd_image == f"{etcd}:{tag}"
     assert release.patroni_image == f"pgha-pg{postgres}-patroni:{tag}"
     assert release.pgbackrest_image == f"pgha-pgbackrest:{tag}"
@@ -29,7 +28,7 @@ def test_on_ubuntu_every_major_comes_from_pgdg(postgres):
     release = release_for(postgres, "mirror.local/library/ubuntu:24.04")
     assert release.base_image == "mirror.local/library/ubuntu:24.04"
     assert release.tag == "noble-pgdg"
-    assert release.pgdg and release.quorum_commit
+    assert release.pgdg
 
 
 def test_another_base_makes_a_foreign_major_come_from_pgdg():

@@ -341,7 +341,7 @@ def test_data_and_programs_are_those_of_the_major(rendering, postgres):
     [
         ({}, "quorum", 2),
         ({"postgres": 14}, "quorum", 2),
-        ({"postgres": 15}, True, 2),
+        ({"postgres": 15}, "quorum", 2),
         ({"data_centers": 2, "nodes": 4}, "quorum", 4),
         ({"data_centers": 1, "nodes": 2}, "quorum", 1),
         ({"data_centers": 1, "nodes": 1}, False, 1),

@@ -26,6 +26,7 @@ from pgha.tools import (
     network,
     patroni,
     pgbackrest,
+    pip,
     postgres,
     processes,
 )
@@ -379,6 +380,11 @@ CASES = [
         "env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io mmdebstrap",
     ),
     (debian.apt_policy(["docker-compose"]), "env LC_ALL=C apt-cache policy docker-compose"),
+    (
+        pip.download("/venv/bin/python", FOLDER / "requirements.txt", FOLDER / "wheels.new"),
+        "/venv/bin/python -m pip download --quiet --no-deps --only-binary=:all: --require-hashes --requirement "
+        "images/patroni/requirements.txt --dest images/patroni/wheels.new",
+    ),
     # The client
     (client.context(), "docker context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}'"),
     (client.server_version(), "docker version --format '{{.Server.Version}}'"),
