@@ -210,7 +210,7 @@ SCENARIOS = (
     Scenario("patroni-killed", "the leader's Patroni is killed", GOES_ON, "drill_gap_process",
              _leader(Mechanism.KILL, "patroni")),
     Scenario("patroni-hung", "the leader's Patroni hangs (SIGSTOP), its Postgres does not",
-             f"{GOES_ON}, Patroni is killed before its lock expires", "drill_gap_process",
+             "its Postgres is ended before the lock expires; it or another member leads again", "drill_gap_hung",
              _leader(Mechanism.PAUSE, "patroni"), hold=10.0, beyond_ttl=True),
     Scenario("leader-killed", "the leader's container is killed (SIGKILL)", BY_ITSELF, "drill_gap_lost",
              _leader(Mechanism.KILL), new_leader=True, needs=_nodes(2)),

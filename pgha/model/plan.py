@@ -27,6 +27,9 @@ PROMOTION = 5.0
 """Seconds from a free lock to the first commit under the new leader: the race, the promotion, and the standbys that
 have to stream again before a commit is acknowledged. Measured on two cores; docs/drills.md."""
 
+WATCHDOG_MARGIN = 5.0
+"""Seconds before the lock's end at which Postgres is ended: `safety_margin` in templates/patroni.conf.j2."""
+
 BLINK = 1.0
 """Seconds a commit may be late when nothing stops writes. Measured; docs/drills.md."""
 
@@ -133,7 +136,8 @@ def outages(settings: Settings, topology: Topology, copies: int, outcomes: tuple
     """
     found = [
         Outage("leader's Postgres killed", 0.0, settings.loop_wait + PROMOTION, "Patroni looks every loop_wait"),
-        Outage("leader's Patroni killed or hung", 0.0, BLINK, "Postgres goes on; Patroni is back before ttl"),
+        Outage("leader's Patroni killed", 0.0, BLINK, "Postgres goes on; Patroni is back before ttl"),
+        Outage("leader's Patroni hung", 0.0, WATCHDOG_MARGIN + PROMOTION, "its watchdog ends Postgres before ttl"),
         Outage("etcd without a majority", 0.0, BLINK, "failsafe_mode: the leader asks every member"),
     ]
     if len(topology.nodes) == 1:

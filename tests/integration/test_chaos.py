@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import time
 
 import pytest
 from tools import Writer, docker, finish, healed, inspect, port_is_taken, record, sentences, until
@@ -116,21 +117,49 @@ def test_a_frozen_postgres_goes_on_when_it_is_healed(chaos):
 
 
 def pids(stack, host):
-    return stack.run(host, "pgrep", "-f", "/usr/bin/patroni").split()
+    return stack.run(host, "pgrep", "-f", "bin/patroni").split()
 
 
-def test_a_patroni_that_hangs_is_killed_before_its_lock_expires(chaos):
-    leader = chaos.leader()
-    timeline = "select timeline_id from pg_control_checkpoint()"
-    before, timeline_before = pids(chaos, leader), chaos.sql(leader, timeline)
+def began(stack, host):
+    """When the Postgres of a host was started, and by which Patroni it is looked after."""
+    return stack.sql(host, "select pg_postmaster_start_time()"), pids(stack, host)
+
+
+def test_a_leader_whose_patroni_hangs_is_ended_before_its_lock_expires_and_a_standby_is_not(chaos):
+    leader, (standby,) = chaos.leader(), chaos.replicas()
+    before = {host: began(chaos, host) for host in chaos.nodes}
     with Writer(chaos.dsn(), "written_while_patroni_hung") as writer:
-        chaos.inv("chaos.pause", "--node", leader, "--process", "patroni")
-        until(lambda: set(pids(chaos, leader)).isdisjoint(before), "another Patroni")
+        for host in (standby, leader):
+            chaos.inv("chaos.pause", "--node", host, "--process", "patroni")
+        until(lambda: "watchdog: Patroni has not renewed its lock" in chaos.logs(leader), "the watchdog acted")
+        until(lambda: set(pids(chaos, leader)).isdisjoint(before[leader][1]), "another Patroni")
+        assert began(chaos, standby) == before[standby]
+        chaos.inv("chaos.heal")
         writer.wait_for_more()
     assert not writer.missing()
-    assert chaos.wait_well() == leader
-    assert chaos.sql(leader, timeline) == timeline_before, "nobody else led meanwhile"
-    assert "guard: Patroni has not answered" in chaos.logs(leader)
+    chaos.wait_well()
+    assert began(chaos, leader)[0] != before[leader][0]
+    assert "watchdog: Patroni" not in chaos.logs(standby)
+
+
+def pass_by(seconds):
+    """Wait until the clock has gone on: here time is the state."""
+    end = time.monotonic() + seconds
+    until(lambda: time.monotonic() > end, f"{seconds} s have passed", 2 * seconds)
+
+
+@pytest.mark.long
+def test_a_host_that_slept_for_longer_than_the_lock_lives_ends_no_postgres(chaos):
+    before = {host: began(chaos, host) for host in chaos.nodes}
+    containers = chaos.containers().values()
+    docker("pause", *containers)
+    try:
+        pass_by(30)
+    finally:
+        docker("unpause", *containers)
+    chaos.wait_well()
+    pass_by(20)
+    assert {host: began(chaos, host) for host in chaos.nodes} == before
 
 
 def test_wiped_data_is_cloned_anew(chaos):

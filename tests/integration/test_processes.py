@@ -40,9 +40,9 @@ def test_a_killed_postgres_is_started_again_and_reaped(main):
 
 def test_a_killed_patroni_is_started_again(main):
     host = main.replicas()[0]
-    before = main.run(host, "pgrep", "-f", "/usr/bin/patroni").split()
+    before = main.run(host, "pgrep", "-f", "bin/patroni").split()
     main.run(host, "kill", "-9", *before)
-    until(lambda: set(main.run(host, "pgrep", "-f", "/usr/bin/patroni").split()).isdisjoint(before), "a new Patroni")
+    until(lambda: set(main.run(host, "pgrep", "-f", "bin/patroni").split()).isdisjoint(before), "a new Patroni")
     main.wait_well()
 
 

@@ -46,6 +46,22 @@ def test_start_and_up_of_a_paused_cluster_say_so_instead_of_waiting(paused):
     assert paused.sql(paused.leader(), "select n from before_the_pause") == "1"
 
 
+def test_in_a_pause_no_watchdog_ends_a_postgres(paused):
+    """Its Patroni is frozen until its lock has expired."""
+    leader = paused.leader()
+    started = paused.sql(leader, "select pg_postmaster_start_time()")
+    key = "/service/pgha_cluster/leader"
+    lock = ("etcdctl", "--endpoints=http://localhost:2379", "get", "--print-value-only", key)
+    assert paused.run("etcd1", *lock).strip() == leader
+    paused.inv("chaos.pause", "--node", leader, "--process", "patroni")
+    try:
+        until(lambda: paused.run("etcd1", *lock).strip() != leader, "the lock has expired")
+        assert paused.sql(leader, "select pg_postmaster_start_time()") == started
+        assert "watchdog: Patroni" not in paused.logs(leader)
+    finally:
+        paused.inv("chaos.heal")
+
+
 def test_a_pending_restart_names_its_parameter(small):
     small.wait_well()
     name = "postgresql.parameters.max_connections"
