@@ -12,7 +12,7 @@ from pgha.errors import NoConnection, PghaError
 from pgha.model.topology import SCOPE
 from pgha.model.words import size_text
 from pgha.status.seen import Seen
-from pgha.tools import patroni, pgbackrest, postgres, repository
+from pgha.tools import patroni, pgbackrest, postgres, repository, wal
 from pgha.tools.leader import Facts
 
 
@@ -39,6 +39,7 @@ class Kind(StrEnum):
     REPOSITORY_UNREADABLE = "repository_unreadable"
     STANZA_OF_ANOTHER = "stanza_of_another"
     ARCHIVING_FAILS = "archiving_fails"
+    ARCHIVE_GAP = "archive_gap"
     BROKEN = "broken"
     RECORD_DAMAGED = "record_damaged"
     BACKUP_NOT_GOOD = "backup_not_good"
@@ -229,6 +230,16 @@ def _archiving(seen: Seen) -> Iterator[Problem]:
         yield Problem(Kind.ARCHIVING_FAILS, seen.leader or "", sentence, f"inv logs --node {seen.leader}")
 
 
+def _archive_gap(seen: Seen) -> Iterator[Problem]:
+    """Until a backup begins after it: then nothing has to pass there any more."""
+    gap = seen.facts.archive_gap if isinstance(seen.facts, Facts) else ()
+    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
+    begun = wal.parse_segment(newest.wal_start)[1] if newest else 0
+    if gap and wal.parse_segment(gap[-1])[1] >= begun:
+        sentence = f"the archive lacks {wal.name_some(gap)}, and nobody has it: no restore can pass there"
+        yield Problem(Kind.ARCHIVE_GAP, seen.leader or "", sentence, "inv backup")
+
+
 def _broken(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.broken, PghaError):
         yield Problem(Kind.RECORD_DAMAGED, "", seen.broken.message, seen.broken.hint)
@@ -261,5 +272,5 @@ def _jobs(seen: Seen) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     _restore, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres, _strangers,
-    _containers, _networks, _repository, _archiving, _broken, _backups, _jobs, _pending_restart,
+    _containers, _networks, _repository, _archiving, _archive_gap, _broken, _backups, _jobs, _pending_restart,
 )  # fmt: skip

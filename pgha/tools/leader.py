@@ -9,6 +9,9 @@ from typing import Any
 from pgha.errors import ToolFailed
 from pgha.tools import postgres
 
+ARCHIVE_GAP = "/pgdata/archive_gap"
+"""Where a new leader keeps the names of the segments that nobody has (images/patroni/complete-history)."""
+
 FACTS = (
     f"select json_build_object('archiver', ({postgres.ARCHIVER}),"
     " 'slots', (select coalesce(json_agg(json_build_object('name', slot_name, 'type', slot_type, 'active', active,"
@@ -17,7 +20,8 @@ FACTS = (
     " 'slot_limit', pg_size_bytes(current_setting('max_wal_size')),"
     " 'clients', (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
     " 'client_limit', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
-    " - coalesce(current_setting('reserved_connections', true), '0')::int)"
+    " - coalesce(current_setting('reserved_connections', true), '0')::int,"
+    f" 'archive_gap', coalesce(pg_read_file('{ARCHIVE_GAP}', 0, 65536, true), '[]')::json)"
 )
 
 NO_CONNECTION = 2
@@ -46,6 +50,8 @@ class Facts:
     clients: int
     client_limit: int
     """connections for those who are not superusers"""
+    archive_gap: tuple[str, ...]
+    """segments before the leader's timeline that neither the archive nor the leader has"""
 
 
 def parse_facts(text: str) -> Facts:
@@ -58,6 +64,7 @@ def parse_facts(text: str) -> Facts:
             slot_limit=document["slot_limit"],
             clients=document["clients"],
             client_limit=document["client_limit"],
+            archive_gap=tuple(document["archive_gap"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolFailed("psql did not answer the question about the leader", text) from error

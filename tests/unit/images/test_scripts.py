@@ -437,14 +437,24 @@ def test_a_small_file_that_cannot_be_read_is_not_an_empty_one(read_archived, the
 
 
 @pytest.fixture
-def cloning(monkeypatch):
-    """The script's functions."""
-    script = str(PATRONI / "clone-from-repository")
-    loader = SourceFileLoader("clone_from_repository", script)
+def imported(monkeypatch):
+    """The functions of a script in Python."""
+    monkeypatch.setenv("PGHA_LIB", str(PATRONI / "archive"))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
-    module = module_from_spec(spec_from_file_location("clone_from_repository", script, loader=loader))
-    loader.exec_module(module)
-    return module
+
+    def imported(name):
+        script = str(PATRONI / name)
+        loader = SourceFileLoader(name.replace("-", "_"), script)
+        module = module_from_spec(spec_from_file_location(loader.name, script, loader=loader))
+        loader.exec_module(module)
+        return module
+
+    return imported
+
+
+@pytest.fixture
+def cloning(imported):
+    return imported("clone-from-repository")
 
 
 @pytest.fixture
@@ -470,7 +480,7 @@ def newest_on(fake, tmp_path, cloning):
         ]
         archives = [{"id": "16-1"}, {"id": "17-2"}]
         (tmp_path / "info").write_text(json.dumps([{"archive": archives, "backup": told}]))
-        backup, _, archive = cloning.newest_on(timeline)
+        backup, _, archive = cloning.on_history_of(timeline)
         assert archive == "17-2"
         return backup and backup["label"]
 
@@ -519,17 +529,80 @@ def test_without_the_leader_s_history_no_backup_is_chosen(newest_on):
 )  # fmt: skip
 def test_which_segments_a_replica_needs(cloning, first, last, ends, names):
     wanted = [(int(timeline, 16), int(number, 16)) for timeline, number in map(str.split, names)]
-    found = list(cloning.needed(first, last, ends))
+    found = list(cloning.needed(cloning.number(first), cloning.number(last) + 1, ends))
     assert [(int(name[:8], 16), cloning.number(name)) for name in found] == wanted
     assert all(len(name) == 24 for name in found)
 
 
 def test_a_segment_the_archive_lacks_is_named(cloning, fake):
-    there = ["1/000000010000000000000008-0a.zst", "1/000000010000000000000009.partial-0b.zst", "00000002.history"]
-    fake("pgbackrest", f"[ \"$*\" = 'repo-ls --recurse archive/pg_ha_db/17-1' ] && printf '%s\\n' {' '.join(there)}")
+    """Only the folders are listed that they would be in."""
+    there = "000000010000000000000008-0a.zst 000000010000000000000009.partial-0b.zst"
+    folder = "archive/pg_ha_db/17-1/0000000100000000"
+    fake("pgbackrest", f"[ \"$*\" = 'repo-ls {folder}' ] && printf '%s\\n' {there}")
     names = ["000000010000000000000008", "000000010000000000000009"]
     assert cloning.missing("17-1", names) == names[1:]
     assert cloning.missing("17-1", names[:1]) == []
+    assert cloning.missing("17-1", []) == []
+
+
+# complete-history: what a lost leader had not archived --------------------------------------------------------
+
+
+@pytest.fixture
+def promoted(imported, fake, tmp_path, monkeypatch):
+    """A leader of timeline 2, which left timeline 1 in segment 6; the backup begins in segment 2. Runs the script
+    with these segments in pg_wal and in the archive; returns what it pushed, and what it noted."""
+    script = imported("complete-history")
+    data = tmp_path / "17"
+    (data / "pg_wal").mkdir(parents=True)
+    (data / "pg_wal" / "00000002.history").write_text("1\t0/6000100\tno recovery target specified\n")
+    backup = {
+        "label": "b",
+        "archive": {"start": f"{1:08X}{0:08X}{2:08X}"},
+        "lsn": {"stop": "0/2000100"},
+        "error": False,
+    }
+    (tmp_path / "info").write_text(json.dumps([{"archive": [{"id": "17-1"}], "backup": [backup]}]))
+    monkeypatch.setenv("PGHA_DATA", str(data))
+    monkeypatch.setattr(script.time, "sleep", lambda seconds: (tmp_path / "away").unlink())
+    fake(
+        "pgbackrest",
+        f'[ ! -e {tmp_path}/away ] || exit 103\ncase "$*" in *info) exec cat {tmp_path}/info;; '
+        f'*"repo-ls archive/pg_ha_db/17-1/0000000100000000") exec cat {tmp_path}/there;; '
+        f'*archive-push*) echo "$*" >> {tmp_path}/pushed; exit 0;; esac; exit 31',
+    )
+
+    def promoted(has=(), archived=(), role="primary"):
+        names = [f"{1:08X}{0:08X}{number:08X}" for number in range(10)]
+        for number in has:
+            (data / "pg_wal" / names[number]).touch()
+        (tmp_path / "there").write_text("".join(f"{names[number]}-0a.zst\n" for number in archived))
+        monkeypatch.setattr("sys.argv", ["complete-history", "on_role_change", role, "pgha_cluster"])
+        script.main()
+        pushed = tmp_path / "pushed"
+        numbers = [int(line[-8:], 16) for line in pushed.read_text().splitlines()] if pushed.exists() else []
+        gap = tmp_path / "archive_gap"
+        return numbers, [int(name[-8:], 16) for name in json.loads(gap.read_text())] if gap.exists() else []
+
+    return promoted
+
+
+def test_what_a_lost_leader_had_not_archived_is_archived_by_the_next_one(promoted):
+    assert promoted(has=(3, 4, 5, 6), archived=(2, 4)) == ([3, 5], [])
+
+
+def test_what_nobody_has_is_noted_until_it_is_there(promoted):
+    assert promoted(has=(5,), archived=(2, 3)) == ([5], [4])
+    assert promoted(has=(5,), archived=(2, 3, 4, 5)) == ([5], [])
+
+
+def test_a_standby_archives_nothing(promoted):
+    assert promoted(has=(3, 4, 5), role="replica") == ([], [])
+
+
+def test_a_repository_that_is_away_is_asked_again(promoted, tmp_path):
+    (tmp_path / "away").touch()
+    assert promoted(has=(3, 4, 5), archived=(2,)) == ([3, 4, 5], [])
 
 
 # Data directories -------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ WELL = Seen(
     view=view(),
     etcd=etcd.EtcdView(ETCD, ()),
     stanza=STANZA,
-    facts=Facts(postgres.Archiver(pgbackrest.archive_command(), None, False, None), (), 1 << 30, 5, 97),
+    facts=Facts(postgres.Archiver(pgbackrest.archive_command(), None, False, None), (), 1 << 30, 5, 97, ()),
     kept=Kept((), {}),
     jobs=(),
     broken=(),
@@ -84,6 +84,8 @@ def without(*names, state="exited"):
 
 PROOF = pgbackrest.Proof(BACKUP.label, "pg1-node1", False, True, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
 
+GAP = ("000000010000000000000100", "000000010000000000000101")
+
 CASES = [
     (seen(half_done=Record({"time": "2026-11-25"}, 1.0)), Kind.RESTORE_HALF_DONE, "", "is half done"),
     (seen(etcd=ToolFailed("no answer")), Kind.ETCD_UNKNOWN, "", "etcd cannot be asked: no answer"),
@@ -106,6 +108,10 @@ CASES = [
     (
         seen(facts=facts(archiver=postgres.Archiver("push", None, True, "00000001000000000000000A"))),
         Kind.ARCHIVING_FAILS, "pg1-node1", "00000001000000000000000A",
+    ),
+    (
+        seen(facts=facts(archive_gap=GAP)), Kind.ARCHIVE_GAP, "pg1-node1",
+        "lacks 000000010000000000000100 and 1 more, and nobody has it",
     ),
     (seen(broken=(Broken("stop", "etcd1"),)), Kind.BROKEN, "etcd1", "etcd1 is stopped"),
     (seen(broken=Damaged("broken.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "broken.yaml is damaged"),
@@ -138,6 +144,11 @@ CASES = [
     (seen(stanza=replace(STANZA, system_id="78")), Kind.STANZA_OF_ANOTHER, "", "another database (78)"),
     (seen(stanza=replace(STANZA, ok=False, message="other")), Kind.REPOSITORY_UNREADABLE, "", "not well: other"),
 ]  # fmt: skip
+
+
+def test_a_backup_after_a_gap_in_the_archive_ends_it():
+    newest = replace(BACKUP, wal_start="000000020000000000000102")
+    assert find_problems(seen(facts=facts(archive_gap=GAP), stanza=replace(STANZA, backups=(newest,)))) == ()
 
 
 @pytest.mark.parametrize(

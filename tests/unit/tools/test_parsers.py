@@ -234,7 +234,8 @@ def test_the_archiver():
 
 def facts(**changes):
     slots = [{"name": "cdc", "type": "logical", "active": False, "retained": 9}]
-    document = {"archiver": json.loads(ARCHIVER), "slots": slots, "slot_limit": 7, "clients": 3, "client_limit": 97}
+    document = {"archiver": json.loads(ARCHIVER), "slots": slots, "slot_limit": 7, "clients": 3, "client_limit": 97,
+                "archive_gap": ["000000010000000000000004"]}  # fmt: skip
     return json.dumps({**document, **changes})
 
 
@@ -243,6 +244,7 @@ def test_the_leader_s_postgres_tells_slots_and_connections():
     assert told.archiver == postgres.parse_archiver(ARCHIVER)
     assert told.slots == (Slot("cdc", "logical", False, 9),)
     assert (told.slot_limit, told.clients, told.client_limit) == (7, 3, 97)
+    assert told.archive_gap == ("000000010000000000000004",)
 
 
 @pytest.mark.parametrize("text", ["", "{}", facts(slots=None), facts(slots=[{"name": "x"}])])
