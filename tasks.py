@@ -26,6 +26,7 @@ from pgha.console import Progress
 from pgha.errors import BadValue, NotReady, ToolFailed
 from pgha.model.plan import make_plan, plan_document
 from pgha.model.topology import build_topology
+from pgha.project.certificates import ensure_certificates
 from pgha.project.keys import ensure_keys
 from pgha.remote import shell
 from pgha.remote.connections import connect
@@ -58,19 +59,21 @@ def setup(c, check=False):
     console.show(*(done or ["nothing to do"]))
 
 
-@task(name="keys", help={"rotate": "make every key anew", "yes": "do not ask"})
+@task(name="keys", help={"rotate": "make every key and certificate anew", "yes": "do not ask"})
 def keys_(c, rotate=False, yes=False):
-    """Create the SSH user key, the host keys and known_hosts under ssh/.
+    """Create the SSH keys and known_hosts under ssh/, and the certificates under tls/.
 
     Example: inv keys
     """
     with changing(c, "keys", during_restore=True, any_checkout=True) as (project, progress):
         if rotate:
-            console.confirm(f"Replace every SSH key of project {project.name}?", yes)
-        report = ensure_keys(project, rotate)
-    console.show(f"{len(report.made)} keys made, {len(report.kept)} kept in ssh/{project.name}/")
+            console.confirm(f"Replace every SSH key and certificate of project {project.name}?", yes)
+        keys, issued = ensure_keys(project, rotate), ensure_certificates(project, rotate)
+    console.show(f"{len(keys.made)} keys made, {len(keys.kept)} kept in ssh/{project.name}/")
+    if issued.made or issued.kept:
+        console.show(f"{len(issued.made)} certificates made, {len(issued.kept)} kept in tls/{project.name}/")
     if rotate and project.rendered:
-        progress.note("containers keep their old keys until the next: inv up")
+        progress.note("containers keep their old ones until the next: inv up")
 
 
 @task(help={"no_cache": "build every layer anew"})

@@ -6,8 +6,10 @@ pgBackRest's protocol, and so may the repository's key on a node.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -21,11 +23,13 @@ from pgha.project.project import Project
 
 @dataclass(frozen=True)
 class KeysReport:
-    """Which key files were made, and which were there."""
+    """Which files were made, and which were there: private keys, or certificates."""
 
     made: tuple[str, ...]
     kept: tuple[str, ...]
 
+
+Read = TypeVar("Read")
 
 ONLY_PGBACKREST = 'restrict,command="pgbackrest-remote"'
 """authorized_keys options (sshd(8)); the command is images/base/pgbackrest-remote."""
@@ -97,18 +101,25 @@ def _type_and_key(private: Path) -> str:
     return " ".join(private.with_name(private.name + ".pub").read_text().split()[:2])
 
 
-def _read(project: Project, path: Path) -> Ed25519PrivateKey:
+def read_key(
+    project: Project, path: Path, load: Callable[[bytes], Read], missing: str = "inv keys", what: str = "a private key"
+) -> Read:
+    """A file of ours as what it should be. Raises Damaged; `missing` is what to do when it is not there."""
     name = project.relative(path)
     try:
-        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+        return load(path.read_bytes())
     except FileNotFoundError:
-        raise Damaged(f"{name} is missing", "inv keys") from None
+        raise Damaged(f"{name} is missing", missing) from None
     except PermissionError:
         raise Damaged(f"{name} may not be read by this user", f"chown and chmod 0600 {name}") from None
     except (ValueError, TypeError, OSError, UnsupportedAlgorithm) as error:
-        raise Damaged(f"{name} is not a private key: {error}", "inv keys --rotate") from None
+        raise Damaged(f"{name} is not {what}: {error}", "inv keys --rotate") from None
+
+
+def _read(project: Project, path: Path) -> Ed25519PrivateKey:
+    key = read_key(project, path, lambda text: serialization.load_ssh_private_key(text, password=None))
     if not isinstance(key, Ed25519PrivateKey):
-        raise Damaged(f"{name} is not an ed25519 key", "inv keys --rotate")
+        raise Damaged(f"{project.relative(path)} is not an ed25519 key", "inv keys --rotate")
     return key
 
 

@@ -28,7 +28,7 @@ class Project:
     settings: Settings
     flags: dict[str, str]
     root: Path = ROOT
-    """the checkout: build/ and ssh/ stand there"""
+    """the checkout: build/, ssh/ and tls/ stand there"""
 
     @property
     def name(self) -> str:
@@ -41,6 +41,10 @@ class Project:
     @property
     def keys_folder(self) -> Path:
         return self.root / "ssh" / self.name
+
+    @property
+    def certificates_folder(self) -> Path:
+        return self.root / "tls" / self.name
 
     @property
     def compose_file(self) -> Path:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from pgha.project import subnets
+from pgha.project.certificates import ensure_certificates
 from pgha.project.files import write_file
 from pgha.project.keys import ensure_keys
 from pgha.project.passwords import write_passwords
@@ -41,6 +42,7 @@ def render_project(project: Project) -> RenderReport:
     known = project.record().subnet
     block = subnets.choose_block(project, known, subnets.reserved_by_others(project), networks.taken(project))
     ensure_keys(project)
+    ensure_certificates(project)
     write_passwords(project, passwords)
     record = project.record()
     own = _own_ports(project)

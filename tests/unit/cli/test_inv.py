@@ -209,7 +209,7 @@ def test_another_password_is_not_written_where_no_engine_can_tell_of_data(checko
         ("backup --type sql", "sql is not a backup type", "full, diff, incr"),
         ("destroy", "Destroy project pgha", "--yes"),
         ("destroy --keep-repository", "with all its data, but not its backups", "--yes"),
-        ("keys --rotate", "Replace every SSH key of project pgha", "--yes"),
+        ("keys --rotate", "Replace every SSH key and certificate of project pgha", "--yes"),
         ("restore-point", "A restore point needs a name", "inv restore-point --name"),
     ],
 )
@@ -289,11 +289,13 @@ def test_unasked_nothing_is_removed(checkout, inv, line, rendered):
 
 def test_with_yes_the_keys_are_replaced(checkout, inv):
     inv("keys")
-    before = files_of(checkout / "ssh")
+    folders = [checkout / "ssh" / "pgha", checkout / "tls" / "pgha"]
+    before = [files_of(folder) for folder in folders]
     answer = inv("keys", "--rotate", "--yes")
-    assert (answer.returncode, answer.stdout) == (0, "10 keys made, 0 kept in ssh/pgha/\n")
-    after = files_of(checkout / "ssh")
-    assert all(before[path] != after[path] for path in before)
+    told = "10 keys made, 0 kept in ssh/pgha/\n8 certificates made, 0 kept in tls/pgha/\n"
+    assert (answer.returncode, answer.stdout) == (0, told)
+    after = [files_of(folder) for folder in folders]
+    assert all(old[path] != new[path] for old, new in zip(before, after, strict=True) for path in old)
 
 
 # A restore that is half done --------------------------------------------------------------------------------

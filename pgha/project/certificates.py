@@ -1,0 +1,209 @@
+"""The project's certificates: an authority of its own, and for each host one that it shows as server and as client.
+
+pgBackRest's servers and their clients use them. Whatever else is to speak TLS takes the same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from pgha.errors import Damaged
+from pgha.model.topology import Host
+from pgha.project.files import write_file
+from pgha.project.keys import KeysReport, read_key
+from pgha.project.project import Project
+
+VALID = timedelta(days=3650)
+"""Ten years, the authority too. Rotation is a command that a person types, and a certificate that ends by itself would
+stop archiving on a day nobody chose."""
+
+CLOCKS_APART = timedelta(days=1)
+"""A certificate is valid from so long before it is made: the clock of another machine may be behind."""
+
+ROTATE = "inv keys --rotate, then inv up"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate's file and its key's."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def there(self) -> bool:
+        return self.certificate.exists() and self.key.exists()
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """The content of a pair."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+
+def authority(project: Project) -> Pair:
+    return Pair(project.certificates_folder / "ca.crt", project.certificates_folder / "ca.key")
+
+
+def pair_of(project: Project, host: str) -> Pair:
+    folder = project.certificates_folder / "hosts"
+    return Pair(folder / f"{host}.crt", folder / f"{host}.key")
+
+
+def hosts_with_one(project: Project) -> tuple[Host, ...]:
+    """Those between which pgBackRest speaks."""
+    return project.topology.ssh_hosts if project.topology.repository else ()
+
+
+def ensure_certificates(project: Project, rotate: bool = False) -> KeysReport:
+    """Make the certificates that are missing, or all of them anew with a new authority.
+
+    One of another authority, for other names, or whose time is over is made again.
+    Raises Damaged for a file that cannot be read, and then writes nothing over it.
+    """
+    hosts = hosts_with_one(project)
+    if not hosts:
+        return KeysReport((), ())
+    ca = authority(project)
+    pairs = {pair_of(project, host.name): names_of(project, host) for host in hosts}
+    known = not rotate and any(pair.certificate.exists() for pair in (ca, *pairs))
+    issuer = _read_authority(project, ca) if known else _new_authority(project)
+    made = {} if known else {ca: issuer}
+    for pair, names in pairs.items():
+        there = pair.there and not rotate
+        if not there or not _fits(_read(project, pair).certificate, issuer.certificate, names):
+            made[pair] = _issue(issuer, names)
+    for pair, identity in made.items():
+        _write(pair, identity)
+    for path in (path for pair in (ca, *pairs) for path in (pair.certificate, pair.key)):
+        path.chmod(0o600)
+    told = {pair: project.relative(pair.certificate) for pair in (ca, *pairs)}
+    return KeysReport(
+        tuple(told[pair] for pair in told if pair in made), tuple(told[pair] for pair in told if pair not in made)
+    )
+
+
+def names_of(project: Project, host: Host) -> list[str]:
+    """The names by which a container is found on the project's networks; the first is who it is."""
+    return [host.name, project.container(host.name)]
+
+
+def _new_authority(project: Project) -> _Identity:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name(f"{project.name} CA")
+    builder = (
+        _builder(name, name, key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
+    )
+    return _Identity(builder.sign(key, hashes.SHA256()), key)
+
+
+def _issue(issuer: _Identity, names: list[str]) -> _Identity:
+    key = ec.generate_private_key(ec.SECP256R1())
+    roles = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    builder = (
+        _builder(_name(names[0]), issuer.certificate.subject, key)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage("digital_signature"), critical=True)
+        .add_extension(roles, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
+    )
+    return _Identity(builder.sign(issuer.key, hashes.SHA256()), key)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _usage(*allowed: str) -> x509.KeyUsage:
+    names = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{name: name in allowed for name in names})
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCKS_APART)
+        .not_valid_after(now + VALID)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _fits(certificate: x509.Certificate, ca: x509.Certificate, names: list[str]) -> bool:
+    """Whether a host can go on with it."""
+    try:
+        certificate.verify_directly_issued_by(ca)
+        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False
+    return known.get_values_for_type(x509.DNSName) == names and not _is_over(certificate)
+
+
+def _is_over(certificate: x509.Certificate) -> bool:
+    return certificate.not_valid_after_utc <= datetime.now(UTC)
+
+
+def _load_certificate(text: bytes) -> x509.Certificate:
+    """Its parts are read when they are asked for: those that everything here needs are asked for at once."""
+    certificate = x509.load_pem_x509_certificate(text)
+    certificate.public_key()
+    return certificate
+
+
+def _load_authority(text: bytes) -> x509.Certificate:
+    certificate = _load_certificate(text)
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except InvalidSignature:
+        raise ValueError("its signature is wrong") from None
+    return certificate
+
+
+def _read_authority(project: Project, ca: Pair) -> _Identity:
+    issuer = _read(project, ca, _load_authority)
+    if _is_over(issuer.certificate):
+        raise Damaged(f"{project.relative(ca.certificate)}: its time is over", ROTATE)
+    return issuer
+
+
+def _read(project: Project, pair: Pair, load: Callable[[bytes], x509.Certificate] = _load_certificate) -> _Identity:
+    key = read_key(project, pair.key, lambda text: serialization.load_pem_private_key(text, None), ROTATE)
+    certificate = read_key(project, pair.certificate, load, ROTATE, "a certificate")
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
+        raise Damaged(
+            f"{project.relative(pair.certificate)} does not belong to {project.relative(pair.key)}",
+            f"restore both from a copy, or {ROTATE}",
+        )
+    return _Identity(certificate, key)
+
+
+def _write(pair: Pair, identity: _Identity) -> None:
+    """A key without its certificate is nothing, and both are made again: an interruption leaves no pair that does not
+    belong together."""
+    key = identity.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pair.certificate.unlink(missing_ok=True)
+    write_file(pair.key, key.decode(), 0o600)
+    write_file(pair.certificate, identity.certificate.public_bytes(serialization.Encoding.PEM).decode(), 0o600)
