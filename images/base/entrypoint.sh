@@ -18,6 +18,9 @@ place id_ed25519      postgres 0600 /var/lib/postgresql/.ssh/id_ed25519
 place pgbackrest.conf postgres 0600 /pgha/config/pgbackrest.conf
 place patroni.conf    postgres 0600 /pgha/config/patroni.conf
 place pgpass          postgres 0600 /pgha/config/pgpass
+place ca.crt          postgres 0600 /pgha/tls/ca.crt
+place host.crt        postgres 0600 /pgha/tls/host.crt
+place host.key        postgres 0600 /pgha/tls/host.key
 if [ -e /run/secrets/crontab ]; then crontab -u postgres /run/secrets/crontab; fi
 
 # A killed container keeps its /run: the lock file of Postgres' socket then names a process number that may belong to

@@ -115,10 +115,10 @@ def remove(project: Project) -> bool:
 
 
 def _container(project: Project, name: str, port: int) -> Command:
-    """With a node's keys and configuration, but without Patroni's."""
+    """With a node's certificate and pgBackRest's configuration, which is all that a restore needs."""
     node = project.topology.nodes[0]
     secrets = rendering.secrets_of(project, node)
-    wanted = ("ssh_config", "id_ed25519", "known_hosts", "pgbackrest.conf")
+    wanted = ("pgbackrest.conf", "ca.crt", "host.crt", "host.key")
     files = {key: str((Path(project.folder) / secrets[key]).resolve()) for key in wanted}
     return docker.run_aside(
         name,

@@ -1,7 +1,6 @@
 """The SSH keys: who may log in where, and a host key for each host, known in advance.
 
-The operator's key opens every container. A node's key opens the other nodes; on the repository host it may only run
-pgBackRest's protocol, and so may the repository's key on a node.
+The operator's key opens every container and is in none. The containers' key opens every container from every other.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pgha.errors import Damaged
-from pgha.model.topology import Host
 from pgha.project.files import write_file
 from pgha.project.project import Project
 
@@ -31,22 +29,14 @@ class KeysReport:
 
 Read = TypeVar("Read")
 
-ONLY_PGBACKREST = 'restrict,command="pgbackrest-remote"'
-"""authorized_keys options (sshd(8)); the command is images/base/pgbackrest-remote."""
-
 
 def host_key(project: Project, host: str) -> Path:
     return project.keys_folder / "host_keys" / host
 
 
-def node_key(project: Project) -> Path:
-    """The key of every Postgres node."""
-    return project.keys_folder / "nodes_id_ed25519"
-
-
-def repository_key(project: Project) -> Path:
-    """The key of the repository host."""
-    return project.keys_folder / "repository_id_ed25519"
+def containers_key(project: Project) -> Path:
+    """The key that is in every container with sshd."""
+    return project.keys_folder / "containers_id_ed25519"
 
 
 def ensure_keys(project: Project, rotate: bool = False) -> KeysReport:
@@ -59,8 +49,7 @@ def ensure_keys(project: Project, rotate: bool = False) -> KeysReport:
     kept: list[str] = []
     users = [
         (project.identity_file, f"pgha@{project.name}"),
-        (node_key(project), f"nodes@{project.name}"),
-        (repository_key(project), f"repository@{project.name}"),
+        (containers_key(project), f"containers@{project.name}"),
     ]
     hosts = [(host_key(project, host.name), host.name) for host in project.topology.ssh_hosts]
     for path, comment in [*users, *hosts]:
@@ -81,15 +70,10 @@ def known_hosts_text(project: Project) -> str:
     return "".join(f"{name} {_type_and_key(host_key(project, name))}\n" for name in names)
 
 
-def authorized_keys_text(project: Project, host: Host) -> str:
-    """Who may log in on this host, as whom it may, and with what."""
-    operator, nodes, repository = (
-        path.with_name(path.name + ".pub").read_text()
-        for path in (project.identity_file, node_key(project), repository_key(project))
-    )
-    if host == project.topology.repository:
-        return f"{operator}{ONLY_PGBACKREST} {nodes}"
-    return f"{operator}{nodes}{ONLY_PGBACKREST} {repository}"
+def authorized_keys_text(project: Project) -> str:
+    """Who may log in on a host: the operator, and people who are in another container."""
+    paths = (project.identity_file, containers_key(project))
+    return "".join(path.with_name(path.name + ".pub").read_text() for path in paths)
 
 
 def require_user_key(project: Project) -> None:

@@ -16,6 +16,7 @@ from pgha import ROOT
 from pgha.model.addresses import addresses, networks
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
+from pgha.project.certificates import authority, hosts_with_one, pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
 from pgha.project.passwords import Passwords
@@ -86,10 +87,11 @@ Text = Callable[..., str]
 
 
 def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Network) -> Rendered:
-    """Every file of the project. The keys must exist."""
+    """Every file of the project. The keys and certificates must exist."""
     topology = project.topology
     text = _templates(project, passwords, ports, block)
     files = {name: text(name) for name in ("ssh_config", "pgpass", "sshd_config", "container_ssh_config")}
+    files["authorized_keys"] = authorized_keys_text(project)
     for host in topology.hosts:
         files.update(_files_of(project, host, text))
     secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
@@ -151,11 +153,9 @@ def _files_of(project: Project, host: Host, text: Text) -> dict[str, str]:
     if host in topology.nodes:
         dynamic = bootstrap_configuration(project.settings, topology)
         files["patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic)
-    if host in topology.ssh_hosts:
-        files["authorized_keys"] = authorized_keys_text(project, host)
-        if topology.repository:
-            files["pgbackrest.conf"] = text("pgbackrest.conf", host=host)
-            files["crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
+    if host in topology.ssh_hosts and topology.repository:
+        files["pgbackrest.conf"] = text("pgbackrest.conf", host=host)
+        files["crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
     return {f"{host.name}/{name}": content for name, content in files.items()}
 
 
@@ -177,13 +177,17 @@ def secrets_of(project: Project, host: Host) -> dict[str, str]:
         "sshd_config": "./sshd_config",
         "ssh_config": "./container_ssh_config",
         "host_key": f"{keys}/host_keys/{host.name}",
-        "id_ed25519": f"{keys}/{'repository' if host == project.topology.repository else 'nodes'}_id_ed25519",
-        "authorized_keys": f"./{host.name}/authorized_keys",
+        "id_ed25519": f"{keys}/containers_id_ed25519",
+        "authorized_keys": "./authorized_keys",
         "known_hosts": f"{keys}/known_hosts",
     }
     if project.topology.repository:
         secrets["pgbackrest.conf"] = f"./{host.name}/pgbackrest.conf"
         secrets["crontab"] = f"./{host.name}/crontab"
+    if host in hosts_with_one(project):
+        ca, own = authority(project), pair_of(project, host.name)
+        paths = {"ca.crt": ca.certificate, "host.crt": own.certificate, "host.key": own.key}
+        secrets |= {name: f"../../{project.relative(path)}" for name, path in paths.items()}
     if host in project.topology.nodes:
         secrets["patroni.conf"] = f"./{host.name}/patroni.conf"
         secrets["pgpass"] = "./pgpass"

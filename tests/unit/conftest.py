@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgha.model.settings import read_settings
+from pgha.project.certificates import ensure_certificates
 from pgha.project.keys import ensure_keys
 from pgha.project.passwords import ensure_passwords
 from pgha.project.ports import choose_ports
@@ -59,6 +60,7 @@ def rendering(make_project):
     def rendering(**settings):
         made = make_project(**settings)
         ensure_keys(made)
+        ensure_certificates(made)
         ports = choose_ports(made.settings, made.topology, {}, lambda port: True)
         return render(made, ensure_passwords(made), ports, BLOCK)
 

@@ -12,8 +12,9 @@ STANZA = os.environ.get("STANZA_NAME", "pg_ha_db")
 
 
 def ask(*arguments):
-    """What pgBackRest prints. Raises CalledProcessError."""
-    return subprocess.run(["pgbackrest", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+    """What pgBackRest prints; its server answers only for a stanza. Raises CalledProcessError."""
+    command = ["pgbackrest", f"--stanza={STANZA}", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def position(lsn):

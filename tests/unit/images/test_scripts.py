@@ -42,6 +42,7 @@ def repository(fake, tmp_path):
     folder.mkdir()
     fake(
         "pgbackrest",
+        'case $1 in --stanza=*) [ "$1" = --stanza=pg_ha_db ] || exit 105; shift ;; esac\n'
         f'[ "$#-$1" = 2-repo-get ] || {{ echo "not $*" >&2; exit 31; }}; cd {folder}\n'
         '[ -e "$2.broken" ] && { head -c 20 "$2"; echo "ERROR: [039]" >&2; exit 39; }; exec cat "$2"',
     )
@@ -63,85 +64,32 @@ def test_a_shell_script_can_be_read_by_sh(script):
         assert run("sh", "-n", script).stderr == ""
 
 
-# pgbackrest-remote: all that a host's key may do ------------------------------------------------------------
+# pgbackrest.run: pgBackRest's TLS server --------------------------------------------------------------------
 
 
 @pytest.fixture
-def asked(fake, tmp_path, monkeypatch):
-    """Ask as sshd does; what pgBackRest was started with, or the exit code of the refusal."""
-    fake("pgbackrest", 'printf "[%s]" "$@"')
-    fake("id", f"touch {tmp_path}/id-was-run")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a-file").touch()
-
-    def asked(line):
-        answer = run("sh", BASE / "pgbackrest-remote", **({} if line is None else {"SSH_ORIGINAL_COMMAND": line}))
-        assert not (tmp_path / "id-was-run").exists()
-        if answer.returncode == 0:
-            return answer.stdout
-        assert answer.stdout == ""
-        assert answer.stderr == "this key may only run pgBackRest's protocol here\n"
-        return answer.returncode
-
-    return asked
+def server(fake, tmp_path):
+    """Run the service with or without a configuration; what it became, with its options for libpq."""
+    home = tmp_path / "home"
+    home.mkdir()
+    text = (BASE / "pgbackrest.run").read_text().replace("HOME=/var/lib/postgresql", f"HOME={home}")
+    script = tmp_path / "run"
+    script.write_text(text.replace("/pgha/config/", f"{tmp_path}/"))
+    for program in ("s6-svc", "s6-setuidgid"):
+        fake(program, f'printf "%s\\n" "{program} $*" "$PGOPTIONS"')
+    return lambda: run("sh", script).stdout.splitlines()
 
 
-def test_a_backup_s_session_has_no_timeout_of_a_database(asked, fake):
-    fake("pgbackrest", 'printf %s "$PGOPTIONS"')
-    assert asked("pgbackrest backup:remote").split(" -c ")[1:] == ["lock_timeout=0", "idle_session_timeout=0"]
+def test_a_backup_s_session_has_no_timeout_of_a_database(server, tmp_path):
+    (tmp_path / "pgbackrest.conf").touch()
+    started, options = server()
+    assert started.startswith("s6-setuidgid postgres pgbackrest server")
+    names = ("statement_timeout", "lock_timeout", "idle_session_timeout")
+    assert options == " ".join(f"-c {name}=0" for name in names)
 
 
-@pytest.mark.parametrize(
-    ("line", "arguments"),
-    [
-        (
-            "pgbackrest --exec-id=7-8f --stanza=pg_ha_db --process=0 archive-push:remote",
-            "[--exec-id=7-8f][--stanza=pg_ha_db][--process=0][archive-push:remote]",
-        ),
-        ("pgbackrest info:remote", "[info:remote]"),
-        ("pgbackrest  backup:remote ", "[backup:remote]"),
-        # Nothing expands, and no second command begins: all of it is arguments.
-        ("pgbackrest x; id :remote", "[x;][id][:remote]"),
-        ("pgbackrest $(id) `id` $HOME info:remote", "[$(id)][`id`][$HOME][info:remote]"),
-        ("pgbackrest * ? [a]* info:remote", "[*][?][[a]*][info:remote]"),
-        ("pgbackrest --a='b c' info:remote", "[--a='b][c'][info:remote]"),
-        ("pgbackrest\nid\n:remote", "[id][:remote]"),
-        ("pgbackrest && id || id | id > a-file info:remote", "[&&][id][||][id][|][id][>][a-file][info:remote]"),
-    ],
-)
-def test_pgbackrest_s_protocol_may_be_spoken(asked, line, arguments):
-    assert asked(line) == arguments
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        None,
-        "",
-        " ",
-        "pgbackrest",
-        "pgbackrest info",
-        "pgbackrest --stanza=pg_ha_db stanza-delete --force",
-        "pgbackrest info:remote --help",
-        "pgbackrest info:local",
-        "pgbackrest info:remotex",
-        "sh -c id:remote",
-        "sh -c 'pgbackrest info:remote'",
-        "id; pgbackrest info:remote",
-        "id :remote",
-        "/tmp/pgbackrest info:remote",
-        "pgbackrest; id",
-        "pgbackrest;id info:remote",
-        "env pgbackrest info:remote",
-        "psql postgres",
-        "/usr/lib/openssh/sftp-server",
-        "scp -t /tmp",
-        "-pgbackrest info:remote",
-        ":remote",
-    ],
-)
-def test_all_else_is_refused(asked, line):
-    assert asked(line) == 126
+def test_without_pgbackrest_no_server_runs(server):
+    assert server()[0] == "s6-svc -d /service/pgbackrest"
 
 
 # scheduled: how a job ended ---------------------------------------------------------------------------------
@@ -463,7 +411,8 @@ def newest_on(fake, tmp_path, cloning):
     fake(
         "pgbackrest",
         f'case "$*" in\n"--stanza=pg_ha_db --output=json info") exec cat {tmp_path}/info;;\n'
-        f'"repo-get archive/pg_ha_db/17-2/"*.history) exec cat "{tmp_path}/${{2##*/}}";;\nesac; exit 31',
+        f'"--stanza=pg_ha_db repo-get archive/pg_ha_db/17-2/"*.history) exec cat "{tmp_path}/${{3##*/}}";;\n'
+        "esac; exit 31",
     )
 
     def newest_on(timeline, history, *backups):
@@ -538,7 +487,7 @@ def test_a_segment_the_archive_lacks_is_named(cloning, fake):
     """Only the folders are listed that they would be in."""
     there = "000000010000000000000008-0a.zst 000000010000000000000009.partial-0b.zst"
     folder = "archive/pg_ha_db/17-1/0000000100000000"
-    fake("pgbackrest", f"[ \"$*\" = 'repo-ls {folder}' ] && printf '%s\\n' {there}")
+    fake("pgbackrest", f"[ \"$*\" = '--stanza=pg_ha_db repo-ls {folder}' ] && printf '%s\\n' {there}")
     names = ["000000010000000000000008", "000000010000000000000009"]
     assert cloning.missing("17-1", names) == names[1:]
     assert cloning.missing("17-1", names[:1]) == []

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pgha.errors import Missing
-from pgha.project.keys import authorized_keys_text, ensure_keys, host_key, node_key, repository_key, require_user_key
+from pgha.project.keys import authorized_keys_text, containers_key, ensure_keys, host_key, require_user_key
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def all_files(project):
 
 def test_every_ssh_host_and_the_user_get_a_key(a_project):
     report = ensure_keys(a_project)
-    assert len(report.made) == 3 + 6 + 1
+    assert len(report.made) == 2 + 6 + 1
     assert report.kept == ()
-    assert {f"ssh/pgha/{who}id_ed25519" for who in ("", "nodes_", "repository_")} < set(report.made)
+    assert {f"ssh/pgha/{who}id_ed25519" for who in ("", "containers_")} < set(report.made)
     assert "ssh/pgha/host_keys/pg3-node2" in report.made
     require_user_key(a_project)
 
@@ -51,7 +51,7 @@ def test_a_loose_mode_is_tightened(keyed):
 
 
 def test_public_and_private_keys_belong_together(keyed):
-    for path in [keyed.identity_file, node_key(keyed), repository_key(keyed), host_key(keyed, "pgbackrest")]:
+    for path in [keyed.identity_file, containers_key(keyed), host_key(keyed, "pgbackrest")]:
         private = load_ssh_private_key(path.read_bytes(), None)
         assert load_ssh_public_key(public_of(path).encode()) == private.public_key()
 
@@ -61,7 +61,7 @@ def test_keys_are_never_replaced_unasked(keyed):
     report = ensure_keys(keyed)
     assert all_files(keyed) == before
     assert report.made == ()
-    assert len(report.kept) == 10
+    assert len(report.kept) == 9
 
 
 def test_rotate_makes_every_key_anew(keyed):
@@ -111,38 +111,11 @@ def test_known_hosts_names_every_host_with_its_own_key(keyed):
 
 # Who may log in where ---------------------------------------------------------------------------------------
 
-FORCED = 'restrict,command="pgbackrest-remote" '
 
-
-def who_may(project, host):
-    """Whose key opens a host -> what stands before it."""
-    names = {
-        public_of(path).split()[1]: who
-        for who, path in [
-            ("operator", project.identity_file),
-            ("nodes", node_key(project)),
-            ("repository", repository_key(project)),
-        ]
-    }
-    found = {}
-    for line in authorized_keys_text(project, host).splitlines():
-        options, _, key = line.partition("ssh-ed25519 ")
-        found[names[key.split()[0]]] = options
-    return found
-
-
-def test_a_node_lets_the_repository_speak_pgbackrest_only(keyed):
-    for host in keyed.topology.nodes:
-        assert who_may(keyed, host) == {"operator": "", "nodes": "", "repository": FORCED}
-
-
-def test_the_repository_lets_nodes_speak_pgbackrest_only(keyed):
-    assert who_may(keyed, keyed.topology.repository) == {"operator": "", "nodes": FORCED}
-
-
-def test_each_key_is_named_for_people(keyed):
-    comments = [line.split()[-1] for line in authorized_keys_text(keyed, keyed.topology.nodes[0]).splitlines()]
-    assert comments == ["pgha@pgha", "nodes@pgha", "repository@pgha"]
+def test_the_operator_and_the_containers_may_log_in(keyed):
+    paths = (keyed.identity_file, containers_key(keyed))
+    assert authorized_keys_text(keyed) == "".join(public_of(path) for path in paths)
+    assert [line.split()[-1] for line in authorized_keys_text(keyed).splitlines()] == ["pgha@pgha", "containers@pgha"]
 
 
 def other_kind():

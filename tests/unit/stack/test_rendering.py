@@ -8,6 +8,7 @@ import paramiko
 import pytest
 import yaml
 
+from pgha.project.certificates import pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text, ensure_keys
 from pgha.project.passwords import ensure_passwords
@@ -48,7 +49,8 @@ def patroni_conf(rendered, node="pg1-node1"):
 
 
 def ini(text):
-    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    # pgBackRest takes several tls-server-auth.
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=False)
     parser.read_string(text)
     return parser
 
@@ -178,7 +180,8 @@ def test_every_secret_is_declared_once_and_its_file_is_there(make_project, rende
             assert path[2:] in rendered.files
         else:
             assert (project.folder / path).resolve().is_file()
-            assert (project.folder / path).resolve().is_relative_to(project.keys_folder)
+            folders = (project.keys_folder, project.certificates_folder)
+            assert any((project.folder / path).resolve().is_relative_to(folder) for folder in folders)
 
 
 def test_a_container_gets_no_other_s_host_key(rendering):
@@ -224,19 +227,37 @@ def test_the_operator_s_key_is_in_no_container(make_project, rendering):
         sources = [secret["source"] for secret in service["secrets"]]
         files = [(make_project().folder / compose["secrets"][source]["file"]).resolve() for source in sources]
         assert operator.resolve() not in files
-        own = [path.name for path in files if path.name.endswith("_id_ed25519")]
-        whose = [] if name.startswith("etcd") else ["repository" if name == "pgbackrest" else "nodes"]
-        assert own == [f"{who}_id_ed25519" for who in whose]
+        own = [path.name for path in files if path.name.endswith("id_ed25519")]
+        assert own == ([] if name.startswith("etcd") else ["containers_id_ed25519"])
     private = operator.read_text().splitlines()[1]
     assert not any(private in text for text in rendered.files.values())
 
 
-def test_a_host_s_authorized_keys_are_its_own(make_project, rendering):
+def test_every_host_lets_the_same_people_in(make_project, rendering):
     rendered, project = rendering(), make_project()
+    assert rendered.files["authorized_keys"] == authorized_keys_text(project)
     secrets = compose_of(rendered)["secrets"]
     for host in project.topology.ssh_hosts:
-        assert rendered.files[f"{host.name}/authorized_keys"] == authorized_keys_text(project, host)
-        assert secrets[f"{host.name}.authorized_keys"] == {"file": f"./{host.name}/authorized_keys"}
+        assert secrets[f"{host.name}.authorized_keys"] == {"file": "./authorized_keys"}
+
+
+def test_a_container_gets_its_own_certificate_and_not_the_authority_s_key(make_project, rendering):
+    folder, compose = make_project().certificates_folder, compose_of(rendering())
+    for name, service in compose["services"].items():
+        files = {
+            secret["target"]: (make_project().folder / compose["secrets"][secret["source"]]["file"]).resolve()
+            for secret in service["secrets"]
+        }
+        own = {target: str(path.relative_to(folder)) for target, path in files.items() if folder in path.parents}
+        wanted = {"ca.crt": "ca.crt", "host.crt": f"hosts/{name}.crt", "host.key": f"hosts/{name}.key"}
+        assert own == ({} if name.startswith("etcd") else wanted)
+
+
+def test_a_new_certificate_concerns_its_host_alone(make_project, rendering):
+    before = configs(rendering())
+    pair_of(make_project(), "pg2-node1").key.unlink()
+    after = configs(rendering())
+    assert {name for name in before if before[name] != after[name]} == {"pg2-node1"}
 
 
 def test_another_schedule_makes_no_container_anew(make_project, rendering):
@@ -364,13 +385,53 @@ def test_timing_comes_from_the_settings_and_a_new_cluster_archives_nothing(rende
 # pgBackRest -------------------------------------------------------------------------------------------------
 
 
+def tls_client(end):
+    """What pgBackRest shows and asks for when it calls another host."""
+    files = {"ca-file": "ca.crt", "cert-file": "host.crt", "key-file": "host.key"}
+    return {f"{end}-host-type": "tls"} | {f"{end}-host-{key}": f"/pgha/tls/{name}" for key, name in files.items()}
+
+
+def allowed(text):
+    """Whose certificate pgBackRest's server lets in -> for which stanza."""
+    lines = [line.split("=") for line in text.splitlines() if line.startswith("tls-server-auth=")]
+    assert len(lines) == len({client for _, client, _ in lines})
+    return {client: stanza for _, client, stanza in lines}
+
+
+@pytest.mark.parametrize(("data_centers", "nodes"), SHAPES)
+def test_nodes_and_repository_let_each_other_in_for_their_stanza_alone(rendering, data_centers, nodes):
+    files = rendering(data_centers=data_centers, nodes=nodes, prefix="db").files
+    own = {path.split("/")[0]: text for path, text in files.items() if path.endswith("/pgbackrest.conf")}
+    repository = own.pop("pgbackrest")
+    assert len(own) == data_centers * nodes
+    assert allowed(repository) == dict.fromkeys(own, "pg_ha_db")
+    for text in own.values():
+        assert allowed(text) == {"pgbackrest": "pg_ha_db"}
+    for text in [repository, *own.values()]:
+        server = {key: value for key, value in ini(text)["global"].items() if key.startswith("tls-server-")}
+        del server["tls-server-auth"]
+        assert server == {
+            "tls-server-address": "*", "tls-server-ca-file": "/pgha/tls/ca.crt",
+            "tls-server-cert-file": "/pgha/tls/host.crt", "tls-server-key-file": "/pgha/tls/host.key",
+        }  # fmt: skip
+
+
+def test_postgres_waits_a_minute_at_most_for_an_answer_that_was_lost(rendering):
+    conf = ini(rendering().files["pg1-node1/pgbackrest.conf"])
+    for section in ("global:archive-get", "global:archive-push"):
+        # pgBackRest wants the second one greater.
+        assert (conf[section]["db-timeout"], conf[section]["protocol-timeout"]) == ("50", "60")
+
+
 def test_pgbackrest_is_the_same_on_every_node(rendering):
     files = rendering(process_max=5).files
     nodes = {text for path, text in files.items() if path.endswith("/pgbackrest.conf") and path.startswith("pg1-")}
     others = {text for path, text in files.items() if path.endswith("node1/pgbackrest.conf")}
     assert len(nodes | others) == 1
     conf = ini(nodes.pop())
-    assert conf["global"]["repo1-host"] == "pgbackrest"
+    assert {key: value for key, value in conf["global"].items() if key.startswith("repo1-")} == {
+        "repo1-host": "pgbackrest", **tls_client("repo1"),
+    }  # fmt: skip
     assert conf["global"]["process-max"] == "5"
     assert conf["global"]["delta"] == "y"
     assert conf["pg_ha_db"]["pg1-path"] == "/pgdata/17"
@@ -409,6 +470,8 @@ def test_the_repository_knows_every_node(rendering):
     conf = ini(rendering(retention_full=7).files["pgbackrest/pgbackrest.conf"])
     hosts = [value for key, value in conf["pg_ha_db"].items() if key.endswith("-host")]
     assert hosts == [f"pg{dc}-node{n}" for dc in (1, 2, 3) for n in (1, 2)]
+    for n in range(1, 7):
+        assert tls_client(f"pg{n}").items() <= dict(conf["pg_ha_db"]).items()
     assert [conf["pg_ha_db"][f"pg{n}-path"] for n in range(1, 7)] == ["/pgdata/17"] * 6
     assert conf["global"]["repo1-retention-full"] == "7"
     assert "repo1-host" not in conf["global"]
@@ -425,11 +488,12 @@ def test_an_old_pgbackrest_gets_no_option_it_does_not_know(rendering, postgres, 
     assert conf["backup-standby"] == standby
 
 
-def test_without_pgbackrest_nothing_of_it_is_rendered(rendering):
+def test_without_pgbackrest_nothing_of_it_is_rendered(make_project, rendering):
     rendered = rendering(pgbackrest=False)
     assert not [path for path in rendered.files if "pgbackrest" in path]
     assert "pgbackrest" not in compose_of(rendered)["services"]
     assert "Host pgbackrest" not in rendered.files["ssh_config"]
+    assert not make_project(pgbackrest=False).certificates_folder.exists()
 
 
 # SSH --------------------------------------------------------------------------------------------------------
