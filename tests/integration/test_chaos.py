@@ -175,8 +175,6 @@ def test_wiped_data_is_cloned_anew(chaos):
 
 def test_a_disk_is_full_and_this_hosts_is_not(chaos):
     host = chaos.replicas()[0]
-    # The connection to the repository is opened anew by a Postgres on the small disk, and has to let go of it.
-    chaos.shell(host, "pkill -f '^ssh: /run/pgbackrest/' || true")
     chaos.inv("chaos.fill", "--node", host)
     assert chaos.shell(host, "df --output=avail /pgdata | tail -n 1").strip() == "0"
     answer = chaos.shell(host, "echo one more > /pgdata/more 2>&1 || true; cat /pgdata/more")

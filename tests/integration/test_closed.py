@@ -52,11 +52,34 @@ def test_no_password_is_on_show(main, secrets):
         assert_none_in(secrets, arguments + environments)
 
 
+@pytest.fixture
+def keys(main):
+    """A line of each private key that belongs to that key alone."""
+    folders = (main.keys_folder, main.certificates_folder)
+    texts = [path.read_text() for folder in folders for path in folder.rglob("*") if path.is_file()]
+    found = [text.splitlines()[-2] for text in texts if "PRIVATE KEY-----" in text]
+    assert len(found) == 2 + 7 + 8
+    return found
+
+
+def test_no_private_key_is_on_show(main, keys):
+    assert_none_in(keys, json.dumps(inspect(*main.containers().values())))
+    for host in main.containers():
+        assert_none_in([*keys, "PRIVATE KEY"], main.logs(host) or "empty")
+    # A container has its own, and the authority's is in none.
+    at = main.certificates_folder / "hosts"
+    others = [path.read_text().splitlines()[-2] for path in at.glob("*.key") if path.stem != "pg1-node1"]
+    others.append((main.certificates_folder / "ca.key").read_text().splitlines()[-2])
+    places = "/etc /pgha /run/secrets /tmp /var/lib/postgresql /var/log"
+    assert main.shell("pg1-node1", f"grep -rlsF -f - {places} || true", stdin="\n".join(others)) == ""
+
+
 def test_passwords_and_keys_are_in_files_for_their_owner_only(main, secrets):
     private = [main.folder / "passwords.yaml", main.folder / "pgpass", *main.folder.glob("*/patroni.conf")]
     private += [*main.folder.glob("*/pgbackrest.conf"), *main.keys_folder.glob("*id_ed25519")]
     private += [path for path in (main.keys_folder / "host_keys").iterdir() if path.suffix != ".pub"]
-    assert len(private) == 8 + 7 + 3 + 7
+    private += [path for path in main.certificates_folder.rglob("*") if path.is_file()]
+    assert len(private) == 8 + 7 + 2 + 7 + 16
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
     for path in (main.keys_folder / "id_ed25519.pub", main.keys_folder / "known_hosts"):
         assert path.stat().st_mode & 0o777 == 0o644
@@ -85,7 +108,8 @@ def test_no_key_and_no_password_is_in_an_image(main, secrets):
     assert any(name.endswith("bin/sshd") for name in names)
     base = [name.rsplit("/", 1)[-1] for name in names]
     assert not [name for name in base if name.startswith(("ssh_host_", "id_ed25519", "id_rsa", "pgpass"))]
-    assert not [name for name in base if name in ("patroni.conf", "passwords.yaml", "host_key")]
+    secret = ("patroni.conf", "passwords.yaml", "host_key", "host.key", "ca.key", "ca.crt")
+    assert not [name for name in base if name in secret]
 
 
 def test_tcp_logins_need_the_right_password(main):
@@ -194,8 +218,9 @@ def test_missing_keys_are_named(main):
             path.with_suffix(".away").rename(path)
 
 
-def test_nodes_reach_each_other_without_a_question_and_strictly(main):
-    for host, other in (("pg1-node1", "pg3-node2"), ("pg2-node1", "pg3-node1")):
+def test_hosts_reach_each_other_without_a_question_and_strictly(main):
+    pairs = (("pg1-node1", "pg3-node2"), ("pg2-node1", "pgbackrest"), ("pgbackrest", "pg3-node1"))
+    for host, other in pairs:
         answer = main.run(host, "ssh", "-o", "BatchMode=yes", other, "hostname", user="postgres")
         assert answer.strip() == other
         settings = main.run(host, "ssh", "-G", other, user="postgres").splitlines()

@@ -160,12 +160,99 @@ def test_a_backup_is_verified_by_restoring_it(numbered):
     assert numbered.wait_well()
 
 
-def test_keys_of_the_hosts_run_nothing_but_pgbackrest_at_the_repository(small):
-    for source, target in (("pg1-node1", "pgbackrest"), ("pgbackrest", "pg1-node1")):
-        for command in ("hostname", "pgbackrest info", "pgbackrest archive-get:remote; hostname"):
-            answer = small.shell(source, f"ssh {target} '{command}' 2>&1", user="postgres", check=False)
-            assert target not in answer.split(), (source, command, answer)
-            assert "pg_ha_db" not in answer
+# Who may do what at the repository --------------------------------------------------------------------------
+
+
+def asked(stack, host, stanza="pg_ha_db", repository="pgbackrest", identity="/pgha/tls/host"):
+    """What pgBackRest on a host is answered when it shows a certificate and wants to list the archive of a stanza."""
+    options = [f"--stanza={stanza}"] if stanza else []
+    line = [
+        "pgbackrest", "--no-config", *options, "--io-timeout=1", f"--repo1-host={repository}", "--repo1-host-type=tls",
+        "--repo1-host-ca-file=/pgha/tls/ca.crt", f"--repo1-host-cert-file={identity}.crt",
+        f"--repo1-host-key-file={identity}.key", "repo-ls", f"archive/{stanza}",
+    ]  # fmt: skip
+    return stack.run(host, "sh", "-c", '"$@" 2>&1; echo exit code $?', "asked", *line, user="postgres")
+
+
+DENIED = "access denied\nexit code 105"
+
+
+def test_a_node_s_certificate_opens_its_stanza_alone(small):
+    assert "archive.info" in asked(small, "pg1-node1")
+    assert DENIED in asked(small, "pg1-node1", stanza="other")
+    assert DENIED in asked(small, "pg1-node1", stanza="")
+
+
+def test_a_certificate_opens_what_it_was_made_for(small):
+    """The nodes' open the repository's server, its own opens theirs; nodes have nothing to ask of each other."""
+    assert DENIED in asked(small, "pgbackrest")
+    assert DENIED in asked(small, "pg1-node1", repository="pg1-node2")
+
+
+@pytest.fixture
+def foreign(small):
+    """A certificate for pg1-node1, made by somebody else, in that host's /tmp."""
+    line = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=pg1-node1 "
+        "-keyout /tmp/foreign.key -out /tmp/foreign.crt 2>/dev/null"
+    )
+    small.shell("pg1-node1", line, user="postgres")
+    yield "/tmp/foreign"
+    small.shell("pg1-node1", "rm /tmp/foreign.*")
+
+
+def test_somebody_else_s_certificate_opens_nothing(small, foreign):
+    said = asked(small, "pg1-node1", identity=foreign)
+    assert "unknown ca" in said and "archive.info" not in said
+
+
+RELAY = """
+import os, socket, ssl, subprocess, sys, threading
+own = ("/pgha/tls/host.crt", "/pgha/tls/host.key")
+server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+server.load_cert_chain(*own)
+client = ssl.create_default_context(cafile="/pgha/tls/ca.crt")
+if sys.argv[1] == "with":
+    client.load_cert_chain(*own)
+listener = socket.create_server(("", 0))
+
+def copy(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+def relay():
+    while True:
+        ours = server.wrap_socket(listener.accept()[0], server_side=True)
+        theirs = client.wrap_socket(socket.create_connection(("pgbackrest", 8432)), server_hostname="pgbackrest")
+        for pair in ((ours, theirs), (theirs, ours)):
+            threading.Thread(target=copy, args=pair, daemon=True).start()
+
+threading.Thread(target=relay, daemon=True).start()
+port = listener.getsockname()[1]
+line = ["pgbackrest", "--stanza=pg_ha_db", f"--repo1-host={socket.gethostname()}", f"--repo1-host-port={port}",
+        "--protocol-timeout=10", "--db-timeout=5", "repo-ls", "archive/pg_ha_db"]
+print(subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout)
+"""
+"""Lets pgBackRest speak to the repository's server through a connection that shows its certificate, or none."""
+
+
+def test_without_a_certificate_the_server_answers_nothing(small):
+    assert "archive.info" in small.run("pg1-node1", "python3", "-", "with", user="postgres", stdin=RELAY)
+    said = small.run("pg1-node1", "python3", "-", "without", user="postgres", stdin=RELAY)
+    assert "archive.info" not in said and "ERROR" in said
+
+
+def test_a_server_that_was_killed_is_started_again(small):
+    for host in ("pgbackrest", "pg1-node1"):
+        small.run(host, "pkill", "-KILL", "-f", "^pgbackrest server")
+        until(
+            lambda host=host: not small.shell(host, "pgbackrest server-ping localhost 2>&1 | grep ERROR || true"),
+            f"pgBackRest's server of {host} answers",
+        )
 
 
 def test_the_repository_is_encrypted(small):

@@ -162,6 +162,7 @@ def test_a_port_that_is_taken_is_replaced_by_the_next_free_one_and_shown(small):
 
 def test_rotated_keys_lock_out_until_up_gives_them_to_the_containers(small):
     identifier = small.system_identifier()
+    certificate = small.run("pg1-node1", "cat", "/pgha/tls/host.crt")
     small.inv("keys", "--rotate", "--yes")
     said = small.refused(5, "status")
     assert "inv up" in said
@@ -171,6 +172,9 @@ def test_rotated_keys_lock_out_until_up_gives_them_to_the_containers(small):
     # While all containers were made anew the archiver may have failed three times; then it waits a minute.
     until(lambda: small.status()["problems"] == [], "WAL is archived with the new keys", 90)
     assert small.system_identifier() == identifier
+    assert certificate != small.run("pg1-node1", "cat", "/pgha/tls/host.crt")
+    if small.stanza()["status"]["code"] == 0:
+        small.inv("backup", "--type", "incr")
     assert small.openssh("pg1-node1", "hostname").stdout.strip() == "pg1-node1"
     answer = small.run("pg1-node1", "ssh", "-o", "BatchMode=yes", "pg1-node2", "hostname", user="postgres")
     assert answer.strip() == "pg1-node2"

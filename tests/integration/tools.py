@@ -127,6 +127,10 @@ class Stack:
     def keys_folder(self):
         return ROOT / "ssh" / self.name
 
+    @property
+    def certificates_folder(self):
+        return ROOT / "tls" / self.name
+
     def environment(self, settings):
         given = {"project": self.name, **self.ports, "up_timeout": round(180 * PATIENCE), **self.settings, **settings}
         clean = {key: value for key, value in os.environ.items() if not key.startswith("INVOKE_")}
@@ -419,6 +423,7 @@ class Stack:
                 docker(kind, "rm", *names)
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.keys_folder, ignore_errors=True)
+        shutil.rmtree(self.certificates_folder, ignore_errors=True)
         (ROOT / "build" / f"{self.name}.lock").unlink(missing_ok=True)
 
 
