@@ -240,13 +240,13 @@ CASES = [
             network="p_wan",
             port="127.0.0.1:50660:5432",
             shm_size="256m",
-            files={"id_ed25519": "/ssh/p/nodes_id_ed25519", "known_hosts": "/ssh/p/known_hosts"},
+            files={"pgbackrest.conf": "/p/pgbackrest.conf", "host.key": "/tls/p/host.key"},
             environment={"STANZA_NAME": "pg_ha_db"},
         ),
         "docker run --detach --init --name p-clone --hostname clone --label pgha.clone=p --label pgha.checkout=ab12"
         " --network p_wan --publish 127.0.0.1:50660:5432 --shm-size 256m --env STANZA_NAME=pg_ha_db"
-        " --volume /ssh/p/nodes_id_ed25519:/run/secrets/id_ed25519:ro"
-        " --volume /ssh/p/known_hosts:/run/secrets/known_hosts:ro image:1 /entrypoint.sh sleep infinity",
+        " --volume /p/pgbackrest.conf:/run/secrets/pgbackrest.conf:ro"
+        " --volume /tls/p/host.key:/run/secrets/host.key:ro image:1 /entrypoint.sh sleep infinity",
     ),
     (
         docker.execute("p-clone", postgres.query("select 'a b'")),
