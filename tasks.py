@@ -207,7 +207,9 @@ def destroy(c, yes=False, keep_repository=False, take_over=False):
     console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")
     if keep_repository:
         console.show("its repository and its passwords are kept; inv up restore brings the data back")
-    console.show(f"its SSH keys stay in ssh/{project.name}/")
+    kept = [folder for folder in (project.keys_folder, project.certificates_folder) if folder.exists()]
+    if kept:
+        console.show(f"its keys stay in {' and '.join(f'{project.relative(folder)}/' for folder in kept)}")
 
 
 # The cluster ------------------------------------------------------------------------------------------------
