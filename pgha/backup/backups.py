@@ -38,7 +38,7 @@ def run_backup(project: Project, type: str, progress: Progress) -> repository.Ba
     if before.busy:
         _wait_for_lock(project)
     leader = require_leader(project)
-    if read_archiver(project, leader.name).command != pgbackrest.archive_command():
+    if not pgbackrest.archives(read_archiver(project, leader.name).command):
         raise NoStanza("WAL is not archived yet: a backup could not be made consistent", "inv stanza")
     paused = _replay_paused(project)
     if paused:
@@ -72,7 +72,7 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
     if not re.fullmatch(r"[ -~]{1,63}", name):
         raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
     leader = require_leader(project)
-    if read_archiver(project, leader.name).command != pgbackrest.archive_command():
+    if not pgbackrest.archives(read_archiver(project, leader.name).command):
         raise NoStanza("WAL is not archived yet: a restore point could not be reached", "inv stanza")
     ssh = connect(project)
     position = ssh.must(leader.name, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()

@@ -92,7 +92,7 @@ def look(project: Project, stanza: repository.StanzaView) -> targets.Situation:
         return nothing
     if state.system_id != stanza.system_id:
         return nothing
-    if archiver.command != pgbackrest.archive_command():
+    if not pgbackrest.archives(archiver.command):
         return targets.Situation(now, leader.timeline, None, None)
     return targets.Situation(now, leader.timeline, state.location, int(xid))
 

@@ -128,7 +128,7 @@ def _dynamic_configuration(project: Project) -> dict[str, Any]:
     except PghaError:
         current = bootstrap_configuration(project.settings, project.topology)
     current.pop("pause", None)
-    return merge(current, pgbackrest.archiving())
+    return merge(current, pgbackrest.archiving(project.settings.stock))
 
 
 def _recover(project: Project, record: Record, place: Node, progress: Progress) -> Record:

@@ -75,10 +75,11 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
     with progress.stage(f"pgbackrest stanza-create {STANZA}"):
         _create_when_unlocked(project)
     with progress.stage("switch archiving on"):
-        changes = patch_config(project, pgbackrest.archiving())
+        wanted = pgbackrest.archiving(project.settings.stock)
+        changes = patch_config(project, wanted)
         wait_until(
             lambda: read_archiver(project, leader.name),
-            lambda archiver: archiver.command == pgbackrest.archive_command(),
+            lambda archiver: archiver.command == wanted["postgresql"]["parameters"]["archive_command"],
             f"{leader.name} takes over the archive_command",
             timeout=60,
         )

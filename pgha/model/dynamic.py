@@ -31,8 +31,7 @@ PARAMETERS: dict[str, Any] = {
     "wal_receiver_timeout": f"{WAL_SENDER_TIMEOUT}s",
     "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
     # A standby that is told to promote while it asks the archive once more may sit out this interval first (Postgres'
-    # own: 5 s), and nobody accepts writes meanwhile. pgbackrest-archive-get asks the archive for the same file once in
-    # three seconds, however often Postgres asks.
+    # own: 5 s), and nobody accepts writes meanwhile.
     "wal_retrieve_retry_interval": "250ms",
 }
 """What a new cluster starts with; an `edit-config` or the setting `parameters` changes it. docs/settings.md lists them.
@@ -41,18 +40,23 @@ They are the seed's, less what slots and data checksums made unnecessary (wal_ke
 collector: the container's log holds all."""
 
 
+DEPARTURES = ("wal_receiver_timeout", "wal_sender_timeout", "wal_retrieve_retry_interval")
+"""Parameters that a stock cluster leaves at Postgres' own values."""
+
+
 def governed_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
     """What settings of the project govern: `up` brings the DCS to hold this, and leaves everything else in it alone."""
     governed: dict[str, Any] = {
         "ttl": settings.ttl,
         "loop_wait": settings.loop_wait,
         "retry_timeout": settings.retry_timeout,
-        # A leader whose Postgres does not end (a shutdown amid crash recovery can hang) would keep its lock for good.
-        # It counts twice, for the checkpoint before and for the shutdown: together a ttl. Patroni minds it only in
-        # synchronous mode, where standbys have what was acknowledged.
-        "primary_stop_timeout": settings.ttl // 2,
         **_synchronous(settings, topology),
     }
+    if not settings.stock:
+        # A leader whose Postgres does not end (a shutdown amid crash recovery can hang) would keep its lock for ever.
+        # It counts twice, for the checkpoint before and for the shutdown: together a ttl. Patroni minds it only in
+        # synchronous mode, where standbys have what was acknowledged.
+        governed["primary_stop_timeout"] = settings.ttl // 2
     if settings.parameters:
         governed["postgresql"] = {"parameters": {key: _value(text) for key, text in settings.parameters.items()}}
     return governed
@@ -60,17 +64,19 @@ def governed_configuration(settings: Settings, topology: Topology) -> dict[str, 
 
 def bootstrap_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
     """What a new cluster starts with; its WAL is thrown away until `inv stanza` switches archiving on."""
-    first = {
+    parameters = {key: value for key, value in PARAMETERS.items() if not (settings.stock and key in DEPARTURES)}
+    first: dict[str, Any] = {
         "maximum_lag_on_failover": 1048576,
-        # A crashed leader is replaced at once instead of being given five minutes to recover.
-        "primary_start_timeout": 0,
-        "failsafe_mode": True,
         "postgresql": {
             "use_pg_rewind": True,
             "use_slots": True,
-            "parameters": {**PARAMETERS, "archive_command": "/bin/true"},
+            "parameters": {**parameters, "archive_command": "/bin/true"},
         },
     }
+    if not settings.stock:
+        # A crashed leader is replaced at once instead of being given five minutes to recover.
+        first["primary_start_timeout"] = 0
+        first["failsafe_mode"] = True
     return merge(first, governed_configuration(settings, topology))
 
 

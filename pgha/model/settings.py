@@ -35,6 +35,7 @@ class Settings:
     ttl: int = _setting(20, "Patroni: seconds until the lock of a lost leader expires")
     loop_wait: int = _setting(2, "Patroni: seconds between two looks at the cluster")
     retry_timeout: int = _setting(5, "Patroni: seconds an etcd or Postgres failure is retried")
+    stock: bool = _setting(False, "none of this project's departures from stock Patroni, pgBackRest and Postgres")
     publish_address: str = _setting("127.0.0.1", "host address of the published ports")
     postgres_port: int = _setting(50551, "first published Postgres port; the next nodes take the next ones")
     ssh_port: int = _setting(50651, "first published SSH port")
@@ -97,6 +98,10 @@ class Settings:
 FIELDS = {f.name: f for f in fields(Settings)}
 
 
+STOCK = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10}
+"""Patroni's own defaults (patroni/config.py), for those that are not given."""
+
+
 def read_settings(*layers: Mapping[str, Any]) -> Settings:
     """Settings from the layers, the later ones over the earlier ones; values may be typed or text.
 
@@ -105,6 +110,8 @@ def read_settings(*layers: Mapping[str, Any]) -> Settings:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged.update(layer)
+    if _is_on(merged.get("stock", False)):
+        merged = {**STOCK, **merged}
     values, problems = {}, []
     for key, value in merged.items():
         if key not in FIELDS:
@@ -139,6 +146,13 @@ _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
 }
 """A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""
+
+
+def _is_on(value: Any) -> bool:
+    try:
+        return _switch(value)
+    except ValueError:
+        return False
 
 
 def _integer(value: Any) -> int:

@@ -102,6 +102,6 @@ def archiving_word(archiver: postgres.Archiver | PghaError | None) -> str:
     """on, off, failing or unknown."""
     if not isinstance(archiver, postgres.Archiver):
         return "unknown"
-    if archiver.command != pgbackrest.archive_command():
+    if not pgbackrest.archives(archiver.command):
         return "off"
     return "failing" if archiver.failing else "on"

@@ -20,30 +20,40 @@ LOCKED = (50, 56)
 """Exit codes: another pgBackRest has the lock; and no primary was found, because the lock is taken on its node."""
 
 
-def archive_command() -> str:
-    """pgBackRest's archive-push, in images/patroni/archive: a segment of a timeline that was left does not stop it.
+ARCHIVE_COMMAND = "pgbackrest-archive-push %p"
+"""pgBackRest's archive-push, in images/patroni/archive: a segment of a timeline that was left does not stop it.
 
-    Its name has to contain pgbackrest: `pgbackrest check` looks for that.
+Its name has to contain pgbackrest: `pgbackrest check` looks for that. With a relative %p, as pgBackRest asks, so that
+it also works on a standby and after a move.
+"""
 
-    With a relative %p, as pgBackRest asks, so that it also works on a standby and after a move.
+RESTORE_COMMAND = 'pgbackrest-archive-get %f "%p"'
+"""pgBackRest's archive-get, in images/patroni/archive: no WAL of a timeline beyond the point where it was left."""
+
+STOCK_ARCHIVE_COMMAND = f"pgbackrest --stanza={STANZA} archive-push %p"
+
+
+def archives(command: str) -> bool:
+    """Whether an archive_command is one that brings WAL into the repository."""
+    return command in (ARCHIVE_COMMAND, STOCK_ARCHIVE_COMMAND)
+
+
+def archiving(stock: bool = False) -> dict[str, Any]:
+    """The patch of the dynamic configuration that switches archiving on, and makes replicas from the repository.
+
+    With `stock` as the manuals of pgBackRest and Patroni ("Building replicas") have it.
     """
-    return "pgbackrest-archive-push %p"
-
-
-def restore_command() -> str:
-    """pgBackRest's archive-get, in images/patroni/archive: no WAL of a timeline beyond the point where it was left."""
-    return 'pgbackrest-archive-get %f "%p"'
-
-
-def archiving() -> dict[str, Any]:
-    """The patch of the dynamic configuration that switches archiving on, and makes replicas from the repository."""
+    push, get, replica = ARCHIVE_COMMAND, RESTORE_COMMAND, "clone-from-repository"
+    if stock:
+        push, get = STOCK_ARCHIVE_COMMAND, f'pgbackrest --stanza={STANZA} archive-get %f "%p"'
+        replica = f"pgbackrest --stanza={STANZA} --delta restore"
     return {
         "postgresql": {
-            "parameters": {"archive_command": archive_command()},
-            "recovery_conf": {"restore_command": restore_command(), "recovery_target_timeline": "latest"},
+            "parameters": {"archive_command": push},
+            "recovery_conf": {"restore_command": get, "recovery_target_timeline": "latest"},
             "create_replica_methods": ["pgbackrest", "basebackup"],
-            # keep_data: a delta restore wants what is there (Patroni, "Building replicas").
-            "pgbackrest": {"command": "clone-from-repository", "keep_data": True, "no_params": True},
+            # keep_data: a delta restore wants what is there.
+            "pgbackrest": {"command": replica, "keep_data": True, "no_params": True},
         }
     }
 

@@ -244,7 +244,7 @@ def situation(project, monkeypatch, view="leads", system_id="42", command=None):
         return patroni.ClusterView(members[view])
 
     state = patroni.NodeState("pg1-node1", "leader", "running", 3, system_id, 170012, 5000, (), "4.0.7")
-    archiver = postgres.Archiver(command or pgbackrest.archive_command(), None, False, None)
+    archiver = postgres.Archiver(command or pgbackrest.ARCHIVE_COMMAND, None, False, None)
     monkeypatch.setattr(preparation, "read_view", read_view)
     monkeypatch.setattr(preparation, "connect", lambda project: Told(pg1_node1=("800\n", "", 0)))
     monkeypatch.setattr(patroni, "parse_node", lambda text: state)

@@ -700,8 +700,9 @@ def look(fake, tmp_path, monkeypatch):
     fake("sleep", f"[ -e {tmp_path}/looked ] && exit 1; touch {tmp_path}/looked")
     fake("s6-setuidgid", f'echo "${{2##*/}} $3" >> {tmp_path}/done; case $2 in *psql) echo t ;; esac')
 
-    def look(segment):
+    def look(segment, patroni="""echo '{"members": []}'"""):
         fake("pgrep", f"echo '17 postgres: startup recovering {segment}'" if segment else "exit 1")
+        fake("curl", patroni)
         answer = run("sh", PATRONI / "diverged.run")
         asked = tmp_path / "done"
         return answer, asked.read_text() if asked.exists() else ""
@@ -713,6 +714,12 @@ def test_a_postgres_that_replayed_more_than_counts_is_stopped(look):
     answer, done = look("000000010000000000000003")
     assert done == "psql -XAtqc\npg_ctl stop\n"
     assert answer.stdout.startswith("diverged: 000000010000000000000003 was replayed beyond 0/3000100")
+
+
+@pytest.mark.parametrize("patroni", ["""echo '{"members": [], "pause": true}'""", "exit 7"])
+def test_in_a_pause_and_without_patroni_nothing_is_stopped(look, patroni):
+    _, done = look("000000010000000000000003", patroni)
+    assert "pg_ctl" not in done
 
 
 @pytest.mark.parametrize("segment", ["", "000000010000000000000002", "000000020000000000000003"])

@@ -382,6 +382,24 @@ def test_timing_comes_from_the_settings_and_a_new_cluster_archives_nothing(rende
     assert dcs["postgresql"]["parameters"]["archive_command"] == "/bin/true"
 
 
+def test_a_stock_cluster_has_none_of_the_departures(rendering):
+    rendered = rendering(stock=True)
+    conf = patroni_conf(rendered)
+    assert conf["watchdog"] == {"mode": False}
+    assert not {"before_stop", "callbacks", "basebackup"} & set(conf["postgresql"])
+    dcs = conf["bootstrap"]["dcs"]
+    assert (dcs["ttl"], dcs["loop_wait"], dcs["retry_timeout"]) == (30, 10, 10)
+    assert not {"primary_start_timeout", "primary_stop_timeout", "failsafe_mode"} & set(dcs)
+    assert not [key for key in dcs["postgresql"]["parameters"] if key.startswith(("wal_sender", "wal_re"))]
+    nodes = [service for name, service in rendered.services.items() if name.startswith("pg1-")]
+    assert all(node["environment"]["PGHA_STOCK"] == "on" for node in nodes)
+
+
+def test_what_the_operator_asks_for_is_not_made_stock(rendering):
+    dcs = patroni_conf(rendering(stock="on", ttl=25, retry_timeout=6))["bootstrap"]["dcs"]
+    assert (dcs["ttl"], dcs["loop_wait"], dcs["retry_timeout"]) == (25, 10, 6)
+
+
 # pgBackRest -------------------------------------------------------------------------------------------------
 
 

@@ -509,6 +509,21 @@ def test_a_base_is_bootstrapped_with_its_signatures_checked(suite):
     assert any("Check-Valid-Until" in text for text in arguments) == (suite.name == "forky")
 
 
+def test_a_stock_cluster_archives_as_the_manuals_say():
+    assert flatten(pgbackrest.archiving(stock=True)) == {
+        "postgresql.parameters.archive_command": "pgbackrest --stanza=pg_ha_db archive-push %p",
+        "postgresql.recovery_conf.restore_command": 'pgbackrest --stanza=pg_ha_db archive-get %f "%p"',
+        "postgresql.recovery_conf.recovery_target_timeline": "latest",
+        "postgresql.create_replica_methods": ["pgbackrest", "basebackup"],
+        "postgresql.pgbackrest.command": "pgbackrest --stanza=pg_ha_db --delta restore",
+        "postgresql.pgbackrest.keep_data": True,
+        "postgresql.pgbackrest.no_params": True,
+    }
+    for stock in (False, True):
+        assert pgbackrest.archives(pgbackrest.archiving(stock)["postgresql"]["parameters"]["archive_command"])
+    assert not pgbackrest.archives("/bin/true")
+
+
 def test_archiving_is_switched_on_as_pgbackrest_asks():
     assert flatten(pgbackrest.archiving()) == {
         "postgresql.parameters.archive_command": "pgbackrest-archive-push %p",

@@ -92,7 +92,7 @@ def test_an_unknown_lag_and_a_pause(captured):
 def test_the_dynamic_configuration(captured):
     document = patroni.parse_config(captured("show_config.yaml"))
     assert document["synchronous_mode"] == "quorum"
-    assert document["postgresql"]["parameters"]["archive_command"] == pgbackrest.archive_command()
+    assert document["postgresql"]["parameters"]["archive_command"] == pgbackrest.ARCHIVE_COMMAND
     assert merge_patch(document, pgbackrest.archiving()) == {}
 
 
