@@ -83,6 +83,8 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
             f"{leader.name} takes over the archive_command",
             timeout=60,
         )
+    histories = pgbackrest.archive_histories(postgres.data_dir(project.settings.postgres))
+    ssh.must(leader.name, histories, "The histories of the timelines cannot be archived")
     with progress.stage("pgbackrest check"):
         ssh.must(REPOSITORY, pgbackrest.check(), "pgbackrest check failed", "inv logs --node " + leader.name)
     return StanzaReport(missing, tuple(changes), leader.name)

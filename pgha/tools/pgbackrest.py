@@ -66,6 +66,19 @@ def stanza_create() -> Command:
     return _command("stanza-create", timeout=120)
 
 
+HISTORIES = """
+cd "$1/pg_wal" || exit
+for path in "$PWD"/*.history; do
+    [ ! -e "$path" ] || pgbackrest "--stanza=$2" --no-archive-async archive-push "$path" || exit
+done
+"""
+
+
+def archive_histories(data_dir: str) -> Command:
+    """Archive how the timelines came about: Postgres does so when one begins, and while archiving is off to nowhere."""
+    return Command(("sh", "-c", HISTORIES, "histories", data_dir, STANZA), timeout=120)
+
+
 def check() -> Command:
     """Switches WAL on the leader and waits until the segment is in the repository."""
     return _command("--archive-timeout=60", "check", timeout=120)

@@ -93,13 +93,17 @@ def test_a_backup_needs_a_stanza(no_stanza):
 
 
 def test_a_stanza_that_was_interrupted_is_completed_by_stanza(no_stanza):
+    """Also when timelines came and went before there was anywhere to archive their histories."""
     small = no_stanza
+    small.inv("switchover")
+    small.wait_well()
     process = small.begin("stanza")
     until(lambda: small.stanza()["status"]["code"] == 2 or process.poll() is not None, "the stanza is there", 60, 0.05)
     interrupt(process, signal.SIGKILL)
     small.inv("stanza")
     assert "pgbackrest" in small.sql(small.leader(), "show archive_command")
     assert small.status()["backup"]["archiving"] == "on"
+    assert "00000002.history" in small.shell("pgbackrest", "ls /pgha/pgbackrest/archive/$STANZA_NAME/17-1").split()
 
 
 def test_ctrl_c_ends_a_stanza_while_pgbackrest_runs(small):

@@ -72,6 +72,7 @@ CASES = [
     # pgBackRest
     (pgbackrest.stanza_create(), "pgbackrest --stanza=pg_ha_db stanza-create"),
     (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
+    (pgbackrest.archive_histories(DATA), f"sh -c {quote(pgbackrest.HISTORIES)} histories {DATA} pg_ha_db"),
     (
         pgbackrest.backup("incr", leader_only=True),
         "pgbackrest --stanza=pg_ha_db --type=incr --backup-standby=n backup",
