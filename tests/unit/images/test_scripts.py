@@ -513,7 +513,9 @@ def promoted(imported, fake, tmp_path, monkeypatch):
     }
     (tmp_path / "info").write_text(json.dumps([{"archive": [{"id": "17-1"}], "backup": [backup]}]))
     monkeypatch.setenv("PGHA_DATA", str(data))
-    monkeypatch.setattr(script.time, "sleep", lambda seconds: (tmp_path / "away").unlink())
+    # The first answer comes from a Postgres that is not promoted yet.
+    fake("psql", f"if [ -e {tmp_path}/asked ]; then echo f; else touch {tmp_path}/asked; echo t; fi")
+    monkeypatch.setattr(script.time, "sleep", lambda seconds: (tmp_path / "away").unlink(missing_ok=True))
     fake(
         "pgbackrest",
         f'[ ! -e {tmp_path}/away ] || exit 103\ncase "$*" in *info) exec cat {tmp_path}/info;; '
