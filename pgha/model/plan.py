@@ -27,7 +27,7 @@ PROMOTION = 5.0
 """Seconds from a free lock to the first commit under the new leader: the race, the promotion, and the standbys that
 have to stream again before a commit is acknowledged. Measured on two cores; docs/drills.md."""
 
-WATCHDOG_MARGIN = 5.0
+WATCHDOG_MARGIN = 2.0
 """Seconds before the lock's end at which Postgres is ended: `safety_margin` in templates/patroni.conf.j2."""
 
 BLINK = 1.0

@@ -56,7 +56,7 @@ class Settings:
     drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
     drill_gap_stopped: float = _setting(4.0, "drills: when the leader is stopped")
     drill_gap_process: float = _setting(4.0, "drills: when a process of the leader is killed")
-    drill_gap_hung: float = _setting(10.0, "drills: when the leader's Patroni hangs")
+    drill_gap_hung: float = _setting(8.0, "drills: when the leader's Patroni hangs")
     drill_gap_lost: float = _setting(25.0, "drills: when the leader is lost, frozen or cut off")
     drill_gap_bystander: float = _setting(3.0, "drills: when something else than the leader is lost")
     drill_gap_link: float = _setting(13.0, "drills: when the link between two data centers is cut")

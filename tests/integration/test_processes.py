@@ -63,7 +63,8 @@ def test_a_node_without_patroni_becomes_unhealthy(main):
     host = main.replicas()[0]
     (check,) = [entry["Config"]["Healthcheck"]["Test"] for entry in inspect(main.container(host))]
     assert check[0] == "CMD"
-    main.run(host, *check[1:])
+    # Its Patroni may have been started a moment ago: Postgres streams before the API listens.
+    until(lambda: main.run(host, *check[1:]) == "", f"{host} is healthy")
     main.run(host, "s6-svc", "-wD", "-d", "/service/patroni")
     try:
         with pytest.raises(AssertionError):
