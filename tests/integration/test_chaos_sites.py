@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from tools import docker, finish, healed, inspect, record, sentences, until
+from tools import docker, finish, healed, inspect, record, sentences, taken_over, until
 
 pytestmark = pytest.mark.integration
 
@@ -128,7 +128,7 @@ def test_a_standby_that_received_more_than_the_next_leader_is_the_same_database(
     received = chaos.sql(leader, "select pg_current_wal_flush_lsn()")
     until(lambda: chaos.sql(beside, f"select pg_last_wal_receive_lsn() >= '{received}'") == "t", f"{beside} has it")
     chaos.inv("chaos.kill", "--dc", site)
-    new = until(lambda: chaos.leader() not in nodes and chaos.leader(), "another site leads", 60)
+    new = taken_over(chaos, *nodes)
     chaos.sql(new, "insert into written_by_either select n, 'kept' from generate_series(1, 5000) n")
     if archive == "away":
         chaos.inv("chaos.stop", "--node", "pgbackrest")

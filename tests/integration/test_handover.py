@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 
 import pytest
-from tools import CONFIG, PATIENCE, Writer, docker, until
+from tools import CONFIG, PATIENCE, Writer, docker, taken_over, until
 
 pytestmark = pytest.mark.integration
 
@@ -109,7 +109,7 @@ def test_a_stopped_leader_hands_over_before_its_key_expires(main, lock_lives_for
     with Writer(main.dsn(), "written_during_stop") as writer:
         lock_lives_for(round(600 * PATIENCE))
         without(old, how="stop")
-        new = until(lambda: main.leader() != old and main.leader(), "another member leads", 90)
+        new = taken_over(main, old, timeout=90)
         writer.wait_for_more()
     assert main.leads(new)
     assert not writer.missing()
@@ -127,7 +127,7 @@ def test_what_a_lost_leader_had_not_archived_is_archived_by_the_next_one(main, w
         waiting.append(main.sql(leader, "select pg_walfile_name(pg_switch_wal() - 1)"))
     without(leader)
     docker("start", main.container("pgbackrest"))
-    new = until(lambda: main.leader() != leader and main.leader(), "another member leads")
+    new = taken_over(main, leader)
     until(lambda: set(waiting) <= set(main.archived()), f"{waiting} are archived")
     assert all(f"the archive lacks {segment}" in main.logs(new) for segment in waiting)
     assert leader not in main.containers("running"), "the lost leader archived nothing"

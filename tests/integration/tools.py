@@ -511,6 +511,16 @@ def healed(stack):
     assert not record(stack).exists()
 
 
+def taken_over(stack, *lost, timeout=60):
+    """Wait until a member that is none of these leads and accepts writes; returns it."""
+
+    def leads():
+        leader = stack.leader()
+        return leader not in lost and stack.sql(leader, "select pg_is_in_recovery()") == "f" and leader
+
+    return until(leads, "another member leads", timeout)
+
+
 def port_is_taken(stack, host):
     """Whether the engine could not start a container because somebody else had its port."""
     return "address already in use" in inspect(stack.container(host))[0]["State"]["Error"]

@@ -70,6 +70,15 @@ def test_a_sleep_does_not_shorten_what_is_left(watchdog):
     assert not watchdog.expired(114.9)
 
 
+def test_it_stays_until_the_leader_of_a_stopping_container_has_given_up(watchdog):
+    watchdog.read("Ctimeout=15\n", now=100)
+    assert not watchdog.ends
+    watchdog.stop()
+    assert not watchdog.ends
+    watchdog.read("V", now=101)
+    assert watchdog.ends
+
+
 # The program ------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +130,14 @@ def test_a_patroni_that_is_silent_is_killed_and_its_postgres_ended(running):
     assert asked(folder) == "-k /service/patroni\n"
     assert postgres.wait(timeout=20) == -signal.SIGQUIT
     assert "Patroni has not renewed its lock for 1 s" in program.stdout.readline()
+
+
+def test_on_a_standby_it_ends_when_the_container_stops(running):
+    folder, _, program = running
+    words(folder, "V")
+    program.terminate()
+    assert program.wait(timeout=20) == 0
+    assert not (folder / "asked").exists()
 
 
 def test_a_postgres_that_somebody_started_since_is_left_alone(running):
