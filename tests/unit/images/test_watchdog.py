@@ -99,7 +99,10 @@ def running(tmp_path):
     servers = []
 
     def server():
-        process = subprocess.Popen([str(bin_folder / "postgres"), "60"])
+        # What was started in the background of a shell inherits an ignored SIGQUIT.
+        process = subprocess.Popen(
+            [str(bin_folder / "postgres"), "60"], preexec_fn=lambda: signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        )
         servers.append(process)
         (data / "postmaster.pid").write_text(f"{process.pid}\n{data}\n")
         return process
