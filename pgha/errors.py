@@ -126,6 +126,10 @@ class ToolFailed(PghaError):
         self.words = words
 
 
+class CutOff(ToolFailed):
+    """A member does not answer, and what answers beside it sees no etcd majority."""
+
+
 class NoConnection(ToolFailed):
     """A Postgres that runs takes no connections."""
 

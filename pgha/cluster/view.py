@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from pgha.errors import NoLeader, NoQuorum, PghaError, ToolFailed, Unhealthy, Unreachable
+from pgha.errors import CutOff, NoLeader, NoQuorum, PghaError, ToolFailed, Unhealthy, Unreachable
 from pgha.model.settings import Settings
 from pgha.model.topology import SCOPE
 from pgha.project.project import Project
@@ -43,6 +43,8 @@ def _parsed(name: str, answer: Answer | PghaError) -> patroni.Told | PghaError:
         return answer
     try:
         return patroni.parse_told(answer.stdout)
+    except CutOff as error:
+        return error
     except PghaError:
         return ToolFailed(f"Patroni on {name} does not answer", answer.words)
 
@@ -61,6 +63,7 @@ def cut_off(project: Project, members: Members) -> dict[str, str]:
     """Members that do not know what the others know -> why: cut off from etcd's majority, or their Patroni hangs."""
     limit = freshness(project.settings)
     why = {name: _why_late(told, limit) for name, told in answering(members).items()}
+    why |= {name: error.message for name, error in members.items() if isinstance(error, CutOff)}
     return {name: reason for name, reason in why.items() if reason} if not all(why.values()) else {}
 
 

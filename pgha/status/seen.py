@@ -122,7 +122,7 @@ class Seen:
             role, state, timeline = seen.role, seen.state, seen.timeline
         elif isinstance(told, patroni.Told):
             role, state, timeline = told.node.role, told.node.state, told.node.timeline
-        if isinstance(told, PghaError):
+        if isinstance(told, PghaError) and name not in self.late:
             away = "unreachable" if isinstance(told, Unreachable) else "Patroni does not answer"
             state = away if self.state_of(name) == "running" else f"container {self.state_of(name)}"
         elif name in self.late:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pgha.errors import ToolFailed
+from pgha.errors import CutOff, ToolFailed
 from pgha.model.merging import flatten
 from pgha.model.topology import SCOPE, Topology
 from pgha.tools import etcd
@@ -242,15 +242,22 @@ def _pending(document: dict[str, Any]) -> tuple[str, ...]:
 
 
 def parse_told(text: str) -> Told:
-    """The answer to `ask`. Raises ToolFailed when the member says nothing of itself."""
+    """The answer to `ask`. Raises ToolFailed when the member says nothing of itself; CutOff when it sees no etcd
+    majority either: a Patroni that was started there waits for one before it answers."""
     clock, node_text, cluster_text, healthy = (*text.split("\n"), "", "", "")[:4]
-    node = parse_node(node_text)
+    sees_quorum = healthy.strip() not in ("", "0")
+    try:
+        node = parse_node(node_text)
+    except ToolFailed:
+        if sees_quorum or not clock.isdigit():
+            raise
+        raise CutOff("sees no etcd majority, and its Patroni does not answer: it is cut off") from None
     try:
         cluster = parse_cluster(cluster_text)
     except ToolFailed:
         cluster = None
     age = float(clock) - node.dcs_last_seen if node.dcs_last_seen and clock.isdigit() else 0.0
-    return Told(node, cluster, max(0.0, age), healthy.strip() not in ("", "0"))
+    return Told(node, cluster, max(0.0, age), sees_quorum)
 
 
 def without_answer(view: ClusterView, name: str) -> ClusterView:

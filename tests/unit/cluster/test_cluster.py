@@ -32,7 +32,7 @@ class Played(connections.Connections):
         self.deaf = False
         self.etcd = {member.name: True for member in project.topology.etcd}
         self.commands = []
-        self.age, self.clock, self.blind, self.cut = {}, {}, set(), set()
+        self.age, self.clock, self.blind, self.cut, self.silent = {}, {}, set(), set(), set()
         self.used = {}
 
     def run(self, host, command, line=None):
@@ -49,6 +49,8 @@ class Played(connections.Connections):
             cluster = {} if host in self.blind else self._cluster()
             told = {**self._node(host, "localhost"), "dcs_last_seen": now - self.age.get(host, 0)}
             seen = 0 if host in self.cut else 3
+            if host in self.silent:
+                return f"{now}\n\n\n{seen}\n"
             return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n{seen}\n"
         if argv[0] == "curl":
             asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
@@ -310,6 +312,15 @@ def test_a_member_whose_patroni_hangs_is_not_believed(project, played):
 def test_without_any_dcs_nobody_is_called_cut_off(project, played):
     played.cut = set(played.names)
     assert cut_off(project, read_members(project)) == {}
+
+
+def test_a_patroni_that_was_started_beside_a_cut_and_waits_for_etcd_is_cut_off(project, played):
+    played.silent = {"pg3-node1"}
+    assert cut_off(project, read_members(project)) == {}
+    played.cut = {"pg3-node1"}
+    members = read_members(project)
+    assert set(cut_off(project, members)) == {"pg3-node1"}
+    assert agreed_view(project, members).leader.name == "pg1-node1"
 
 
 def test_a_member_that_cannot_ask_the_dcs_is_not_the_one_to_believe(project, played):
