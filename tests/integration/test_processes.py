@@ -103,8 +103,8 @@ def test_every_container_is_on_its_sites_network_and_on_wan(main):
 
 @pytest.fixture
 def cut_off(main):
-    """Take a data center off the wide area network; it is back afterwards."""
-    cut = []
+    """Take a data center off the wide area network; it is back afterwards, at its own addresses."""
+    cut, before = [], main.addresses()
 
     def cut_off(site):
         for host in main.containers():
@@ -115,7 +115,8 @@ def cut_off(main):
 
     yield cut_off
     for host in cut:
-        docker("network", "connect", "--alias", host, f"{main.name}_wan", main.container(host))
+        wan = f"{main.name}_wan"
+        docker("network", "connect", "--ip", before[host][wan], "--alias", host, wan, main.container(host))
     main.wait_well()
 
 

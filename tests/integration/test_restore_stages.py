@@ -43,7 +43,7 @@ def kill_at(stack, stage, *line):
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("stages", [("restored", "promoted"), pytest.param(STAGES, marks=LONG)], ids=["two", "every"])
+@pytest.mark.parametrize("stages", [("restored", "cloning"), pytest.param(STAGES, marks=LONG)], ids=["two", "every"])
 def test_killed_in_a_stage_and_completed_by_the_same_command(small, table, stages):
     write(small, 1, 2, table=table)
     wanted = now()
