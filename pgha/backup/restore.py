@@ -255,5 +255,5 @@ def _clone(project: Project, record: Record, name: str) -> str:
 def _method(project: Project, record: Record, name: str) -> str:
     """Which way this member was made; Patroni's log tells when it did it itself."""
     made = record.methods.get(name, "")
-    patronis = patroni.parse_replica_method(engine.log_since(project, name, record.began))
+    patronis = pgbackrest.parse_replica_method(engine.log_since(project, name, record.began))
     return f"{patronis} (Patroni)" if patronis else made

@@ -58,6 +58,12 @@ def archiving(stock: bool = False) -> dict[str, Any]:
     }
 
 
+def parse_replica_method(log: str) -> str:
+    """Which method made this replica last, pgbackrest or another, from Patroni's log; nothing when none did."""
+    found = re.findall(r"replica has been created using (\w+)", log)
+    return found[-1] if found else ""
+
+
 def _command(*arguments: str, timeout: float, terminal: bool = False) -> Command:
     return Command(("pgbackrest", f"--stanza={STANZA}", *arguments), timeout=timeout, terminal=terminal)
 

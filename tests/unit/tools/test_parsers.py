@@ -566,7 +566,7 @@ LOG = """\
 
 @pytest.mark.parametrize(("log", "method"), [("", ""), (LOG, "basebackup"), (LOG[:150], "pgbackrest")])
 def test_which_method_made_a_replica_last(log, method):
-    assert patroni.parse_replica_method(log) == method
+    assert pgbackrest.parse_replica_method(log) == method
 
 
 # cron -------------------------------------------------------------------------------------------------------
