@@ -1,11 +1,8 @@
 # Which WAL segments of old timelines still count. Sourced in Postgres' data directory.
 
-SEGMENT_SIZE=$((16 << 20))
-
-# A position such as 0/161C6EE0 as a number, its segment's number, and its place in that segment.
+# A position such as 0/161C6EE0 as a number, and its segment's number: segments have 16 MB.
 number_of() { echo $((0x${1%/*} << 32 | 0x${1#*/})); }
 segment_of() { echo $(($(number_of "$1") >> 24)); }
-offset_of() { echo $(($(number_of "$1") & (SEGMENT_SIZE - 1))); }
 
 # What became of a segment whose timeline is a parent of the newest one known here: `passed` when the newest timeline
 # passed through all of it, `left` and the position when its timeline was left within it, `over` and the position when

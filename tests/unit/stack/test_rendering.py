@@ -553,7 +553,7 @@ def test_digests_do_not_help_to_guess_a_password(make_project, rendering):
 
 
 def test_no_proxy_leads_to_the_project_s_own_hosts(rendering):
-    """A client's proxy comes into every container, and the guard's question to localhost would go through it."""
+    """A client's proxy comes into every container, and the health check's question to localhost would go through it."""
     services = compose_of(rendering(data_centers=1))["services"]
     for service in services.values():
         assert service["environment"]["NO_PROXY"] == service["environment"]["no_proxy"] == "*"
