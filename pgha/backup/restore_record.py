@@ -10,6 +10,7 @@ import yaml
 
 from pgha.backup import catalogue
 from pgha.backup.targets import Request
+from pgha.documents import read_yaml
 from pgha.errors import Damaged, HalfDone
 from pgha.project.files import write_file
 from pgha.project.project import Project
@@ -67,7 +68,7 @@ def read_restore(project: Project) -> Record | None:
     if not path.exists():
         return None
     try:
-        record = Record(**yaml.safe_load(path.read_text()))
+        record = Record(**read_yaml(path.read_text()))
         Request(**record.request)
         catalogue.time_of(record.began)
         return replace(record, stage=Stage(record.stage))

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pgha.documents import read_yaml
 from pgha.errors import Damaged, Unhealthy
 from pgha.project.files import write_file
 from pgha.project.project import Project
@@ -82,7 +83,7 @@ def read(project: Project) -> tuple[Broken, ...]:
     """What is broken, the oldest first. Raises Missing when the record is damaged."""
     path = path_of(project)
     try:
-        entries = yaml.safe_load(path.read_text()) if path.exists() else []
+        entries = read_yaml(path.read_text()) if path.exists() else []
         return tuple(_entry(entry) for entry in entries or [])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         name = project.relative(path)

@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 
+from pgha.documents import LOADER
 
-class _Typed(yaml.SafeLoader):
+
+class _Typed(LOADER):  # type: ignore[misc]
     """Scalars stay the text they were typed as; nothing (`~`, `null`) stays nothing. A key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -16,7 +18,8 @@ class _Typed(yaml.SafeLoader):
         twice = [key for key in keys if keys.count(key) > 1]
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def _as_typed(loader: _Typed, node: yaml.ScalarNode) -> str:

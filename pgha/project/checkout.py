@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from pgha.documents import read_yaml
 from pgha.errors import Damaged
 from pgha.project.files import write_file
 
@@ -46,7 +47,7 @@ def read_checkout(root: Path) -> Checkout | None:
     if not file.exists():
         return None
     try:
-        document = yaml.safe_load(file.read_text())
+        document = read_yaml(file.read_text())
         return Checkout(str(document["id"]), str(document["path"]))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise Damaged(

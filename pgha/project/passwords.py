@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from pgha.documents import read_yaml
 from pgha.errors import Damaged
 from pgha.project.files import write_file
 from pgha.project.project import Project
@@ -70,7 +71,7 @@ def kept_passwords(project: Project) -> Passwords | None:
     if not path.exists():
         return None
     try:
-        document = yaml.safe_load(path.read_text())
+        document = read_yaml(path.read_text())
         return Passwords(**{f.name: _secret(document[f.name]) for f in fields(Passwords)})
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise Damaged(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from pgha.documents import read_yaml
 from pgha.errors import Damaged
 
 RECORD = "project.yaml"
@@ -38,7 +39,7 @@ def read_record(root: Path, name: str) -> Record:
     """The record of a project; empty when there is none. Raises Missing when it is damaged."""
     path = folder_of(root, name) / RECORD
     try:
-        document = yaml.safe_load(path.read_text())
+        document = read_yaml(path.read_text())
         flags = {str(k): str(v) for k, v in document["flags"].items()}
         ports = {
             str(kind): {str(host): int(port) for host, port in entries.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import jinja2
 import yaml
 
 from pgha import ROOT
+from pgha.documents import read_yaml
 from pgha.model.addresses import addresses, networks
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
@@ -24,8 +26,6 @@ from pgha.project.ports import Ports
 from pgha.project.project import Project
 from pgha.stack.crontab import jobs_of
 from pgha.tools import etcd, postgres
-
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -59,6 +59,7 @@ def _yaml_block(value: Any, indent: int) -> str:
     return yaml.safe_dump(value, sort_keys=True).strip().replace("\n", "\n" + " " * indent)
 
 
+@functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT / "templates"),
@@ -105,7 +106,7 @@ def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Netw
         "passphrase_id": passwords.repository_id,
         "checkout": checkout_id(project.root),
     }
-    services = yaml.load(text("compose.yaml", definitions=dict.fromkeys(digests, ""), **values), LOADER)["services"]
+    services = read_yaml(text("compose.yaml", definitions=dict.fromkeys(digests, ""), **values))["services"]
     definitions = {name: _definition(service) for name, service in services.items()}
     for name, service in services.items():
         service["labels"]["pgha.definition"] = definitions[name]

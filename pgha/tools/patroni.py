@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from pgha.documents import read_yaml
 from pgha.errors import CutOff, ToolFailed
 from pgha.model.merging import flatten
 from pgha.model.topology import SCOPE, Topology
@@ -279,7 +280,7 @@ def confirm_streaming(view: ClusterView, leader: NodeState) -> ClusterView:
 def parse_config(text: str) -> dict[str, Any]:
     """`patronictl show-config`."""
     try:
-        document = yaml.safe_load(text)
+        document = read_yaml(text)
     except yaml.YAMLError:
         document = None
     if not isinstance(document, dict):

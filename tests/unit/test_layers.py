@@ -7,8 +7,8 @@ import pytest
 from pgha import ROOT
 
 FLOORS = (
-    "errors waiting console", "model", "project tools", "remote", "cluster", "failures", "stack", "backup", "status",
-    "drills", "cli",
+    "errors waiting documents console", "model", "project tools", "remote", "cluster", "failures", "stack", "backup",
+    "status", "drills", "cli",
 )  # fmt: skip
 """From the ground up; `project` and `tools` stand side by side."""
 
