@@ -1,10 +1,7 @@
 """Putting a member in charge, also when the leader is gone."""
 
-import json
-from datetime import datetime
-
 import pytest
-from tools import CONFIG, PATIENCE, Writer, docker, taken_over, until
+from tools import Writer
 
 pytestmark = pytest.mark.integration
 
@@ -80,54 +77,3 @@ def test_failover_from_a_killed_leader_loses_no_acknowledged_write(main, without
     assert main.leads(candidate)
     assert not writer.missing()
     assert "failover: " in answer.stderr, "there was no healthy leader that could have switched over"
-
-
-@pytest.fixture
-def lock_lives_for(main):
-    """Let the leader's lock live so long that nobody waits for its end; as it was afterwards."""
-
-    def lock_lives_for(seconds):
-        line = f"patronictl -c {CONFIG} edit-config --force -s ttl={seconds}"
-        main.shell(main.leader(), line)
-        until(lambda: main.dynamic_configuration()["ttl"] == seconds, "the setting is there")
-        since = datetime.now().timestamp()
-        # Each member takes it over when it looks at the cluster next.
-        for node in main.nodes:
-            until(lambda n=node: looked_at(main, n) > since, f"{node} has the setting")
-
-    yield lock_lives_for
-    lock_lives_for(20)
-
-
-def looked_at(stack, node):
-    """When this member's Patroni had looked at the cluster last, in seconds since 1970."""
-    return json.loads(stack.run(node, "curl", "-s", "http://localhost:8008/patroni"))["dcs_last_seen"]
-
-
-def test_a_stopped_leader_hands_over_before_its_key_expires(main, lock_lives_for, without):
-    old = main.leader()
-    with Writer(main.dsn(), "written_during_stop") as writer:
-        lock_lives_for(round(600 * PATIENCE))
-        without(old, how="stop")
-        new = taken_over(main, old, timeout=90)
-        writer.wait_for_more()
-    assert main.leads(new)
-    assert not writer.missing()
-    postgres = [line for line in main.logs(old).splitlines() if " LOG:  " in line]
-    assert "database system is shut down" in postgres[-1]
-
-
-def test_what_a_lost_leader_had_not_archived_is_archived_by_the_next_one(main, without):
-    """The leader is lost with WAL that waits for the repository; only standbys have it then."""
-    leader = main.leader()
-    without("pgbackrest")
-    waiting = []
-    for number in range(2):
-        main.sql(leader, f"create table written_before_the_loss_{number} as select 1")
-        waiting.append(main.sql(leader, "select pg_walfile_name(pg_switch_wal() - 1)"))
-    without(leader)
-    docker("start", main.container("pgbackrest"))
-    new = taken_over(main, leader)
-    until(lambda: set(waiting) <= set(main.archived()), f"{waiting} are archived")
-    assert all(f"the archive lacks {segment}" in main.logs(new) for segment in waiting)
-    assert leader not in main.containers("running"), "the lost leader archived nothing"

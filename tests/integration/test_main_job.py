@@ -7,7 +7,7 @@ import sys
 
 import psycopg
 import pytest
-from tools import ROOT, finish, interrupt, read_until, until
+from tools import ROOT, interrupt, read_until, until
 
 pytestmark = pytest.mark.integration
 
@@ -166,19 +166,3 @@ def test_written_wal_arrives_in_the_repository(main):
     main.sql(leader, "create table fills_a_segment as select generate_series(1, 1000)")
     segment = main.sql(leader, "select pg_walfile_name(pg_switch_wal())")
     until(lambda: main.stanza()["archive"][-1]["max"] >= segment, f"{segment} is archived")
-
-
-def test_down_and_up_keep_cluster_rows_and_backups(main):
-    main.sql(main.leader(), "create table kept as select generate_series(1, 1000) n")
-    identifier, backups, volumes = main.system_identifier(), main.backups(), main.volumes()
-    configuration = main.dynamic_configuration()
-    line = main.begin("down", "up", "status")
-    until(lambda: not main.containers() or line.poll() is not None, "down removes every container", 120)
-    code, said = finish(line, 240)
-    assert code == 0, said
-    assert main.volumes() == volumes
-    leader = main.wait_well()
-    assert main.system_identifier() == identifier
-    assert main.sql(leader, "select count(*) from kept") == "1000"
-    assert main.backups() == backups
-    assert main.dynamic_configuration() == configuration

@@ -1,7 +1,11 @@
-"""A member, the leader or etcd is gone: what `inv` says, refuses and does. Then all of it stops and starts again."""
+"""A member, the leader or etcd is gone: what `inv` says, refuses and does, and what the others do. Then all of it stops
+and starts again."""
+
+import json
+from datetime import datetime
 
 import pytest
-from tools import sentences, until
+from tools import CONFIG, PATIENCE, Writer, docker, finish, sentences, taken_over, until
 
 pytestmark = pytest.mark.integration
 
@@ -70,6 +74,57 @@ def test_status_names_a_leader_that_was_killed(small, without):
     assert f"{old}: container exited" in small.inv("status").stdout
 
 
+@pytest.fixture
+def lock_lives_for(small):
+    """Let the leader's lock live so long that nobody waits for its end; as it was afterwards."""
+
+    def lock_lives_for(seconds):
+        line = f"patronictl -c {CONFIG} edit-config --force -s ttl={seconds}"
+        small.shell(small.leader(), line)
+        until(lambda: small.dynamic_configuration()["ttl"] == seconds, "the setting is there")
+        since = datetime.now().timestamp()
+        # Each member takes it over when it looks at the cluster next.
+        for node in small.nodes:
+            until(lambda n=node: looked_at(small, n) > since, f"{node} has the setting")
+
+    yield lock_lives_for
+    lock_lives_for(20)
+
+
+def looked_at(stack, node):
+    """When this member's Patroni had looked at the cluster last, in seconds since 1970."""
+    return json.loads(stack.run(node, "curl", "-s", "http://localhost:8008/patroni"))["dcs_last_seen"]
+
+
+def test_a_stopped_leader_hands_over_before_its_key_expires(small, lock_lives_for, without):
+    old = small.wait_synchronous()
+    with Writer(small.dsn(), "written_during_stop") as writer:
+        lock_lives_for(round(600 * PATIENCE))
+        without(old, how="stop")
+        new = taken_over(small, old, timeout=90)
+        writer.wait_for_more()
+    assert small.leads(new)
+    assert not writer.missing()
+    postgres = [line for line in small.logs(old).splitlines() if " LOG:  " in line]
+    assert "database system is shut down" in postgres[-1]
+
+
+def test_what_a_lost_leader_had_not_archived_is_archived_by_the_next_one(small, without):
+    """The leader is lost with WAL that waits for the repository; only standbys have it then."""
+    leader = small.wait_synchronous()
+    without("pgbackrest")
+    waiting = []
+    for number in range(2):
+        small.sql(leader, f"create table written_before_the_loss_{number} as select 1")
+        waiting.append(small.sql(leader, "select pg_walfile_name(pg_switch_wal() - 1)"))
+    without(leader)
+    docker("start", small.container("pgbackrest"))
+    new = taken_over(small, leader)
+    until(lambda: set(waiting) <= set(small.archived()), f"{waiting} are archived")
+    assert all(f"the archive lacks {segment}" in small.logs(new) for segment in waiting)
+    assert leader not in small.containers("running"), "the lost leader archived nothing"
+
+
 def test_stop_and_start_keep_the_containers(small):
     before, identifier, leader = small.containers(), small.system_identifier(), small.leader()
     small.sql(leader, "create table written_before_the_stop as select generate_series(1, 1000) n")
@@ -96,3 +151,19 @@ def test_an_async_cluster_waits_for_nobody_and_can_return(small):
     small.inv("up")
     until(lambda: small.sql(small.leader(), "show synchronous_standby_names").startswith("ANY 1 ("), "quorum commit")
     assert (small.wait_well(), small.containers()) == (leader, before), "a dynamic setting restarts nothing"
+
+
+def test_down_and_up_keep_cluster_rows_and_backups(small):
+    small.sql(small.leader(), "create table kept as select generate_series(1, 1000) n")
+    identifier, backups, volumes = small.system_identifier(), small.backups(), small.volumes()
+    configuration = small.dynamic_configuration()
+    line = small.begin("down", "up", "status")
+    until(lambda: not small.containers() or line.poll() is not None, "down removes every container", 120)
+    code, said = finish(line, 240)
+    assert code == 0, said
+    assert small.volumes() == volumes
+    leader = small.wait_well()
+    assert small.system_identifier() == identifier
+    assert small.sql(leader, "select count(*) from kept") == "1000"
+    assert small.backups() == backups
+    assert small.dynamic_configuration() == configuration

@@ -108,21 +108,13 @@ def test_killed_in_a_stage_and_undone(small, table, stage):
 
 @pytest.mark.parametrize(("stage", "happens"), [("held", "stop"), pytest.param("restored", "restart", marks=LONG)])
 def test_an_interrupted_restore_survives_the_containers(small, table, stage, happens):
-    write(small, 1, table=table)
-    wanted = now()
+    xid = write(small, 1, table=table)
     write(small, 2, table=table)
-    kill_at(small, stage, "--time", wanted, "--yes")
+    kill_at(small, stage, "--xid", xid, "--yes")
     docker(happens, *(small.container(node) for node in small.nodes))
     if stage == "restored":
         until(lambda: "not started: inv restore holds Patroni back" in small.logs("pg1-node1"), "Patroni is held back")
     small.inv("restore", "--yes")
-    assert rows(small, table) == [1]
-
-
-def test_to_a_transaction(small, table):
-    xid = write(small, 1, table=table)
-    write(small, 2, table=table)
-    small.inv("restore", "--xid", xid, "--yes")
     assert rows(small, table) == [1]
 
 
@@ -150,6 +142,7 @@ def test_to_a_transaction_a_position_and_a_backup(small, table):
     small.inv("backup", "--type", "incr")
 
 
+@LONG
 def test_without_a_target_to_the_end_of_the_archive(small, table):
     write(small, 1, 2, table=table)
     small.inv("restore", "--yes")
