@@ -15,7 +15,7 @@ def sh(script, timeout=10.0):
 
 def is_gone(pid):
     """Whether the process ended; init may take a moment to collect it."""
-    for _ in range(100):
+    for _ in range(3000):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -68,17 +68,15 @@ def test_a_file_that_may_not_be_run_is_named(tmp_path, run):
 @pytest.mark.parametrize("line", [None, lambda text: None], ids=["quiet", "with-lines"])
 def test_a_command_that_takes_too_long_is_ended(tmp_path, line):
     pid = tmp_path / "pid"
-    started = time.monotonic()
-    with pytest.raises(TimedOut, match=r"did not end within 0\.2 s"):
-        shell.run(sh(f"echo $$ > {pid}; exec sleep 3", timeout=0.2), line=line)
-    assert time.monotonic() - started < 2
+    with pytest.raises(TimedOut, match=r"did not end within 2 s"):
+        shell.run(sh(f"echo $$ > {pid}; exec sleep 3600", timeout=2), line=line)
     assert is_gone(int(pid.read_text()))
 
 
 def test_nothing_is_left_of_a_pipeline_that_took_too_long(tmp_path):
     pid = tmp_path / "pid"
     with pytest.raises(TimedOut):
-        shell.run(sh(f"sh -c 'echo $$ > {pid}; exec sleep 60' | cat", timeout=0.2))
+        shell.run(sh(f"sh -c 'echo $$ > {pid}; exec sleep 60' | cat", timeout=2))
     assert is_gone(int(pid.read_text()))
 
 
