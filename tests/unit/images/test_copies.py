@@ -1,46 +1,17 @@
 """Restored copies: what a verification says of a backup, and what a copy starts."""
 
 import json
-import subprocess
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
-
-from pgha import ROOT
-
-PATRONI = ROOT / "images" / "patroni"
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """Put a program in front of all others; it is a shell script. The images' own follow."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{PATRONI}", prepend=":")
-
-    def fake(name, script):
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-
-    return fake
-
-
-def run(*command):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, check=False)
-
+from image_scripts import run
 
 # verify-backup: good, not good, or no verdict ---------------------------------------------------------------
 
 
 @pytest.fixture
-def verifying(monkeypatch, tmp_path):
+def verifying(imported, monkeypatch, tmp_path):
     """The script's functions; its scratch directory is the test's."""
-    script = str(PATRONI / "verify-backup")
-    loader = SourceFileLoader("verify_backup", script)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    module = module_from_spec(spec_from_file_location("verify_backup", script, loader=loader))
-    loader.exec_module(module)
+    module = imported("verify-backup")
     for name in ("SCRATCH", "DATA", "TABLESPACES", "WAL", "REASON", "LOG", "KEPT"):
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     (tmp_path / "wal").mkdir()

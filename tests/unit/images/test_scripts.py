@@ -2,34 +2,13 @@
 
 import gzip
 import json
-import os
 import shutil
 import subprocess
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
+from image_scripts import BASE, PATRONI, run
 
-from pgha import ROOT
 from pgha.tools import pgbackrest, postgres, processes
-
-BASE = ROOT / "images" / "base"
-PATRONI = ROOT / "images" / "patroni"
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """Put a program in front of all others; it is a shell script."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder), prepend=":")
-    monkeypatch.setenv("STANZA_NAME", "pg_ha_db")
-
-    def fake(name, script):
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-
-    return fake
 
 
 @pytest.fixture
@@ -47,12 +26,6 @@ def repository(fake, tmp_path):
         '[ -e "$2.broken" ] && { head -c 20 "$2"; echo "ERROR: [039]" >&2; exit 39; }; exec cat "$2"',
     )
     return folder
-
-
-def run(*command, **environment):
-    line = [str(word) for word in command]
-    given = {**os.environ, **environment}
-    return subprocess.run(line, env=given, capture_output=True, text=True, timeout=60, check=False)
 
 
 SCRIPTS = sorted(path for folder in (BASE, PATRONI) for path in folder.rglob("*") if path.is_file())
@@ -382,22 +355,6 @@ def test_a_small_file_that_cannot_be_read_is_not_an_empty_one(read_archived, the
 
 
 # clone-from-repository: which backup a replica is made of ---------------------------------------------------
-
-
-@pytest.fixture
-def imported(monkeypatch):
-    """The functions of a script in Python."""
-    monkeypatch.setenv("PGHA_LIB", str(PATRONI / "archive"))
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-
-    def imported(name):
-        script = str(PATRONI / name)
-        loader = SourceFileLoader(name.replace("-", "_"), script)
-        module = module_from_spec(spec_from_file_location(loader.name, script, loader=loader))
-        loader.exec_module(module)
-        return module
-
-    return imported
 
 
 @pytest.fixture

@@ -1,33 +1,13 @@
 """What a server has in tablespaces goes where its data directory goes; on folders of the test's own."""
 
 import json
-import subprocess
 
 import pytest
+from image_scripts import PATRONI, run
 
-from pgha import ROOT
 from pgha.tools import disk, postgres
 
-PATRONI = ROOT / "images" / "patroni"
 VERSION = "PG_17_202406281"
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """Put a program in front of all others; it is a shell script. The images' own follow."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{PATRONI}", prepend=":")
-
-    def fake(name, script):
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-
-    return fake
-
-
-def run(*command):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
