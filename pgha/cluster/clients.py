@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pgha.errors import BadValue, Interrupted, NotRendered
 from pgha.project.project import Project
-from pgha.remote import client, streams
+from pgha.remote import postgres_client, streams
 from pgha.remote.connections import connect
 from pgha.tools import libpq, postgres
 from pgha.tools.command import Command
@@ -80,7 +80,7 @@ def printed_string(project: Project, login: Login, *, standby: bool) -> tuple[st
         if published.startswith("127.") and login.address != published:
             notes.append(f"the ports are published on {published} only: publish_address in docs/settings.md")
     else:
-        here = client.find() if standby else None
+        here = postgres_client.find() if standby else None
         balance = here is None or here.balances
         if here and not balance:
             notes.append(

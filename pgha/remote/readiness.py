@@ -9,22 +9,22 @@ from functools import lru_cache
 
 from pgha.errors import NotReady, PghaError, TimedOut, Unreachable
 from pgha.remote import shell
-from pgha.tools import client, docker
+from pgha.tools import docker, docker_client
 
 
 @lru_cache(maxsize=8)
-def _endpoint(host: str, context: str) -> client.Endpoint:
+def _endpoint(host: str, context: str) -> docker_client.Endpoint:
     """Where the client finds the engine: DOCKER_HOST, else its context (rootless, Desktop, another machine).
 
     An old client that knows no contexts, or one whose context is broken, is told by its own answer to `version`.
     """
     if host:
-        return client.Endpoint(host, "DOCKER_HOST")
-    answer = shell.run(client.context())
-    return client.parse_context(answer.stdout) if answer.ok else client.Endpoint("", context)
+        return docker_client.Endpoint(host, "DOCKER_HOST")
+    answer = shell.run(docker_client.context())
+    return docker_client.parse_context(answer.stdout) if answer.ok else docker_client.Endpoint("", context)
 
 
-def endpoint() -> client.Endpoint:
+def endpoint() -> docker_client.Endpoint:
     """Where this host's client finds its engine."""
     return _endpoint(os.environ.get("DOCKER_HOST", ""), os.environ.get("DOCKER_CONTEXT", ""))
 
@@ -55,7 +55,7 @@ def engine_problem() -> PghaError | None:
 def server_version() -> str:
     """The engine's version; nothing when it does not answer."""
     try:
-        answer = shell.run(client.server_version())
+        answer = shell.run(docker_client.server_version())
     except TimedOut:
         return ""
     return answer.stdout.strip() if answer.ok else ""
@@ -91,7 +91,7 @@ def compose_problem() -> PghaError | None:
         return NotReady("Docker Compose is not installed on this host", "inv setup")
     version = server_version()
     # Only then is the slow question worth it.
-    if client.is_new_engine(version) and not client.fits_together(compose_version(), version):
+    if docker_client.is_new_engine(version) and not docker_client.fits_together(compose_version(), version):
         return NotReady(
             f"Docker Compose {compose_version()} cannot make containers again on an engine {version}: "
             "they would be stopped and stay so",

@@ -11,7 +11,7 @@ from pathlib import Path
 from pgha.console import Progress
 from pgha.errors import NotReady, PghaError, Unreachable
 from pgha.project.project import Project
-from pgha.remote import client, readiness, shell
+from pgha.remote import postgres_client, readiness, shell
 from pgha.remote.engine import HERE
 from pgha.tools import debian
 from pgha.waiting import wait_until
@@ -80,7 +80,7 @@ def _base_image(project: Project) -> Part:
 
 def _psql() -> Part:
     """inv psql brings its own, in the containers."""
-    found = client.find()
+    found = postgres_client.find()
     if found.psql:
         return Part("psql", found.text)
     return Part("psql", 'optional, for psql "$(inv dsn)": postgresql-client', optional=True)

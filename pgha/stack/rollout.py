@@ -13,8 +13,8 @@ from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.networks import every_network
 from pgha.remote.readiness import find_compose
-from pgha.tools.client import major
 from pgha.tools.docker import PLUGIN, Container
+from pgha.tools.docker_client import major
 from pgha.tools.ipam import LiveNetwork
 
 GONE = "their network is gone"

@@ -7,7 +7,7 @@ from pgha.cluster import clients
 from pgha.cluster.clients import Login, connection_string, printed_string
 from pgha.errors import BadValue, Missing
 from pgha.project.record import Record
-from pgha.remote.client import Client
+from pgha.remote.postgres_client import Client
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def here(monkeypatch):
     """What psql and libpq of this host are."""
 
     def here(psql, libpq):
-        monkeypatch.setattr(clients.client, "find", lambda: Client(psql, libpq))
+        monkeypatch.setattr(clients.postgres_client, "find", lambda: Client(psql, libpq))
 
     return here
 

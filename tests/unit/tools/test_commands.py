@@ -15,11 +15,11 @@ from pgha.model.releases import SUITES
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
 from pgha.tools import (
-    client,
     cron,
     debian,
     disk,
     docker,
+    docker_client,
     etcd,
     ipam,
     limits,
@@ -387,8 +387,8 @@ CASES = [
         "images/patroni/requirements.txt --dest images/patroni/wheels.new",
     ),
     # The client
-    (client.context(), "docker context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}'"),
-    (client.server_version(), "docker version --format '{{.Server.Version}}'"),
+    (docker_client.context(), "docker context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}'"),
+    (docker_client.server_version(), "docker version --format '{{.Server.Version}}'"),
     (docker.PLUGIN.version(), "docker compose version --short"),
     (docker.PROGRAM.version(), "docker-compose version --short"),
 ]

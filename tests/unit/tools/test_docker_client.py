@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgha.tools import client, debian
+from pgha.tools import debian, docker_client
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from pgha.tools import client, debian
     ],
 )
 def test_the_major_of_a_version(text, major):
-    assert client.major(text) == major
+    assert docker_client.major(text) == major
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_major_of_a_version(text, major):
     ],
 )
 def test_the_first_compose_does_not_go_with_a_new_engine(compose, engine, fits):
-    assert client.fits_together(compose, engine) is fits
+    assert docker_client.fits_together(compose, engine) is fits
 
 
 BOOKWORM = """\
@@ -121,6 +121,6 @@ def test_the_second_compose_is_installed_where_apt_offers_it(policy, package):
     ],
 )
 def test_the_context_tells_where_the_engine_is(text, socket, default):
-    endpoint = client.parse_context(text)
+    endpoint = docker_client.parse_context(text)
     assert (endpoint.socket, endpoint.is_own) == (socket, default)
     assert bool(endpoint.hint) is not default

@@ -1,6 +1,6 @@
 import pytest
 
-from pgha.remote.client import Client, find
+from pgha.remote.postgres_client import Client, find
 
 
 @pytest.mark.parametrize(
