@@ -55,13 +55,6 @@ def passwords_file(project: Project) -> Path:
     return project.folder / FILE
 
 
-def ensure_passwords(project: Project) -> Passwords:
-    """The project's passwords, written when they are new. Raises Damaged."""
-    passwords = settled_passwords(project, kept_passwords(project))
-    write_passwords(project, passwords)
-    return passwords
-
-
 def kept_passwords(project: Project) -> Passwords | None:
     """What the file holds; None when there is none.
 

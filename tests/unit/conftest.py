@@ -10,7 +10,7 @@ import pytest
 from pgha.model.settings import read_settings
 from pgha.project.certificates import ensure_certificates
 from pgha.project.keys import ensure_keys
-from pgha.project.passwords import ensure_passwords
+from pgha.project.passwords import kept_passwords, settled_passwords, write_passwords
 from pgha.project.ports import choose_ports
 from pgha.project.project import Project
 from pgha.stack.rendering import render
@@ -54,7 +54,19 @@ def a_project(make_project):
 
 
 @pytest.fixture
-def rendering(make_project):
+def write_down_passwords():
+    """Settle a project's passwords and keep them in its file, as `inv render` does where the data allows it."""
+
+    def write_down_passwords(project):
+        passwords = settled_passwords(project, kept_passwords(project))
+        write_passwords(project, passwords)
+        return passwords
+
+    return write_down_passwords
+
+
+@pytest.fixture
+def rendering(make_project, write_down_passwords):
     """A project's rendered files, as if every port were free."""
 
     def rendering(**settings):
@@ -62,6 +74,6 @@ def rendering(make_project):
         ensure_keys(made)
         ensure_certificates(made)
         ports = choose_ports(made.settings, made.topology, {}, lambda port: True)
-        return render(made, ensure_passwords(made), ports, BLOCK)
+        return render(made, write_down_passwords(made), ports, BLOCK)
 
     return rendering

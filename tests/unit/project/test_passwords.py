@@ -4,42 +4,42 @@ import pytest
 import yaml
 
 from pgha.errors import Missing
-from pgha.project.passwords import Passwords, ensure_passwords, passwords_file
+from pgha.project.passwords import Passwords, kept_passwords, passwords_file
 
 
-def test_passwords_are_generated_long_and_all_different(a_project):
-    values = list(asdict(ensure_passwords(a_project)).values())
+def test_passwords_are_generated_long_and_all_different(a_project, write_down_passwords):
+    values = list(asdict(write_down_passwords(a_project)).values())
     assert len(set(values)) == 6
     assert all(len(value) >= 24 for value in values)
 
 
-def test_passwords_are_kept(a_project):
-    assert ensure_passwords(a_project) == ensure_passwords(a_project)
+def test_passwords_are_kept(a_project, write_down_passwords):
+    assert write_down_passwords(a_project) == write_down_passwords(a_project)
 
 
-def test_two_projects_have_different_ones(make_project):
-    one, other = ensure_passwords(make_project(project="one")), ensure_passwords(make_project(project="other"))
+def test_two_projects_have_different_ones(make_project, write_down_passwords):
+    one, other = write_down_passwords(make_project(project="one")), write_down_passwords(make_project(project="other"))
     assert not set(asdict(one).values()) & set(asdict(other).values())
 
 
-def test_the_file_is_for_the_owner_alone(a_project):
-    ensure_passwords(a_project)
+def test_the_file_is_for_the_owner_alone(a_project, write_down_passwords):
+    write_down_passwords(a_project)
     passwords_file(a_project).chmod(0o644)
-    ensure_passwords(a_project)
+    write_down_passwords(a_project)
     assert passwords_file(a_project).stat().st_mode & 0o777 == 0o600
 
 
-def test_given_passwords_replace_generated_ones_and_stay(make_project):
-    generated = ensure_passwords(make_project())
-    given = ensure_passwords(make_project(superuser_password="given one", restapi_password="0123"))
+def test_given_passwords_replace_generated_ones_and_stay(make_project, write_down_passwords):
+    generated = write_down_passwords(make_project())
+    given = write_down_passwords(make_project(superuser_password="given one", restapi_password="0123"))
     assert given == replace(generated, superuser="given one", restapi="0123")
-    assert ensure_passwords(make_project()) == given
+    assert write_down_passwords(make_project()) == given
 
 
 @pytest.mark.parametrize("password", ["0123", "null", "yes", "- a: 'b'", '#"\\', " spaces ", "1e3"])
-def test_a_given_password_survives_the_file(make_project, password):
-    ensure_passwords(make_project(superuser_password=password))
-    assert ensure_passwords(make_project()).superuser == password
+def test_a_given_password_survives_the_file(make_project, write_down_passwords, password):
+    write_down_passwords(make_project(superuser_password=password))
+    assert kept_passwords(make_project()).superuser == password
 
 
 WHOLE = dict.fromkeys(("superuser", "replication", "rewind", "restapi", "repository", "digest_key"), "x" * 24)
@@ -66,12 +66,12 @@ def test_a_damaged_file_is_named_and_left_as_it_is(a_project, content):
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(Missing, match=r"build/pgha/passwords.yaml is damaged"):
-        ensure_passwords(a_project)
+        kept_passwords(a_project)
     assert path.read_bytes() == content
 
 
-def test_a_password_is_in_no_repr(a_project):
-    passwords = ensure_passwords(a_project)
+def test_a_password_is_in_no_repr(a_project, write_down_passwords):
+    passwords = write_down_passwords(a_project)
     assert not any(value in repr(passwords) for value in asdict(passwords).values())
 
 
@@ -95,8 +95,8 @@ def test_the_passphrase_is_none_of_the_database_s_passwords():
     assert replace(passwords, repository="new").id == passwords.id
 
 
-def test_a_given_passphrase_replaces_the_generated_one_and_stays(make_project):
-    generated = ensure_passwords(make_project())
-    given = ensure_passwords(make_project(repository_passphrase="a phrase"))
+def test_a_given_passphrase_replaces_the_generated_one_and_stays(make_project, write_down_passwords):
+    generated = write_down_passwords(make_project())
+    given = write_down_passwords(make_project(repository_passphrase="a phrase"))
     assert given == replace(generated, repository="a phrase")
-    assert ensure_passwords(make_project()) == given
+    assert write_down_passwords(make_project()) == given

@@ -3,7 +3,7 @@
 import pytest
 
 from pgha.errors import NotReady, OtherData
-from pgha.project.passwords import ensure_passwords, passwords_file
+from pgha.project.passwords import kept_passwords, passwords_file
 from pgha.remote import engine
 from pgha.remote.engine import Volume
 from pgha.stack.fit import fitting_passwords
@@ -23,18 +23,24 @@ def there(monkeypatch):
     return there
 
 
-def volumes_of(project, *, marked=True):
-    passwords = ensure_passwords(project)
-    hosts = ("pg1-node1", "pgbackrest")
-    return [
-        Volume(
-            f"pgha_{host}",
-            shape(project, host),
-            passwords.id if marked else "",
-            passwords.repository_id if marked and host == "pgbackrest" else "",
-        )
-        for host in hosts
-    ]
+@pytest.fixture
+def volumes_of(write_down_passwords):
+    """The volumes of a project that has run, with the passwords it keeps."""
+
+    def volumes_of(project, *, marked=True):
+        passwords = write_down_passwords(project)
+        hosts = ("pg1-node1", "pgbackrest")
+        return [
+            Volume(
+                f"pgha_{host}",
+                shape(project, host),
+                passwords.id if marked else "",
+                passwords.repository_id if marked and host == "pgbackrest" else "",
+            )
+            for host in hosts
+        ]
+
+    return volumes_of
 
 
 SECRETS = ["superuser_password", "replication_password", "rewind_password", "restapi_password", "repository_passphrase"]
@@ -42,7 +48,7 @@ SECRETS = ["superuser_password", "replication_password", "rewind_password", "res
 
 @pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("key", SECRETS)
-def test_another_secret_over_data_is_refused_and_nothing_is_written(make_project, there, key, marked):
+def test_another_secret_over_data_is_refused_and_nothing_is_written(make_project, there, key, marked, volumes_of):
     there(*volumes_of(make_project(), marked=marked))
     file = passwords_file(make_project())
     before = file.read_bytes(), file.stat().st_mtime_ns
@@ -50,35 +56,35 @@ def test_another_secret_over_data_is_refused_and_nothing_is_written(make_project
         render_project(make_project(**{key: "another"}))
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before
     assert sorted(path.name for path in file.parent.iterdir()) == ["passwords.yaml"]
-    assert fitting_passwords(make_project()) == ensure_passwords(make_project())
+    assert fitting_passwords(make_project()) == kept_passwords(make_project())
 
 
-def test_the_way_to_another_passphrase_is_named(make_project, there):
+def test_the_way_to_another_passphrase_is_named(make_project, there, volumes_of):
     there(*volumes_of(make_project()))
     with pytest.raises(OtherData) as caught:
         fitting_passwords(make_project(repository_passphrase="another"))
     assert 'docs/restore.md, "The passphrase of the repository"' in caught.value.hint
 
 
-def test_the_same_secret_once_more_is_no_change(make_project, there):
+def test_the_same_secret_once_more_is_no_change(make_project, there, volumes_of):
     there(*volumes_of(make_project(superuser_password="mine", repository_passphrase="phrase")))
     assert fitting_passwords(make_project(superuser_password="mine", repository_passphrase="phrase"))
 
 
-def test_a_file_of_another_passphrase_is_named(make_project, there):
+def test_a_file_of_another_passphrase_is_named(make_project, there, write_down_passwords, volumes_of):
     found = volumes_of(make_project(repository_passphrase="old"))
-    ensure_passwords(make_project(repository_passphrase="new"))
+    write_down_passwords(make_project(repository_passphrase="new"))
     there(*found)
     with pytest.raises(OtherData, match=r"build/pgha/passwords.yaml"):
         fitting_passwords(make_project())
 
 
-def test_without_the_repository_s_volume_the_passphrase_is_free(make_project, there):
+def test_without_the_repository_s_volume_the_passphrase_is_free(make_project, there, volumes_of):
     there(volumes_of(make_project())[0])
     assert fitting_passwords(make_project(repository_passphrase="new")).repository == "new"
 
 
-def test_lost_passwords_are_not_made_anew_over_data(make_project, there):
+def test_lost_passwords_are_not_made_anew_over_data(make_project, there, volumes_of):
     there(*volumes_of(make_project()))
     passwords_file(make_project()).unlink()
     with pytest.raises(OtherData, match=r"passwords\.yaml"):
@@ -86,7 +92,7 @@ def test_lost_passwords_are_not_made_anew_over_data(make_project, there):
     assert not passwords_file(make_project()).exists()
 
 
-def test_another_shape_is_refused_before_anything_is_written(make_project, there):
+def test_another_shape_is_refused_before_anything_is_written(make_project, there, volumes_of):
     there(*volumes_of(make_project()))
     with pytest.raises(OtherData, match="-d 3 -p 2") as caught:
         render_project(make_project(nodes=3))
@@ -94,9 +100,9 @@ def test_another_shape_is_refused_before_anything_is_written(make_project, there
     assert not make_project().compose_file.exists()
 
 
-def test_where_no_engine_can_tell_nothing_is_replaced(make_project):
-    kept = ensure_passwords(make_project())
+def test_where_no_engine_can_tell_nothing_is_replaced(make_project, write_down_passwords):
+    kept = write_down_passwords(make_project())
     with pytest.raises(NotReady, match="repository_passphrase would replace"):
         render_project(make_project(repository_passphrase="another"))
-    assert ensure_passwords(make_project()) == kept
+    assert kept_passwords(make_project()) == kept
     assert render_project(make_project()).changed

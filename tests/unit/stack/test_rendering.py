@@ -11,7 +11,7 @@ import yaml
 from pgha.project.certificates import pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text, ensure_keys
-from pgha.project.passwords import ensure_passwords
+from pgha.project.passwords import kept_passwords
 from pgha.stack import crontab
 
 ODD_PASSWORDS = [
@@ -274,7 +274,7 @@ def test_another_schedule_makes_no_container_anew(make_project, rendering):
 
 def test_passwords_stand_in_secret_files_only(make_project, rendering):
     rendered = rendering()
-    values = list(asdict(ensure_passwords(make_project())).values())
+    values = list(asdict(kept_passwords(make_project())).values())
     secret = {path for path, text in rendered.files.items() if any(value in text for value in values)}
     nodes = [node.name for node in make_project().topology.nodes]
     assert secret == {"pgpass", "pgbackrest/pgbackrest.conf", *(f"{node}/patroni.conf" for node in nodes)}
@@ -285,7 +285,7 @@ def test_passwords_stand_in_secret_files_only(make_project, rendering):
 
 def test_the_passphrase_is_on_the_repository_host_alone(make_project, rendering):
     rendered = rendering()
-    passphrase = ensure_passwords(make_project()).repository
+    passphrase = kept_passwords(make_project()).repository
     assert [path for path, text in rendered.files.items() if passphrase in text] == ["pgbackrest/pgbackrest.conf"]
     compose = compose_of(rendered)
     for name, service in compose["services"].items():
@@ -547,7 +547,7 @@ def test_sshd_lets_in_keys_only(rendering):
 
 def test_digests_do_not_help_to_guess_a_password(make_project, rendering):
     rendered = rendering(superuser_password="guessable")
-    passwords = ensure_passwords(make_project(superuser_password="guessable"))
+    passwords = kept_passwords(make_project())
     assert passwords.id in rendered.files["compose.yaml"]
     assert replace(passwords, digest_key="").id not in rendered.files["compose.yaml"]
 
