@@ -321,7 +321,7 @@ POINT = {
 def restore(c, time="", lsn="", xid="", name="", set="", timeline="", yes=False, abort=False):
     """Take the whole cluster to a point in time; without one, to the end of the archive.
 
-    Example: inv restore --time "2026-11-23 08:30:00+00:00"
+    Example: inv restore --time "2026-11-23 08:30:00Z"
     """
     request = Request(time, lsn, xid, name, set, timeline)
     with changing(c, "restore", during_restore=True) as (project, _):
@@ -346,7 +346,7 @@ def restore_point(c, name=""):
 def clone(c, time="", lsn="", xid="", name="", set="", timeline="", port="", remove=False):
     """Recover into a throwaway container beside the cluster: for "that one table, please".
 
-    Example: inv clone --time "2026-11-23 08:30:00+00:00"
+    Example: inv clone --time "2026-11-23 08:30:00Z"
     """
     request = Request(time, lsn, xid, name, set, timeline)
     if port and not (port.isascii() and port.isdigit() and 1024 <= int(port) <= 65535):

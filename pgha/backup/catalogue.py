@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pgha.backup.stanza import read_stanza
 from pgha.errors import Missing, NoBackup, NoStanza
 from pgha.model.topology import REPOSITORY
+from pgha.model.words import time_of, time_text
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, repository, wal
@@ -25,7 +26,7 @@ class Window:
     """segments in between that are not in the archive: no point from there to the next backup can be reached"""
 
     def __str__(self) -> str:
-        text = f"{text_of(self.begin)} to {text_of(self.end)} (WAL {self.segment})"
+        text = f"{time_text(self.begin)} to {time_text(self.end)} (WAL {self.segment})"
         if not self.lacking:
             return text
         return f"{text}; the archive lacks {wal.name_some(self.lacking)}: no point from there to the next backup"
@@ -69,15 +70,6 @@ class Catalogue:
         first = wal.parse_segment(usable[0].wal_start)[1]
         _, lacking = wal.segments_on(self.archive.segments, history, first, max(first, last[1]))
         return Window(begin, max(begin, self.archived_at(*last)), wal.segment_name(*last), tuple(lacking))
-
-
-def time_of(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def text_of(when: datetime) -> str:
-    """A point in time for people, in UTC, whole seconds where they are whole."""
-    return when.astimezone(UTC).isoformat(sep=" ", timespec="microseconds" if when.microsecond else "seconds")
 
 
 def read_archive(project: Project, stanza: repository.StanzaView) -> repository.Archive:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pgha.backup.catalogue import Catalogue, text_of, time_of
+from pgha.backup.catalogue import Catalogue
 from pgha.backup.targets import Finder, Request, Situation, Target, parse_time
 from pgha.errors import BadValue
+from pgha.model.words import time_of, time_text
 from pgha.tools import repository, wal
 
 
@@ -121,7 +122,7 @@ class _Search:
 
     def time(self, text: str) -> Target:
         when, assumed = parse_time(text)
-        what = f"--time {text_of(when)}" + (f" ({when.tzname()} was assumed)" if assumed else "")
+        what = f"--time {time_text(when)}" + (f" ({when.tzname()} was assumed)" if assumed else "")
         if when > self.situation.now:
             raise BadValue(f"{what} is in the future", self.window)
         self.require_begun()
@@ -134,7 +135,9 @@ class _Search:
         if not self.goes_on and self.is_after_every_transaction(when, backup):
             note = "no archived transaction ended after that time: the end of the archive is the same"
             return Target("end", "", backup, self.history, segments, (*notes, note))
-        return Target("time", text_of(when).replace("+00:00", "+00"), backup, self.history, segments, notes)
+        # pgBackRest knows no Z.
+        value = time_text(when).replace("Z", "+00")
+        return Target("time", value, backup, self.history, segments, notes)
 
     def position(self, kind: str, value: str) -> Target:
         """An LSN, or the LSN of a transaction's end or a restore point."""

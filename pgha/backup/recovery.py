@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from pgha.backup.catalogue import text_of
 from pgha.backup.targets import Target, is_reached
 from pgha.console import Progress
 from pgha.errors import ToolFailed
+from pgha.model.words import time_text
 from pgha.tools import pgbackrest, postgres, wal
 from pgha.tools.command import Answer, Command
 from pgha.waiting import wait_until
@@ -57,7 +57,8 @@ class Point:
     timeline: int
 
     def __str__(self) -> str:
-        when = f"last transaction {text_of(self.last_transaction)}" if self.last_transaction else "no transaction since"
+        last = self.last_transaction
+        when = f"last transaction {time_text(last)}" if last else "no transaction since"
         return f"{wal.lsn_text(self.lsn)}, timeline {self.timeline}, {when}"
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pgha.backup import catalogue, recovery
+from pgha.backup import recovery
 from pgha.backup.members import Node, hold, is_held, patroni_leads, start_containers, timed
 from pgha.backup.preparation import Prepared, require_room, settle, settle_end
 from pgha.backup.restore_record import (
@@ -19,6 +19,7 @@ from pgha.backup.restore_record import (
     NO_WAY_BACK,
     Record,
     Stage,
+    describe_target,
     enter_stage,
     has_reached,
     read_restore,
@@ -34,6 +35,7 @@ from pgha.errors import NoBackup, PghaError
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge
 from pgha.model.topology import REPOSITORY
+from pgha.model.words import time_text
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
@@ -142,11 +144,11 @@ def _recover(project: Project, record: Record, place: Node, progress: Progress) 
         with timed(record, progress, "restore", f"pgbackrest restore {record.label} on {record.node}"):
             recovery.put_backup(place, target, progress)
         record = enter_stage(project, record, Stage.RESTORED)
-    with timed(record, progress, "recover", f"recover to {_words(record)}, archiving off"):
+    with timed(record, progress, "recover", f"recover to {describe_target(record)}, archiving off"):
         point = recovery.recover(place, target, progress)
     reached = {
         "lsn": wal.lsn_text(point.lsn),
-        "time": catalogue.text_of(point.last_transaction) if point.last_transaction else "",
+        "time": time_text(point.last_transaction) if point.last_transaction else "",
         "timeline": point.timeline,
     }
     progress.note(f"reached: {point}")
@@ -163,10 +165,6 @@ def _target_of(project: Project, record: Record) -> Target:
     target = Target(record.kind, record.value, backup, history, ())
     # The leader archived its last segment when it stopped.
     return settle_end(project, target)
-
-
-def _words(record: Record) -> str:
-    return f"{record.kind} {record.value}" if record.value else "the end of the backup"
 
 
 def _promote(project: Project, record: Record, place: Node, progress: Progress) -> Record:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import yaml
 
-from pgha.backup import catalogue
 from pgha.backup.targets import Request
 from pgha.documents import read_yaml
 from pgha.errors import Damaged, HalfDone
+from pgha.model.words import time_of, time_text
 from pgha.project.files import write_file
 from pgha.project.project import Project
 
@@ -70,7 +71,7 @@ def read_restore(project: Project) -> Record | None:
     try:
         record = Record(**read_yaml(path.read_text()))
         Request(**record.request)
-        catalogue.time_of(record.began)
+        time_of(record.began)
         return replace(record, stage=Stage(record.stage))
     except (OSError, ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
         raise Damaged(
@@ -86,8 +87,15 @@ def write_restore(project: Project, record: Record) -> Record:
 
 def describe_restore(record: Record) -> str:
     """One line for `status` and for refusals."""
-    began = catalogue.text_of(catalogue.time_of(int(record.began)))
+    began = time_text(time_of(int(record.began)))
     return f"a restore to {Request(**record.request)} is half done (stage {record.stage}, begun {began})"
+
+
+def describe_target(record: Record) -> str:
+    """Where recovery stops."""
+    if record.kind == "time":
+        return f"time {time_text(datetime.fromisoformat(record.value))}"
+    return f"{record.kind} {record.value}" if record.value else "the end of the backup"
 
 
 def way_on(record: Record) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
-from pgha.backup.catalogue import text_of
 from pgha.errors import BadValue
+from pgha.model.words import time_text
 from pgha.tools import pgbackrest, repository, wal
 
 Finder = Callable[[str, str, list[str]], list[pgbackrest.WalRecord]]
@@ -93,7 +93,7 @@ def parse_time(text: str, zone: tzinfo | None = None) -> tuple[datetime, str]:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BadValue(
-            f"--time {text!r} is not a time in ISO 8601", "such as 2026-11-23T08:30:00+00:00 or '2026-11-23 08:30:00'"
+            f"--time {text!r} is not a time in ISO 8601", "such as 2026-11-23T08:30:00Z or '2026-11-23 08:30:00'"
         ) from None
     try:
         if when.tzinfo is not None:
@@ -102,7 +102,7 @@ def parse_time(text: str, zone: tzinfo | None = None) -> tuple[datetime, str]:
         when.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadValue(f"--time {text!r} is out of range", "inv info") from None
-    return when, f"--time has no zone; {when.tzname()} was assumed: {text_of(when)}"
+    return when, f"--time has no zone; {when.tzname()} was assumed: {time_text(when)}"
 
 
 def is_reached(target: Target, lsn: int, last_transaction: datetime | None) -> str:
@@ -112,5 +112,5 @@ def is_reached(target: Target, lsn: int, last_transaction: datetime | None) -> s
     if target.kind == "lsn" and lsn <= wal.parse_lsn(target.value):
         return f"it stopped at {wal.lsn_text(lsn)}, before {target.value}"
     if target.kind == "time" and last_transaction and last_transaction > datetime.fromisoformat(target.value):
-        return f"it went on to {text_of(last_transaction)}"
+        return f"it went on to {time_text(last_transaction)}"
     return ""

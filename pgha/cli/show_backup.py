@@ -8,7 +8,7 @@ from pgha import console
 from pgha.backup import clones, restore
 from pgha.backup.targets import Request
 from pgha.cli.words import result_text
-from pgha.model.words import size_text
+from pgha.model.words import size_text, time_text
 from pgha.project.project import Project
 from pgha.stack import crontab
 from pgha.tools import cron, pgbackrest
@@ -75,6 +75,6 @@ def show_schedule(jobs: list[crontab.Job], results: dict[str, cron.Result]) -> N
     for job in jobs:
         where = "repository" if job.name != "prove" else "a standby"
         rows.append(
-            (job.name, where, job.times, f"{job.next_run(now):%Y-%m-%d %H:%M}", result_text(results.get(job.name)))
+            (job.name, where, job.times, time_text(job.next_run(now), "minutes"), result_text(results.get(job.name)))
         )
     console.show(console.table("", ("Job", "Where", "Times (UTC)", "Next run", "Last result"), rows))

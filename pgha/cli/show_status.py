@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pgha import console
-from pgha.cli.words import lags_text, result_text, time_text
+from pgha.cli.words import lags_text, result_text
 from pgha.cluster.handover import Handover
 from pgha.errors import PghaError
-from pgha.model.words import size_text
+from pgha.model.words import size_text, time_of, time_text
 from pgha.project.project import Project
 from pgha.status.document import archiving_word
 from pgha.status.seen import Seen
@@ -80,7 +80,7 @@ def _backup_lines(seen: Seen) -> list[str]:
     if stanza.missing:
         return ["backup: no stanza yet, archiving off (inv stanza)"]
     newest = stanza.newest
-    last = f"last {newest.type} {newest.label} at {time_text(newest.stop)}" if newest else "no backup yet"
+    last = f"last {newest.type} {newest.label} at {time_text(time_of(newest.stop))}" if newest else "no backup yet"
     lines = [
         f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_proof_text(seen)}",
         f"archiving: {_archiving_text(seen)}",
@@ -109,7 +109,7 @@ def _proof_text(seen: Seen) -> str:
     if proof is None:
         return "not verified yet (inv verify)"
     verdict = "verified" if proof.ok else "NOT GOOD" if proof.checked else "could not be checked"
-    return f"{verdict} at {time_text(proof.ended)} on {proof.node}"
+    return f"{verdict} at {time_text(time_of(proof.ended))} on {proof.node}"
 
 
 def _schedule_lines(seen: Seen) -> list[str]:
@@ -117,7 +117,7 @@ def _schedule_lines(seen: Seen) -> list[str]:
         return []
     now = datetime.now(UTC)
     parts = [
-        f"{job.name} next {job.next_run(now):%Y-%m-%d %H:%M}, {result_text(seen.results.get(job.name))}"
+        f"{job.name} next {time_text(job.next_run(now), 'minutes')}, {result_text(seen.results.get(job.name))}"
         for job in seen.jobs
     ]
     return [f"schedule: {'; '.join(parts)}"]

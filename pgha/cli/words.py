@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
-
-from pgha.model.words import size_text
+from pgha.model.words import size_text, time_of, time_text
 from pgha.tools import cron, wal
 
 
@@ -17,14 +14,9 @@ def lags_text(lag: int | None, replay_lag: int | None) -> str:
     return f"{size_text(lag)}, replay {size_text(replay_lag or 0)}" if behind else size_text(lag)
 
 
-def time_text(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S%z", time.localtime(seconds))
-
-
 def result_text(result: cron.Result | None) -> str:
     """How a scheduled job ended."""
     if result is None:
         return "has not run yet"
-    ended = f"{datetime.fromtimestamp(result.ended, UTC):%Y-%m-%d %H:%M:%S}"
     word = "ok" if result.exit_code == 0 else f"FAILED with exit code {result.exit_code}"
-    return f"{word} at {ended}, {result.ended - result.started} s"
+    return f"{word} at {time_text(time_of(result.ended))}, {result.ended - result.started} s"

@@ -1,6 +1,8 @@
-"""Sizes in words."""
+"""Sizes and times in words."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 
 def size_text(size: int) -> str:
@@ -11,3 +13,14 @@ def size_text(size: int) -> str:
             return f"{value:.0f}{unit}" if unit == "B" else f"{value:.1f}{unit}"
         value /= 1024
     return f"{value:.1f}GB"
+
+
+def time_of(seconds: float) -> datetime:
+    """Seconds since 1970, as the tools and the engine count."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def time_text(when: datetime, timespec: str = "") -> str:
+    """A time for people, in UTC: whole seconds where they are whole, or as `datetime.isoformat` takes `timespec`."""
+    spec = timespec or ("microseconds" if when.microsecond else "seconds")
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec=spec) + "Z"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pgha.errors import Busy
+from pgha.model.words import time_of, time_text
 
 
 @contextmanager
@@ -28,8 +29,7 @@ def held(path: Path, project: str, command: str) -> Iterator[None]:
             holder = file.read().strip() or "another command"
             raise Busy(f"Project {project} is being changed by {holder}", "wait for it to end, or end it") from None
         file.truncate(0)
-        now = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
-        file.write(f"`inv {command}` of {_user()}, process {os.getpid()}, since {now}")
+        file.write(f"`inv {command}` of {_user()}, process {os.getpid()}, since {time_text(time_of(int(time.time())))}")
         file.flush()
         try:
             yield

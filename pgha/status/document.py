@@ -7,6 +7,7 @@ from typing import Any
 
 from pgha.console import addressed
 from pgha.errors import PghaError
+from pgha.model.words import time_text
 from pgha.project.project import Project
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
@@ -85,13 +86,18 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
             {
                 "job": job.name,
                 "times": job.times,
-                "next_run": job.next_run(datetime.now(UTC)).isoformat(),
+                "next_run": _time(job.next_run(datetime.now(UTC))),
                 "last_ended": results[job.name].ended if job.name in results else None,
                 "last_exit_code": results[job.name].exit_code if job.name in results else None,
             }
             for job in seen.jobs
         ],
     }
+
+
+def _time(when: datetime) -> str:
+    """As RFC 3339 has it: 2026-11-23T08:30:00Z"""
+    return time_text(when).replace(" ", "T")
 
 
 def _proof_document(proof: pgbackrest.Proof) -> dict[str, Any]:

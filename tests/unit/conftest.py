@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def _clean_environment(monkeypatch):
 def captured():
     """A tool's real output, as it was captured."""
     return lambda name: (DATA / name).read_text()
+
+
+@pytest.fixture
+def two_hours_ahead(monkeypatch):
+    """This host's time zone."""
+    monkeypatch.setenv("TZ", "EAST-2")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pgha.backup.restore_record import (
     Record,
     Stage,
     describe_restore,
+    describe_target,
     read_restore,
     refuse_half_done,
     way_on,
@@ -128,10 +129,22 @@ def test_the_record_is_that_of_its_project(make_project):
 def test_a_half_done_restore_is_described():
     assert describe_restore(RECORD) == (
         "a restore to time 2026-11-23 08:30:00+00:00, timeline 1 is half done"
-        " (stage restored, begun 2026-11-23 08:31:36+00:00)"
+        " (stage restored, begun 2026-11-23 08:31:36Z)"
     )
     end = replace(RECORD, request=dict.fromkeys(RECORD.request, ""))
     assert describe_restore(end).startswith("a restore to the end of the archive is half done")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("time", "2026-11-23 08:30:00.25+00", "time 2026-11-23 08:30:00.250000Z"),
+        ("lsn", "0/9000050", "lsn 0/9000050"),
+        ("immediate", "", "the end of the backup"),
+    ],
+)
+def test_the_point_where_recovery_stops_is_described(kind, value, words):
+    assert describe_target(replace(RECORD, kind=kind, value=value)) == words
 
 
 @pytest.mark.parametrize("stage", list(Stage))

@@ -1,16 +1,20 @@
 """Rules: from what was seen to the problems an operator is told."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from pgha.backup.restore_record import Record
 from pgha.backup.verification import Kept
+from pgha.cli.show_status import show_survey
 from pgha.errors import Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
 from pgha.stack.crontab import Job
+from pgha.status.document import survey_document
 from pgha.status.problems import Kind, find_problems, next_command
 from pgha.status.seen import Seen
+from pgha.status.survey import Survey
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 from pgha.tools.leader import Facts, Slot
 
@@ -200,3 +204,28 @@ def test_a_standby_that_received_but_did_not_replay_shows_both_lags():
     shown = {m.name: (m.lag, m.replay_lag) for m in seen(told={**WELL.told, "pg2-node1": behind}).members}
     assert shown["pg2-node1"] == (100, 600)
     assert shown["pg1-node1"] == (None, None)
+
+
+# Times ------------------------------------------------------------------------------------------------------
+
+PROOF = pgbackrest.Proof(BACKUP.label, "pg1-node1", True, True, 1, 1_795_600_000, {}, 1, {}, "")
+DATED = seen(
+    stanza=replace(STANZA, backups=(replace(BACKUP, stop=1_795_595_000),)),
+    kept=Kept((PROOF,), {"full": cron.Result("full", 1_795_594_990, 1_795_595_010, 0)}),
+    jobs=(Job("full", "0 1 * * 0"),),
+)
+
+
+@pytest.mark.usefixtures("two_hours_ahead")
+def test_status_shows_every_time_in_utc(a_project, capsys):
+    show_survey(a_project, Survey(DATED, ()))
+    shown = re.findall(r"\d{4}-\d\d-\d\d\S* \S+?(?=[ ,;\n])", capsys.readouterr().out)
+    assert shown[:2] == ["2026-11-25 08:23:20Z", "2026-11-25 09:46:40Z"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d 01:00Z", shown[2])
+    assert shown[3:] == ["2026-11-25 08:23:30Z"]
+
+
+@pytest.mark.usefixtures("two_hours_ahead")
+def test_the_document_names_the_next_run_in_utc(a_project):
+    job = survey_document(a_project, Survey(DATED, ()))["backup"]["schedule"][0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT01:00:00Z", job["next_run"])
