@@ -20,6 +20,7 @@ from pgha.drills.ledger import ACKNOWLEDGED
 from pgha.drills.result import Result
 from pgha.drills.summary import Spread, Summary
 from pgha.errors import NotReady, PghaError
+from pgha.model.words import json_time, time_of
 from pgha.project.files import write_file
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -124,7 +125,7 @@ def _run_document(result: Result) -> dict[str, Any]:
     return {
         "scenario": result.scenario,
         "run": result.run,
-        "began_at": round(result.began_at, 3),
+        "began_at": json_time(time_of(round(result.began_at, 3))),
         "leader": result.leader,
         "marks": {name: None if at is None else round(at, 3) for name, at in asdict(result.marks).items()},
         "write_gap": {"begins": round(result.write_gap.begins, 3), "seconds": round(result.write_gap.seconds, 3)},

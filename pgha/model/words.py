@@ -20,6 +20,11 @@ def time_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def json_time(when: datetime) -> str:
+    """A time for programs, as RFC 3339 has it: 2026-11-23T08:30:00Z"""
+    return time_text(when).replace(" ", "T")
+
+
 def time_text(when: datetime, timespec: str = "") -> str:
     """A time for people, in UTC: whole seconds where they are whole, or as `datetime.isoformat` takes `timespec`."""
     spec = timespec or ("microseconds" if when.microsecond else "seconds")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pgha.console import addressed
 from pgha.errors import PghaError
-from pgha.model.words import time_text
+from pgha.model.words import json_time, time_of
 from pgha.project.project import Project
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
@@ -76,7 +76,9 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
     return {
         "stanza": "ok" if stanza.ok else stanza.message,
         "backups": len(stanza.backups),
-        "last": {"label": newest.label, "type": newest.type, "stop": newest.stop} if newest else None,
+        "last": {"label": newest.label, "type": newest.type, "stop": json_time(time_of(newest.stop))}
+        if newest
+        else None,
         "archiving": archiving_word(archiver),
         "last_archived": archived.last_archived if archived else None,
         "waiting_segments": archived.waiting if archived else None,
@@ -86,8 +88,8 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
             {
                 "job": job.name,
                 "times": job.times,
-                "next_run": _time(job.next_run(datetime.now(UTC))),
-                "last_ended": results[job.name].ended if job.name in results else None,
+                "next_run": json_time(job.next_run(datetime.now(UTC))),
+                "last_ended": json_time(time_of(results[job.name].ended)) if job.name in results else None,
                 "last_exit_code": results[job.name].exit_code if job.name in results else None,
             }
             for job in seen.jobs
@@ -95,13 +97,9 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
     }
 
 
-def _time(when: datetime) -> str:
-    """As RFC 3339 has it: 2026-11-23T08:30:00Z"""
-    return time_text(when).replace(" ", "T")
-
-
 def _proof_document(proof: pgbackrest.Proof) -> dict[str, Any]:
-    return {"ok": proof.ok, "checked": proof.checked, "ended": proof.ended, "node": proof.node}
+    ended = json_time(time_of(proof.ended))
+    return {"ok": proof.ok, "checked": proof.checked, "ended": ended, "node": proof.node}
 
 
 def archiving_word(archiver: postgres.Archiver | PghaError | None) -> str:

@@ -178,6 +178,7 @@ def test_the_page_needs_nothing_else_and_shows_a_plot_of_each_run(a_project, mon
     monkeypatch.setattr(report, "versions", lambda project: {"PostgreSQL": "17 <b>"})
     results = [result(run=1), result(run=2, missed=["a promise"])]
     document = report.as_document(a_project, summarize(a_project.settings, results), results, {"witness-killed": "why"})
+    assert [run["began_at"] for run in document["runs"]] == ["2023-11-14T22:13:20Z"] * 2
     page = report.page(document, results)
     assert page.count('src="data:image/svg+xml;base64,') == 2
     assert "http://" not in page and "https://" not in page

@@ -208,10 +208,11 @@ def test_a_standby_that_received_but_did_not_replay_shows_both_lags():
 
 # Times ------------------------------------------------------------------------------------------------------
 
-PROOF = pgbackrest.Proof(BACKUP.label, "pg1-node1", True, True, 1, 1_795_600_000, {}, 1, {}, "")
 DATED = seen(
     stanza=replace(STANZA, backups=(replace(BACKUP, stop=1_795_595_000),)),
-    kept=Kept((PROOF,), {"full": cron.Result("full", 1_795_594_990, 1_795_595_010, 0)}),
+    kept=Kept(
+        (replace(PROOF, ok=True, ended=1_795_600_000),), {"full": cron.Result("full", 1_795_594_990, 1_795_595_010, 0)}
+    ),
     jobs=(Job("full", "0 1 * * 0"),),
 )
 
@@ -226,6 +227,10 @@ def test_status_shows_every_time_in_utc(a_project, capsys):
 
 
 @pytest.mark.usefixtures("two_hours_ahead")
-def test_the_document_names_the_next_run_in_utc(a_project):
-    job = survey_document(a_project, Survey(DATED, ()))["backup"]["schedule"][0]
+def test_the_document_has_every_time_in_utc(a_project):
+    found = survey_document(a_project, Survey(DATED, ()))["backup"]
+    assert found["last"]["stop"] == "2026-11-25T08:23:20Z"
+    assert found["verified"]["ended"] == "2026-11-25T09:46:40Z"
+    (job,) = found["schedule"]
+    assert job["last_ended"] == "2026-11-25T08:23:30Z"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT01:00:00Z", job["next_run"])
