@@ -15,7 +15,7 @@ from pgha.tools import cron, pgbackrest
 from pgha.tools.command import Answer, Command
 
 
-def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Proof:
+def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Verification:
     """Check the repository's files, then restore a backup for real and look at it. The caller holds the lock.
 
     Raises BadValue for an unknown backup; BackupNotGood naming the damaged files, or with what the restored database
@@ -30,25 +30,25 @@ def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Proof
     _read_repository(project, label, progress)
     node = choose_node(project)
     with progress.stage(f"restore {label or labels[-1]} into a scratch directory on {node} and check it"):
-        command = pgbackrest.prove(label, project.settings.scratch_preload_libraries)
+        command = pgbackrest.verify_backup(label, project.settings.scratch_preload_libraries)
         answer = connect(project).run(node, command, line=progress.detail)
-    proof = pgbackrest.parse_proof(answer.stdout)
-    if proof is None:
+    found = pgbackrest.parse_verification(answer.stdout)
+    if found is None:
         raise BackupUnchecked("verify-backup gave no result", answer.words, f"inv logs --node {node}")
-    if not proof.checked:
-        name = f"Backup {proof.label}" if proof.label else "The newest backup"
+    if not found.checked:
+        name = f"Backup {found.label}" if found.label else "The newest backup"
         raise BackupUnchecked(
-            f"{name} could not be checked on {node}", proof.error, "inv verify, once that is mended; or inv backup"
+            f"{name} could not be checked on {node}", found.error, "inv verify, once that is mended; or inv backup"
         )
-    if not proof.ok:
-        raise BackupNotGood(f"Backup {proof.label} is not good", proof.error, "inv backup takes a new one")
-    return proof
+    if not found.ok:
+        raise BackupNotGood(f"Backup {found.label} is not good", found.error, "inv backup takes a new one")
+    return found
 
 
 def _read_repository(project: Project, label: str, progress: Progress) -> None:
     """Every file of it, or of one backup. Raises BackupNotGood with the damaged ones."""
     with progress.stage("pgbackrest verify"):
-        command = cron.recorded(cron.REPOSITORY_FOLDER, "verify", pgbackrest.verify(label))
+        command = cron.recorded(cron.REPOSITORY_FOLDER, "verify-repository", pgbackrest.verify_repository(label))
         files = connect(project).run(REPOSITORY, command, line=progress.detail)
     damage = pgbackrest.parse_damage(files.stdout)
     if not files.ok and damage:
@@ -75,15 +75,15 @@ def choose_node(project: Project) -> str:
 class Kept:
     """What the hosts keep of scheduled jobs and of verifications."""
 
-    proofs: tuple[pgbackrest.Proof, ...]
+    verifications: tuple[pgbackrest.Verification, ...]
     """the last one of each node, the newest first"""
     results: dict[str, cron.Result]
     """job -> its last result"""
 
-    def proof_of(self, label: str) -> pgbackrest.Proof | None:
-        """The newest proof of this backup; an attempt that came to no verdict does not take a bad one back."""
-        of_it = [proof for proof in self.proofs if proof.label == label]
-        verdict = next((proof for proof in of_it if proof.checked), None)
+    def verification_of(self, label: str) -> pgbackrest.Verification | None:
+        """The newest one of this backup; an attempt that came to no verdict does not take a bad one back."""
+        of_it = [one for one in self.verifications if one.label == label]
+        verdict = next((one for one in of_it if one.checked), None)
         return verdict if verdict and not verdict.ok else next(iter(of_it), None)
 
 
@@ -92,10 +92,10 @@ def read_kept(project: Project) -> Kept:
     commands: dict[str, Command] = dict.fromkeys(node_names(project), cron.results(cron.NODE_FOLDER))
     commands[REPOSITORY] = cron.results(cron.REPOSITORY_FOLDER)
     texts = [a.stdout for a in connect(project).everywhere(commands).values() if isinstance(a, Answer)]
-    proofs = [proof for text in texts if (proof := pgbackrest.parse_proof(text))]
+    found = [one for text in texts if (one := pgbackrest.parse_verification(text))]
     results: dict[str, cron.Result] = {}
     for text in texts:
         for job, result in cron.parse_results(text).items():
             if job not in results or results[job].ended < result.ended:
                 results[job] = result
-    return Kept(tuple(sorted(proofs, key=lambda proof: -proof.ended)), results)
+    return Kept(tuple(sorted(found, key=lambda one: -one.ended)), results)

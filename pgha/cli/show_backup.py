@@ -52,15 +52,15 @@ def show_clone(project: Project, request: Request, made: clones.Report) -> None:
     console.hint("inv clone --remove")
 
 
-def show_verification(proof: pgbackrest.Proof) -> None:
+def show_verification(made: pgbackrest.Verification) -> None:
     rows = [
-        (database, table, number) for database, tables in proof.rows.items() for table, number in sorted(tables.items())
+        (database, table, number) for database, tables in made.rows.items() for table, number in sorted(tables.items())
     ]
     if rows:
         console.show(console.table("", ("Database", "Table", "Rows"), rows))
-    stages = ", ".join(f"{stage} {seconds:g} s" for stage, seconds in proof.seconds.items())
+    stages = ", ".join(f"{stage} {seconds:g} s" for stage, seconds in made.seconds.items())
     console.show(
-        f"backup {proof.label} is good: restored on {proof.node} ({size_text(proof.bytes)}), recovered to consistency, "
+        f"backup {made.label} is good: restored on {made.node} ({size_text(made.bytes)}), recovered to consistency, "
         f"pg_amcheck found nothing; {stages}"
     )
 
@@ -73,7 +73,7 @@ def show_schedule(jobs: list[crontab.Job], results: dict[str, cron.Result]) -> N
     now = datetime.now(UTC)
     rows = []
     for job in jobs:
-        where = "repository" if job.name != "prove" else "a standby"
+        where = "repository" if job.name != "verify-backup" else "a standby"
         rows.append(
             (job.name, where, job.times, time_text(job.next_run(now), "minutes"), result_text(results.get(job.name)))
         )

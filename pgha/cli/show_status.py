@@ -82,7 +82,7 @@ def _backup_lines(seen: Seen) -> list[str]:
     newest = stanza.newest
     last = f"last {newest.type} {newest.label} at {time_text(time_of(newest.stop))}" if newest else "no backup yet"
     lines = [
-        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_proof_text(seen)}",
+        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_verified_text(seen)}",
         f"archiving: {_archiving_text(seen)}",
     ]
     return lines + _schedule_lines(seen)
@@ -101,15 +101,15 @@ def _archiving_text(seen: Seen) -> str:
     return f"{word}{last}, {archiver.waiting} segments ({size}) wait, the oldest for {archiver.waiting_seconds:.0f} s"
 
 
-def _proof_text(seen: Seen) -> str:
+def _verified_text(seen: Seen) -> str:
     """When the newest backup was last restored and looked at."""
     if not isinstance(seen.stanza, repository.StanzaView) or seen.stanza.newest is None:
         return "not verified"
-    proof = seen.proof
-    if proof is None:
+    found = seen.verified
+    if found is None:
         return "not verified yet (inv verify)"
-    verdict = "verified" if proof.ok else "NOT GOOD" if proof.checked else "could not be checked"
-    return f"{verdict} at {time_text(time_of(proof.ended))} on {proof.node}"
+    verdict = "verified" if found.ok else "NOT GOOD" if found.checked else "could not be checked"
+    return f"{verdict} at {time_text(time_of(found.ended))} on {found.node}"
 
 
 def _schedule_lines(seen: Seen) -> list[str]:

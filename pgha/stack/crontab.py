@@ -14,7 +14,7 @@ from pgha.remote.connections import connect
 from pgha.tools import cron, pgbackrest
 from pgha.tools.command import Answer
 
-ORDER = ("full", "diff", "incr", "verify", "prove")
+ORDER = ("full", "diff", "incr", "verify-repository", "verify-backup")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Job:
     """One job of the schedule."""
 
     name: str
-    """full, diff, incr, verify (the repository's files) or prove (a real restore)"""
+    """full, diff, incr, verify-repository (its files) or verify-backup (a real restore)"""
     times: str
     """five fields as in crontab(5), in the containers' time zone, UTC"""
 
@@ -47,12 +47,12 @@ def jobs_of(project: Project, host: Host) -> list[tuple[Job, cron.Entry]]:
                 ("incr", settings.schedule_incr),
             )
         ]
-        found.append((Job("verify", settings.schedule_verify), pgbackrest.verify()))
+        found.append((Job("verify-repository", settings.schedule_verify), pgbackrest.verify_repository()))
     else:
         # Every node has the job; the first member that streams does it.
         folder = cron.NODE_FOLDER
-        command = pgbackrest.prove_if_chosen(settings.scratch_preload_libraries)
-        found = [(Job("prove", settings.schedule_verify), command)]
+        command = pgbackrest.verify_backup_if_chosen(settings.scratch_preload_libraries)
+        found = [(Job("verify-backup", settings.schedule_verify), command)]
     return [(job, cron.Entry(job.times, folder, job.name, command)) for job, command in found if job.times]
 
 
@@ -75,7 +75,7 @@ def jobs(project: Project) -> list[Job]:
     found: dict[str, Job] = {}
     for host in project.topology.ssh_hosts:
         found.update({job.name: job for job, _ in jobs_of(project, host)})
-    return sorted(found.values(), key=lambda job: ORDER.index(job.name))
+    return _in_order(found)
 
 
 def running(project: Project) -> list[Job]:
@@ -85,14 +85,19 @@ def running(project: Project) -> list[Job]:
     for answer in connect(project).everywhere(dict.fromkeys(hosts, cron.table())).values():
         if isinstance(answer, Answer):
             found.update({name: Job(name, times) for name, times in cron.parse_table(answer.stdout).items()})
-    return sorted(found.values(), key=lambda job: ORDER.index(job.name))
+    return _in_order(found)
+
+
+def _in_order(found: dict[str, Job]) -> list[Job]:
+    """A crontab that an older version installed may have jobs of other names; they come last."""
+    return sorted(found.values(), key=lambda job: ORDER.index(job.name) if job.name in ORDER else len(ORDER))
 
 
 def read_log(project: Project, name: str) -> str:
     """What a scheduled job said when it ran last, wherever that was. Raises BadValue, or Missing when it never ran."""
     if name not in ORDER:
         raise BadValue(f"{name} is not a job of the schedule", f"--job: one of {', '.join(ORDER)}")
-    if name == "prove":
+    if name == "verify-backup":
         commands = {node.name: cron.log(cron.NODE_FOLDER, name) for node in project.topology.nodes}
     else:
         commands = {REPOSITORY: cron.log(cron.REPOSITORY_FOLDER, name)}

@@ -71,7 +71,7 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
         waiting = archiver.waiting if isinstance(archiver, postgres.Archiver) else None
         return {**error_document(stanza), "archiving": archiving_word(archiver), "waiting_segments": waiting}
     newest = stanza.newest
-    proof, results = seen.proof, seen.results
+    verified, results = seen.verified, seen.results
     archived = archiver if isinstance(archiver, postgres.Archiver) else None
     return {
         "stanza": "ok" if stanza.ok else stanza.message,
@@ -83,7 +83,7 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
         "last_archived": archived.last_archived if archived else None,
         "waiting_segments": archived.waiting if archived else None,
         "waiting_seconds": archived.waiting_seconds if archived else None,
-        "verified": _proof_document(proof) if proof else None,
+        "verified": _verified_document(verified) if verified else None,
         "schedule": [
             {
                 "job": job.name,
@@ -97,9 +97,9 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
     }
 
 
-def _proof_document(proof: pgbackrest.Proof) -> dict[str, Any]:
-    ended = json_time(time_of(proof.ended))
-    return {"ok": proof.ok, "checked": proof.checked, "ended": ended, "node": proof.node}
+def _verified_document(verified: pgbackrest.Verification) -> dict[str, Any]:
+    ended = json_time(time_of(verified.ended))
+    return {"ok": verified.ok, "checked": verified.checked, "ended": ended, "node": verified.node}
 
 
 def archiving_word(archiver: postgres.Archiver | PghaError | None) -> str:

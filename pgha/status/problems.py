@@ -249,18 +249,18 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 
 def _backups(seen: Seen) -> Iterator[Problem]:
-    proof = seen.proof
-    if proof and not proof.ok:
+    verified = seen.verified
+    if verified and not verified.ok:
         kind, verdict = Kind.BACKUP_NOT_GOOD, "is not good"
-        if not proof.checked:
-            kind, verdict = Kind.BACKUP_UNCHECKED, f"could not be checked on {proof.node}"
-        lines = proof.error.strip().splitlines() or ["no reason given"]
-        yield Problem(kind, "", f"backup {proof.label} {verdict}: {lines[-1]}", "inv verify")
+        if not verified.checked:
+            kind, verdict = Kind.BACKUP_UNCHECKED, f"could not be checked on {verified.node}"
+        lines = verified.error.strip().splitlines() or ["no reason given"]
+        yield Problem(kind, "", f"backup {verified.label} {verdict}: {lines[-1]}", "inv verify")
 
 
 def _jobs(seen: Seen) -> Iterator[Problem]:
     """Jobs of the present schedule, and the verification, which an operator may start too; until a later success."""
-    scheduled = {job.name for job in seen.jobs} | {"verify"}
+    scheduled = {job.name for job in seen.jobs} | {"verify-repository"}
     newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
     for job, result in seen.results.items():
         overtaken = job in pgbackrest.TYPES and newest is not None and newest.stop > result.ended

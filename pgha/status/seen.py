@@ -87,10 +87,10 @@ class Seen:
         return tuple(self._member(name) for name in self.told)
 
     @property
-    def proof(self) -> pgbackrest.Proof | None:
+    def verified(self) -> pgbackrest.Verification | None:
         """The newest verification of the newest backup."""
         newest = self.stanza.newest if isinstance(self.stanza, repository.StanzaView) else None
-        return self.kept.proof_of(newest.label) if newest and isinstance(self.kept, verification.Kept) else None
+        return self.kept.verification_of(newest.label) if newest and isinstance(self.kept, verification.Kept) else None
 
     @property
     def results(self) -> dict[str, cron.Result]:

@@ -53,8 +53,8 @@ def install(text: str) -> Command:
 
 
 def results(folder: str) -> Command:
-    """Every job's last result, and the last proof of a backup, a JSON document per line; nothing when there is none."""
-    files = f"{folder}/*.json {pgbackrest.PROOF}"
+    """Every job's last result, and the last verification, a JSON document per line; nothing when there is none."""
+    files = f"{folder}/*.json {pgbackrest.VERIFIED}"
     return Command(("sh", "-c", f"cat {files} 2>/dev/null || true"), timeout=15)
 
 

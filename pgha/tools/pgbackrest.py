@@ -104,7 +104,7 @@ def restore(data: str, label: str, *options: str) -> Command:
     return Command(("restore-here", data, label, *options), timeout=0, terminal=True)
 
 
-def verify(label: str = "") -> Command:
+def verify_repository(label: str = "") -> Command:
     """On the repository host: read every file, or one backup's, and compare checksums (images/base/verify-repository).
 
     It exits 1 when a file is damaged, and names it.
@@ -112,7 +112,7 @@ def verify(label: str = "") -> Command:
     return Command(("verify-repository", *([label] if label else [])), timeout=0, terminal=True)
 
 
-def prove(label: str = "", preload: str = "") -> Command:
+def verify_backup(label: str = "", preload: str = "") -> Command:
     """On a node: a real restore into a scratch directory (images/patroni/verify-backup).
 
     `preload` names the libraries without which Postgres cannot replay or read the data.
@@ -120,7 +120,7 @@ def prove(label: str = "", preload: str = "") -> Command:
     return Command(("verify-backup", *_preload(preload), *([label] if label else [])), timeout=0, terminal=True)
 
 
-def prove_if_chosen(preload: str = "") -> Command:
+def verify_backup_if_chosen(preload: str = "") -> Command:
     """The same for cron, which asks every node: one of them does it."""
     return Command(("verify-backup", "--if-chosen", *_preload(preload)), timeout=0)
 
@@ -129,12 +129,12 @@ def _preload(libraries: str) -> list[str]:
     return [f"--preload={libraries}"] if libraries else []
 
 
-PROOF = "/pgdata/verified.json"
-"""Where a node keeps the last proof it made."""
+VERIFIED = "/pgdata/verified.json"
+"""Where a node keeps its last verification."""
 
 
 @dataclass(frozen=True)
-class Proof:
+class Verification:
     """How a backup did when it was restored and looked at."""
 
     label: str
@@ -151,14 +151,14 @@ class Proof:
     error: str
 
 
-def parse_proof(text: str) -> Proof | None:
-    """The last line of `prove` that is a proof, or of a node's kept results; None when there is none."""
+def parse_verification(text: str) -> Verification | None:
+    """The last line of `verify-backup` that is a result, or of a node's kept results; None when there is none."""
     line = next((line for line in reversed(text.splitlines()) if line.startswith('{"label"')), "")
     if not line:
         return None
     try:
         document = json.loads(line)
-        return Proof(
+        return Verification(
             label=document["label"],
             node=document["node"],
             ok=document["ok"],

@@ -269,6 +269,7 @@ def test_cron_takes_and_verifies_backups_by_itself(scheduled):
 
     def done():
         jobs = {job["job"]: job for job in scheduled.status()["backup"]["schedule"]}
-        return jobs and all(jobs[name]["last_exit_code"] == 0 for name in ("incr", "verify", "prove")) and jobs
+        names = ("incr", "verify-repository", "verify-backup")
+        return jobs and all(jobs[name]["last_exit_code"] == 0 for name in names) and jobs
 
     until(done, "the last results are in status", 90, 2)

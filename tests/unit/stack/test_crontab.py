@@ -2,6 +2,7 @@
 
 import subprocess
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,8 +10,8 @@ from pgha.backup.verification import Kept
 from pgha.stack import crontab
 from pgha.stack.crontab import Job
 from pgha.tools import cron
-from pgha.tools.command import Command
-from pgha.tools.pgbackrest import Proof
+from pgha.tools.command import Answer, Command
+from pgha.tools.pgbackrest import Verification
 
 
 @pytest.fixture
@@ -40,15 +41,15 @@ def test_the_repository_takes_the_backups_and_reads_its_files(scheduled):
         ("full", f"0 1 * * 0 {kept} full {PGBACKREST} --type=full backup"),
         ("diff", f"0 1 * * 1-6 {kept} diff {PGBACKREST} --type=diff backup"),
         ("incr", f"30 * * * * {kept} incr {PGBACKREST} --type=incr backup"),
-        ("verify", f"0 3 * * * {kept} verify verify-repository"),
+        ("verify-repository", f"0 3 * * * {kept} verify-repository verify-repository"),
     ]
 
 
-def test_every_node_may_prove_a_backup(scheduled):
+def test_every_node_may_verify_a_backup(scheduled):
     project = scheduled()
     for host in project.topology.nodes:
         assert lines_of(project, host) == [
-            ("prove", "0 3 * * * scheduled /pgdata/scheduled prove verify-backup --if-chosen")
+            ("verify-backup", "0 3 * * * scheduled /pgdata/scheduled verify-backup verify-backup --if-chosen")
         ]
 
 
@@ -82,12 +83,23 @@ def test_without_a_repository_nothing_runs(scheduled):
 def test_a_job_without_times_never_runs(scheduled):
     project = scheduled(schedule_full="", schedule_diff="", schedule_incr="", schedule_verify="")
     assert crontab.jobs(project) == []
-    assert [job.name for job in crontab.jobs(scheduled(schedule_diff=""))] == ["full", "verify", "prove"]
+    assert [job.name for job in crontab.jobs(scheduled(schedule_diff=""))] == [
+        "full",
+        "verify-repository",
+        "verify-backup",
+    ]
+
+
+def test_a_table_of_an_older_version_is_shown_too(monkeypatch, scheduled):
+    table = "0 3 * * * scheduled /f verify verify-repository\n0 1 * * 0 scheduled /f full pgbackrest\n"
+    answers = {"pgbackrest": Answer(cron.table(), table, "", 0)}
+    monkeypatch.setattr(crontab, "connect", lambda project: SimpleNamespace(everywhere=lambda commands: answers))
+    assert [job.name for job in crontab.running(scheduled())] == ["full", "verify"]
 
 
 def test_each_job_is_named_once_in_its_order(scheduled):
     jobs = crontab.jobs(scheduled(**ALL))
-    assert [job.name for job in jobs] == ["full", "diff", "incr", "verify", "prove"]
+    assert [job.name for job in jobs] == ["full", "diff", "incr", "verify-repository", "verify-backup"]
 
 
 # Times ------------------------------------------------------------------------------------------------------
@@ -156,21 +168,21 @@ def test_a_crontab_is_installed_as_it_was_rendered(tmp_path, monkeypatch):
 # What is known of earlier runs ------------------------------------------------------------------------------
 
 
-def proof(label, ended, ok=True, checked=True):
-    return Proof(label, "pg1-node1", ok, checked, 0, ended, {}, 0, {}, "")
+def verification(label, ended, ok=True, checked=True):
+    return Verification(label, "pg1-node1", ok, checked, 0, ended, {}, 0, {}, "")
 
 
-def test_the_newest_proof_of_a_backup_counts():
-    newest, older = proof("a", ended=20), proof("a", ended=10)
-    kept = Kept((newest, proof("b", ended=15), older), {})
-    assert kept.proof_of("a") is newest
-    assert kept.proof_of("b").ended == 15
-    assert kept.proof_of("c") is None
+def test_the_newest_verification_of_a_backup_is_taken():
+    newest, older = verification("a", ended=20), verification("a", ended=10)
+    kept = Kept((newest, verification("b", ended=15), older), {})
+    assert kept.verification_of("a") is newest
+    assert kept.verification_of("b").ended == 15
+    assert kept.verification_of("c") is None
 
 
 def test_an_attempt_without_a_verdict_does_not_take_another_node_s_bad_one_back():
-    bad, good = proof("a", ended=10, ok=False), proof("a", ended=20)
-    unchecked = proof("a", ended=30, ok=False, checked=False)
-    assert Kept((unchecked, bad), {}).proof_of("a") is bad
-    assert Kept((unchecked, good, bad), {}).proof_of("a") is unchecked
-    assert Kept((good, bad), {}).proof_of("a") is good
+    bad, good = verification("a", ended=10, ok=False), verification("a", ended=20)
+    unchecked = verification("a", ended=30, ok=False, checked=False)
+    assert Kept((unchecked, bad), {}).verification_of("a") is bad
+    assert Kept((unchecked, good, bad), {}).verification_of("a") is unchecked
+    assert Kept((good, bad), {}).verification_of("a") is good

@@ -86,7 +86,7 @@ def without(*names, state="exited"):
     return {**WELL.containers, **{name: container(name, state) for name in names}}
 
 
-PROOF = pgbackrest.Proof(BACKUP.label, "pg1-node1", False, True, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
+VERIFIED = pgbackrest.Verification(BACKUP.label, "pg1-node1", False, True, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
 
 GAP = ("000000010000000000000100", "000000010000000000000101")
 
@@ -119,12 +119,15 @@ CASES = [
     ),
     (seen(broken=(Broken("stop", "etcd1"),)), Kind.BROKEN, "etcd1", "etcd1 is stopped"),
     (seen(broken=Damaged("broken.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "broken.yaml is damaged"),
-    (seen(kept=Kept((PROOF,), {})), Kind.BACKUP_NOT_GOOD, "", "pg_amcheck found rot"),
+    (seen(kept=Kept((VERIFIED,), {})), Kind.BACKUP_NOT_GOOD, "", "pg_amcheck found rot"),
     (
-        seen(kept=Kept((replace(PROOF, checked=False, error="no room"),), {})),
+        seen(kept=Kept((replace(VERIFIED, checked=False, error="no room"),), {})),
         Kind.BACKUP_UNCHECKED, "", "could not be checked on pg1-node1: no room",
     ),
-    (seen(kept=Kept((), {"verify": cron.Result("verify", 1, 2, 41, "no room")})), Kind.JOB_FAILED, "", "41 (no room)"),
+    (
+        seen(kept=Kept((), {"verify-repository": cron.Result("verify-repository", 1, 2, 41, "no room")})),
+        Kind.JOB_FAILED, "", "41 (no room)",
+    ),
     (seen(view=replace(WELL.view, paused=True)), Kind.PAUSED, "", "nobody is promoted"),
     (
         seen(told={**WELL.told, "pg2-node1": told("pg2-node1", replay_paused=True, replayed=400)}),
@@ -211,7 +214,8 @@ def test_a_standby_that_received_but_did_not_replay_shows_both_lags():
 DATED = seen(
     stanza=replace(STANZA, backups=(replace(BACKUP, stop=1_795_595_000),)),
     kept=Kept(
-        (replace(PROOF, ok=True, ended=1_795_600_000),), {"full": cron.Result("full", 1_795_594_990, 1_795_595_010, 0)}
+        (replace(VERIFIED, ok=True, ended=1_795_600_000),),
+        {"full": cron.Result("full", 1_795_594_990, 1_795_595_010, 0)},
     ),
     jobs=(Job("full", "0 1 * * 0"),),
 )

@@ -84,13 +84,13 @@ CASES = [
         pgbackrest.restore(DATA, "20261123-053604F", "--type=time", "--target=2026-11-23 08:30:00+00"),
         "restore-here /pgdata/17 20261123-053604F --type=time '--target=2026-11-23 08:30:00+00'",
     ),
-    (pgbackrest.verify(), "verify-repository"),
-    (pgbackrest.verify("20261123-053604F"), "verify-repository 20261123-053604F"),
-    (pgbackrest.prove(), "verify-backup"),
-    (pgbackrest.prove("20261123-053604F"), "verify-backup 20261123-053604F"),
-    (pgbackrest.prove("20261123-053604F", "citus"), "verify-backup --preload=citus 20261123-053604F"),
-    (pgbackrest.prove_if_chosen(), "verify-backup --if-chosen"),
-    (pgbackrest.prove_if_chosen("citus"), "verify-backup --if-chosen --preload=citus"),
+    (pgbackrest.verify_repository(), "verify-repository"),
+    (pgbackrest.verify_repository("20261123-053604F"), "verify-repository 20261123-053604F"),
+    (pgbackrest.verify_backup(), "verify-backup"),
+    (pgbackrest.verify_backup("20261123-053604F"), "verify-backup 20261123-053604F"),
+    (pgbackrest.verify_backup("20261123-053604F", "citus"), "verify-backup --preload=citus 20261123-053604F"),
+    (pgbackrest.verify_backup_if_chosen(), "verify-backup --if-chosen"),
+    (pgbackrest.verify_backup_if_chosen("citus"), "verify-backup --if-chosen --preload=citus"),
     (pgbackrest.archive_list("17-1"), "pgbackrest repo-ls --recurse --output=json archive/pg_ha_db/17-1"),
     (
         pgbackrest.read_archived("17-1", ["00000002.history", "00000003.history"]),
@@ -465,7 +465,12 @@ def test_what_changes_something_remote_is_bounded(command):
 
 @pytest.mark.parametrize(
     "command",
-    [pgbackrest.backup("full"), pgbackrest.restore(DATA, "a"), pgbackrest.verify(), pgbackrest.prove()],
+    [
+        pgbackrest.backup("full"),
+        pgbackrest.restore(DATA, "a"),
+        pgbackrest.verify_repository(),
+        pgbackrest.verify_backup(),
+    ],
     ids=str,
 )
 def test_what_may_take_hours_runs_on_a_terminal_and_ends_with_it(command):

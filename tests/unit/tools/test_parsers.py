@@ -393,7 +393,7 @@ DAMAGED_WAL = (
     "invalid result 17-1/0000000100000000/000000010000000000000008-efde3a1c.zst: [29] raised from local-2 protocol:"
     " zst error: [-20] Data corruption detected"
 )
-VERIFIED = f"""\
+REPOSITORY_READ = f"""\
 2026-11-23 08:32:20.100 P00   INFO: verify command begin 2.55.1: --exec-id=1-2 --verbose
 2026-11-23 08:32:20.591 P02   INFO: invalid checksum '20261123-083138F/bundle/3'
 2026-11-23 08:32:20.600 P02   INFO: {DAMAGED_WAL}
@@ -408,7 +408,7 @@ VERIFIED = f"""\
 
 
 def test_damaged_files_are_named():
-    assert pgbackrest.parse_damage(VERIFIED) == [
+    assert pgbackrest.parse_damage(REPOSITORY_READ) == [
         "invalid checksum '20261123-083138F/bundle/3'",
         DAMAGED_WAL,
         "file missing '20261123-083138F/pg_data/base/5/1259.zst'",
@@ -416,19 +416,19 @@ def test_damaged_files_are_named():
 
 
 def test_a_good_repository_names_no_file():
-    good = [line for line in VERIFIED.splitlines() if "'" not in line and "zst" not in line]
+    good = [line for line in REPOSITORY_READ.splitlines() if "'" not in line and "zst" not in line]
     assert len(good) == 7
     assert pgbackrest.parse_damage("\n".join(good)) == []
 
 
-PROOF = (
+VERIFIED = (
     '{"label": "20261123-083138F", "node": "pg2-node1", "started": 100, "ok": true, "seconds": {"restore": 1.5},'
     ' "bytes": 31000, "rows": {"postgres": {"public.t": 3}}, "ended": 110}'
 )
 
 
-def test_a_proof_is_the_last_line_that_is_one():
-    proof = pgbackrest.Proof(
+def test_a_verification_is_the_last_line_that_is_one():
+    found = pgbackrest.Verification(
         "20261123-083138F",
         "pg2-node1",
         True,
@@ -440,28 +440,28 @@ def test_a_proof_is_the_last_line_that_is_one():
         {"postgres": {"public.t": 3}},
         "",
     )
-    older = PROOF.replace("083138F", "070000F")
-    assert pgbackrest.parse_proof(PROOF) == proof
-    assert pgbackrest.parse_proof(f'{older}\nrestored\n{PROOF}\n{{"job": "full"}}\n') == proof
+    older = VERIFIED.replace("083138F", "070000F")
+    assert pgbackrest.parse_verification(VERIFIED) == found
+    assert pgbackrest.parse_verification(f'{older}\nrestored\n{VERIFIED}\n{{"job": "full"}}\n') == found
 
 
-def test_a_proof_that_failed_says_why():
+def test_a_verification_that_failed_says_why():
     text = (
         '{"label": "", "node": "pg2-node1", "started": 1, "ok": false, "seconds": {}, "error": "no backup", "ended": 2}'
     )
-    proof = pgbackrest.parse_proof(text)
-    assert (proof.ok, proof.error, proof.bytes, proof.rows) == (False, "no backup", 0, {})
-    assert proof.checked, "what older images kept was a verdict"
+    found = pgbackrest.parse_verification(text)
+    assert (found.ok, found.error, found.bytes, found.rows) == (False, "no backup", 0, {})
+    assert found.checked, "what older images kept was a verdict"
 
 
 def test_a_check_that_could_not_be_made_is_told_apart():
-    proof = pgbackrest.parse_proof(PROOF.replace('"ok": true', '"ok": false, "checked": false'))
-    assert (proof.ok, proof.checked) == (False, False)
+    found = pgbackrest.parse_verification(VERIFIED.replace('"ok": true', '"ok": false, "checked": false'))
+    assert (found.ok, found.checked) == (False, False)
 
 
 @pytest.mark.parametrize("text", ["", "restored", '{"job": "full"}', "[1]"])
 def test_without_a_proof_there_is_none(text):
-    assert pgbackrest.parse_proof(text) is None
+    assert pgbackrest.parse_verification(text) is None
 
 
 # A server aside ---------------------------------------------------------------------------------------------
@@ -580,10 +580,13 @@ FULL = '{"job": "full", "started": 100, "ended": 130, "exit_code": 0}'
         ("", {}),
         ("\n", {}),
         (FULL, {"full": cron.Result("full", 100, 130, 0)}),
-        (f"{PROOF}\n{FULL}\n", {"full": cron.Result("full", 100, 130, 0)}),
+        (f"{VERIFIED}\n{FULL}\n", {"full": cron.Result("full", 100, 130, 0)}),
         (
-            f"{FULL}\n" + FULL.replace("full", "verify").replace('code": 0', 'code": 1'),
-            {"full": cron.Result("full", 100, 130, 0), "verify": cron.Result("verify", 100, 130, 1)},
+            f"{FULL}\n" + FULL.replace("full", "verify-repository").replace('code": 0', 'code": 1'),
+            {
+                "full": cron.Result("full", 100, 130, 0),
+                "verify-repository": cron.Result("verify-repository", 100, 130, 1),
+            },
         ),
     ],
 )
@@ -610,13 +613,15 @@ PARSERS = {
     "archiver": (postgres.parse_archiver, ARCHIVER),
     "archive": (repository.parse_archive, "pgbackrest_repo_ls.json"),
     "encrypted": (repository.parse_info, "pgbackrest_info_encrypted.json"),
-    "proof": (pgbackrest.parse_proof, PROOF),
+    "verification": (pgbackrest.parse_verification, VERIFIED),
     "job": (cron.parse_results, FULL),
     "recovery": (parse_recovery, recovering().stdout),
 }
 
 
-@pytest.mark.parametrize("parse", [PARSERS[name][0] for name in PARSERS if name not in ("proof", "job", "recovery")])
+@pytest.mark.parametrize(
+    "parse", [PARSERS[name][0] for name in PARSERS if name not in ("verification", "job", "recovery")]
+)
 @pytest.mark.parametrize(
     "text", ["", "curl: (7) Failed to connect", "<html>502</html>", "{", "null", "1", '"text"', "[1]", "[[]]", "\0"]
 )
