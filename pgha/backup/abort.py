@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pgha.backup import recovery
-from pgha.backup.members import Node, everywhere, is_held, patroni_leads, start_containers
+from pgha.backup.members import Node, everywhere, is_held, release_to_lead, start_containers
 from pgha.backup.restore_record import FILE, NO_WAY_BACK, Record, Stage, has_reached
 from pgha.cluster.view import node_names, wait_until_well
 from pgha.console import Progress
 from pgha.errors import BadValue
 from pgha.project.project import Project
-from pgha.remote.connections import connect
 from pgha.tools import patroni, postgres
-from pgha.waiting import wait_until
 
 
 def abort(project: Project, record: Record, progress: Progress) -> patroni.ClusterView:
@@ -36,14 +34,7 @@ def abort(project: Project, record: Record, progress: Progress) -> patroni.Clust
     with progress.stage("start the old cluster"):
         first = record.leader if record.leader == record.keep else ""
         if first:
-            connect(project).must(first, patroni.release(), "Patroni could not be started")
-            wait_until(
-                lambda: patroni_leads(project, first),
-                bool,
-                f"{first} leads again",
-                timeout=project.settings.up_timeout,
-                hint=f"inv logs --node {first}",
-            )
+            release_to_lead(project, first)
         everywhere(project, dict.fromkeys(names, patroni.release()), "Patroni could not be started")
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
     (project.folder / FILE).unlink()

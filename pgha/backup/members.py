@@ -126,5 +126,17 @@ def patroni_leads(project: Project, node: str) -> bool:
     return state.role == "leader" and state.state == "running"
 
 
+def release_to_lead(project: Project, node: str) -> None:
+    """Start Patroni on a node that was held back, and wait until this node leads."""
+    connect(project).must(node, patroni.release(), "Patroni could not be started")
+    wait_until(
+        lambda: patroni_leads(project, node),
+        bool,
+        f"{node} leads",
+        timeout=project.settings.up_timeout,
+        hint=f"inv logs --node {node}",
+    )
+
+
 def is_held(project: Project, name: str) -> bool:
     return connect(project).run(name, Command(("test", "-e", patroni.HOLD), timeout=10)).ok

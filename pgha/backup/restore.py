@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pgha.backup import recovery
-from pgha.backup.members import Node, hold, is_held, patroni_leads, start_containers, timed
+from pgha.backup.members import Node, hold, is_held, patroni_leads, release_to_lead, start_containers, timed
 from pgha.backup.preparation import Prepared, require_room, settle, settle_end
 from pgha.backup.restore_record import (
     FILE,
@@ -40,7 +40,6 @@ from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni, pgbackrest, postgres, wal
-from pgha.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -188,14 +187,7 @@ def _lead(project: Project, record: Record, place: Node, progress: Progress) -> 
             topology = project.topology
             recovery.must(place, etcd.put_config(topology, record.config), "etcd did not take the configuration")
             recovery.must(place, etcd.forget_cluster(topology), "etcd did not forget the old cluster")
-        recovery.must(place, patroni.release(), "Patroni could not be started")
-        wait_until(
-            lambda: patroni_leads(project, record.node),
-            bool,
-            f"{record.node} leads",
-            timeout=project.settings.up_timeout,
-            hint=f"inv logs --node {record.node}",
-        )
+        release_to_lead(project, record.node)
     with timed(record, progress, "archive", "pgbackrest check"):
         connect(project).must(REPOSITORY, pgbackrest.check(), "The restored leader does not archive")
     return record
