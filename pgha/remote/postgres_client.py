@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import shutil
 from dataclasses import dataclass
 
 from pgha.remote import shell
 from pgha.tools import libpq
 from pgha.tools.command import Command
+from pgha.tools.versions import major
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Client:
 
         The older of the two counts: an old psql may have brought a libpq of its own.
         """
-        majors = [major for major in (self.libpq, _major(self.psql)) if major]
+        majors = [known for known in (self.libpq, major(self.psql)) if known]
         return min(majors, default=libpq.BALANCES) >= libpq.BALANCES
 
     @property
@@ -51,8 +51,3 @@ def _libpq() -> int:
         return int(ctypes.CDLL("libpq.so.5").PQlibVersion()) // 10000
     except (OSError, AttributeError):
         return 0
-
-
-def _major(version: str) -> int:
-    found = re.match(r"\d+", version)
-    return int(found[0]) if found else 0

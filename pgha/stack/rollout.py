@@ -14,8 +14,8 @@ from pgha.remote import engine
 from pgha.remote.networks import every_network
 from pgha.remote.readiness import find_compose
 from pgha.tools.docker import PLUGIN, Container
-from pgha.tools.docker_client import major
 from pgha.tools.ipam import LiveNetwork
+from pgha.tools.versions import major
 
 GONE = "their network is gone"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pgha.model.releases import Suite
 from pgha.tools.command import Command
+from pgha.tools.versions import major
 
 ENGINE_PACKAGES = ("docker.io",)
 COMPOSE_PACKAGES = ("docker-compose-v2", "docker-compose-plugin", "docker-compose")
@@ -40,14 +41,8 @@ def parse_policy(text: str) -> dict[str, str]:
 def compose_package(offers: Mapping[str, str]) -> str:
     """The package to install: the first that is Compose v2, else the one there is; nothing without any."""
     known = {package: version for package in COMPOSE_PACKAGES if (version := offers.get(package))}
-    second = [package for package, version in known.items() if _major(version) >= 2]
+    second = [package for package, version in known.items() if major(version) >= 2]
     return next(iter([*second, *known]), "")
-
-
-def _major(version: str) -> int:
-    """Of a Debian version, which may have an epoch: `5:2.29.1-1`, `2.26.1-4`."""
-    found = re.match(r"(?:\d+:)?(\d+)", version)
-    return int(found[1]) if found else 0
 
 
 BOOTSTRAP = """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from pgha.tools import docker
 from pgha.tools.command import Command
+from pgha.tools.versions import major
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,6 @@ def parse_context(text: str) -> Endpoint:
 
 def server_version() -> Command:
     return docker.docker("version", "--format", "{{.Server.Version}}", timeout=15)
-
-
-def major(version: str) -> int:
-    """20 of `20.10.24+dfsg1`, 2 of `v2.26.1` or `Docker Compose version v2.26.1`; 0 when it is none."""
-    found = re.search(r"(?<![\w.])v?(\d+)\.\d+", version)
-    return int(found[1]) if found else 0
 
 
 def is_new_engine(version: str) -> bool:

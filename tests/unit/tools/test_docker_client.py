@@ -6,25 +6,6 @@ from pgha.tools import debian, docker_client
 
 
 @pytest.mark.parametrize(
-    ("text", "major"),
-    [
-        ("20.10.24+dfsg1\n", 20),  # Debian 12's engine
-        ("26.1.5+dfsg1\n", 26),  # Debian 13's
-        ("28.2.2\n", 28),
-        ("1.29.2\n", 1),  # docker-compose version --short, Debian 12
-        ("2.26.1-4\n", 2),  # docker compose version --short, Debian 13
-        ("v2.29.1\n", 2),
-        ("Docker Compose version v2.36.0\n", 2),
-        ("docker-compose version 1.29.2, build unknown\n", 1),
-        ("", 0),
-        ("dev\n", 0),
-    ],
-)
-def test_the_major_of_a_version(text, major):
-    assert docker_client.major(text) == major
-
-
-@pytest.mark.parametrize(
     ("compose", "engine", "fits"),
     [
         ("1.29.2", "20.10.24+dfsg1", True),
