@@ -37,9 +37,7 @@ def run_backup(project: Project, type: str, progress: Progress) -> repository.Ba
         raise NoStanza(f"There is no stanza {STANZA} yet", "inv stanza")
     if before.busy:
         _wait_for_lock(project)
-    leader = require_leader(project)
-    if not pgbackrest.archives(read_archiver(project, leader.name).command):
-        raise NoStanza("WAL is not archived yet: a backup could not be made consistent", "inv stanza")
+    _require_archiving(project, "a backup could not be made consistent")
     paused = _replay_paused(project)
     if paused:
         progress.note(f"replay is paused on {', '.join(paused)}: this backup comes from the leader alone")
@@ -71,13 +69,19 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
     require_repository(project)
     if not re.fullmatch(r"[ -~]{1,63}", name):
         raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
-    leader = require_leader(project)
-    if not pgbackrest.archives(read_archiver(project, leader.name).command):
-        raise NoStanza("WAL is not archived yet: a restore point could not be reached", "inv stanza")
+    leader = _require_archiving(project, "a restore point could not be reached")
     ssh = connect(project)
-    position = ssh.must(leader.name, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()
-    archive_current(project, leader.name, progress)
-    return f"restore point {name} at {position} on {leader.name}"
+    position = ssh.must(leader, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()
+    archive_current(project, leader, progress)
+    return f"restore point {name} at {position} on {leader}"
+
+
+def _require_archiving(project: Project, without: str) -> str:
+    """The leader, which archives. Raises NoLeader, or NoStanza and says what could not be done without the archive."""
+    leader = require_leader(project).name
+    if not pgbackrest.archives(read_archiver(project, leader).command):
+        raise NoStanza(f"WAL is not archived yet: {without}", "inv stanza")
+    return leader
 
 
 def _wait_for_lock(project: Project) -> None:
