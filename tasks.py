@@ -59,7 +59,7 @@ def setup(c, check=False):
     console.show(*(done or ["nothing to do"]))
 
 
-@task(name="keys", help={"rotate": "make every key and certificate anew", "yes": "do not ask"})
+@task(name="keys", help={"rotate": "replace every key and certificate", "yes": "do not ask"})
 def keys_(c, rotate=False, yes=False):
     """Create the SSH keys and known_hosts under ssh/, and the certificates under tls/.
 
@@ -76,7 +76,7 @@ def keys_(c, rotate=False, yes=False):
         progress.note("containers keep their old ones until the next: inv up")
 
 
-@task(help={"no_cache": "build every layer anew"})
+@task(help={"no_cache": "build every layer again"})
 def build(c, no_cache=False):
     """Build the images for etcd, Postgres with Patroni, and pgBackRest.
 

@@ -1,7 +1,8 @@
-"""Backup and restore in numbers, beside the seed's settings: python benchmarks/backup.py [pgbench scale]
+"""Backup and restore in numbers, beside other settings: python benchmarks/backup.py [pgbench scale]
 
-The seed compresses with gz, does not bundle, starts 16 processes, waits for a spread checkpoint, always reads the
-leader, and restores without delta. Uses a project of its own, `pghabench`, and needs the engine for itself.
+The other settings ("seed") are those of the hand-built setup this project began with: it compresses with gz, does not
+bundle, starts 16 processes, waits for a spread checkpoint, always reads the leader, and restores without delta. Uses a
+project of its own, `pghabench`, and needs the engine for itself.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from pgha.model.settings import Settings
 PROJECT = "pghabench"
 SEED = {"INVOKE_PGHA_TTL": "30", "INVOKE_PGHA_LOOP_WAIT": "10", "INVOKE_PGHA_RETRY_TIMEOUT": "10"}
 SEED_IMAGE_BYTES = 1206e6
-"""548 + 314 + 344 MB: `docker images` in the seed's document."""
+"""548 + 314 + 344 MB: `docker images` in the document of the hand-built setup."""
 RELEASE = Settings().release
 IMAGES = (RELEASE.etcd_image, RELEASE.patroni_image, RELEASE.pgbackrest_image)
 

@@ -34,7 +34,7 @@ def addressed(text: str) -> str:
 
 
 def out() -> Console:
-    """The console for results. Made anew each time: the tests and Invoke exchange sys.stdout."""
+    """The console for results. A new one each time: the tests and Invoke exchange sys.stdout."""
     return Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
 

@@ -1,6 +1,6 @@
 """One tree of errors, one class a condition: a sentence, perhaps a hint with the next command, and an exit code.
 
-The branches are the exit codes; the leaves are what a program may want to tell apart (`kind`, in `--json`).
+The branches are the exit codes; the leaves are what a program may want to distinguish (`kind`, in `--json`).
 """
 
 from __future__ import annotations

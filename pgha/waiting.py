@@ -25,7 +25,7 @@ def wait_until(
 ) -> T:
     """Look every `interval` seconds until it holds, for at most `timeout` seconds; returns the last look.
 
-    A look that finds a host away or a tool without an answer counts as 'not yet'. Raises TimedOut with what
+    A look that finds a host away or a tool without an answer means 'not yet'. Raises TimedOut with what
     was waited for and, from `explain`, what was seen instead.
     """
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from groups import ORDER, group_of, module_of
 
-# Hundreds of times `inv` begins here, also in copies of the checkout: each would compile the project anew.
+# Hundreds of times `inv` begins here, also in copies of the checkout: each would compile the project again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

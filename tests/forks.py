@@ -1,6 +1,6 @@
 """`inv` without the half second it takes to load its libraries: a process that has them forks for each command.
 
-Only libraries are loaded before; tasks.py, pgha and all settings are read anew by each command, as a shell's would.
+Only libraries are loaded before; tasks.py, pgha and all settings are read again by each command, as a shell's would.
 """
 
 import atexit

@@ -143,7 +143,7 @@ def _make_tablespaces(project: Project, place: Clone) -> None:
 
 
 def _listen(place: Clone) -> None:
-    """Start it for good: an ordinary primary that archives nothing."""
+    """Start the clone as it stays: an ordinary primary that archives nothing."""
     settings = ("listen_addresses=*", "unix_socket_directories=/var/run/postgresql,/tmp/aside", "restore_command=")
     recovery.must(place, postgres.start_aside(place.data, place.preload, *settings), "The clone does not start")
     wait_until(

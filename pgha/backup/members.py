@@ -107,7 +107,7 @@ def choose_members(names: list[str], leader: str, positions: dict[str, tuple[int
     """Whose data stays untouched, and where the restored data goes.
 
     Kept is the leader's, else what goes furthest. The restored data goes to the member that is then furthest: a
-    delta restore has the least to copy there. With a single node the kept data is set aside under another name.
+    delta restore has the least to copy there. With a single node the kept data gets another name.
     """
     if not positions:
         return "", names[0]

@@ -137,7 +137,7 @@ def _recover(project: Project, record: Record, place: Node, progress: Progress) 
         return record
     target = _target_of(project, record)
     if record.node == record.keep:
-        recovery.must(place, postgres.set_aside(place.data), "The old data could not be set aside")
+        recovery.must(place, postgres.set_aside(place.data), "The old data could not be renamed")
     if not has_reached(record, Stage.RESTORED):
         record = enter_stage(project, record, Stage.RESTORING, kind=target.kind, value=target.value)
         with timed(record, progress, "restore", f"pgbackrest restore {record.label} on {record.node}"):
@@ -194,10 +194,10 @@ def _lead(project: Project, record: Record, place: Node, progress: Progress) -> 
 
 
 def _finish(project: Project, record: Record, progress: Progress) -> Report:
-    """Make every other member anew from the repository, and wait until all of them stream."""
+    """Make every other member again from the repository, and wait until all of them stream."""
     others = [name for name in node_names(project) if name != record.node]
     if others:
-        title = f"make {len(others)} members anew from the repository"
+        title = f"make {len(others)} members again from the repository"
         with timed(record, progress, "clone", title), ThreadPoolExecutor(max_workers=len(others)) as pool:
             done = dict(zip(others, pool.map(lambda name: _clone(project, record, name), others), strict=True))
         record = write_restore(project, replace(record, methods={**record.methods, **done}))

@@ -23,8 +23,8 @@ AFTER_INTERRUPT = {
     "switchover": "Patroni may still complete it: inv status",
     "restore-point": "it may be set already; a restore goes to the first of two with one name",
     "backup": "inv info shows whether it ended; the same command takes one",
-    "clone": "no half-made clone stays; the same command begins anew",
-    "verify": "the same command begins anew",
+    "clone": "no half-made clone stays; the same command begins again",
+    "verify": "the same command begins again",
     "drill": "inv status shows whether the cluster is whole; inv chaos.heal makes it so",
     **{f"chaos.{verb}": _LEFT for verb in ("stop", "kill", "pause", "partition", "wipe", "fill", "delay")},
 }

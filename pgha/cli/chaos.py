@@ -72,7 +72,7 @@ def partition(c, dc="", from_=""):
 
 @task(help={"node": "a Postgres node"})
 def wipe(c, node=""):
-    """The data directory is gone; Patroni clones it anew.
+    """The data directory is gone; Patroni clones it again.
 
     Example: inv chaos.wipe --node pg2-node1
     """

@@ -131,7 +131,7 @@ def _interrupted(ended: streams.Ended) -> Interrupted:
     if ended.exit_code is None:
         return Interrupted("Interrupted: psql does not end, and its statement may still run and commit", look)
     if ended.exit_code == 0:
-        return Interrupted("Interrupted, but psql had ended well: what it was told is done")
+        return Interrupted("Interrupted, but psql had ended well: its statements are done")
     code = f"psql's exit code: {ended.exit_code}"
     return Interrupted(f"Interrupted: the statement was cancelled ({code}); what was committed before stays")
 

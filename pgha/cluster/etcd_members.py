@@ -79,5 +79,5 @@ def _replace(project: Project, name: str) -> None:
             hint=f"inv logs --node {name}",
         )
     finally:
-        # What the state says counts only while a member has no data.
+        # etcd reads the initial cluster state only while a member has no data.
         write_file(file, rendered)

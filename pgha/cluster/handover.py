@@ -130,8 +130,8 @@ def _others(view: patroni.ClusterView, leader: patroni.Member) -> str:
 
 
 def _require_furthest(project: Project, candidate: str) -> None:
-    """Raises BadValue when another member has received more WAL than the candidate; one that is cut off does not count,
-    Patroni could not ask it either."""
+    """Raises BadValue when another member has received more WAL than the candidate; one that is cut off is left
+    out, Patroni could not ask it either."""
     members = read_members(project)
     late = cut_off(project, members)
     nodes = {

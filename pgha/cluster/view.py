@@ -1,7 +1,8 @@
 """The cluster, read: from its members, from etcd, and until it is well.
 
 One member's answer is one member's opinion: one that is cut off goes on telling what it saw last. So every answer says
-whether the member sees an etcd majority, and how long ago its Patroni looked; only those that do count.
+whether the member sees an etcd majority, and how long ago its Patroni looked. Only members that see one, and have
+looked, are believed.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 TABLE = "pgha_drill"
 
 PATIENCE = 5.0
-"""Seconds a client waits for the answer to a statement; then it hangs up and connects anew. Without such a limit,
-which every driver has as a socket or statement timeout, a client of a frozen server would wait for good."""
+"""Seconds a client waits for the answer to a statement; then it hangs up and connects again. Without such a limit,
+which every driver has as a socket or statement timeout, a client of a frozen server would wait for ever."""
 
 WRITE_PAUSE, READ_PAUSE, PROBE_PAUSE, CONNECT_PAUSE = 0.01, 0.05, 0.25, 0.2
 """Seconds between two writes of a client, two reads, two probes of a member, two attempts to connect. Each attempt asks

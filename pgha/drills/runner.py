@@ -178,7 +178,7 @@ def _mend(
 
 
 def make_whole(project: Project, progress: Progress) -> None:
-    """After a run that did not end with a whole cluster: heal once more, clone anew what does not come back by itself.
+    """After a run that did not end with a whole cluster: heal once more, clone again what does not come back by itself.
 
     Its verdict is there and its logs are kept: now data may go. Raises TimedOut when the cluster is still not whole.
     """
@@ -187,9 +187,9 @@ def make_whole(project: Project, progress: Progress) -> None:
             _heal_the_rest(project, progress)
         except TimedOut:
             view = read_view(project)
-            # Without a leader every member counts as not streaming: then none may be wiped.
+            # Without a leader every member is taken for one that does not stream: then none may be wiped.
             for name in view.not_streaming(node_names(project)) if view.leader else []:
-                progress.note(f"{name} does not stream: it is cloned anew")
+                progress.note(f"{name} does not stream: it is cloned again")
                 disks.wipe(project, name)
             _heal_the_rest(project, progress)
 

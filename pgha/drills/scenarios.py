@@ -222,7 +222,7 @@ SCENARIOS = (
              _cut_site, new_leader=True, needs=_survivors_elsewhere),
     Scenario("link-cut", "the link between the leader's data center and another one; the rest sees both", GOES_ON,
              "drill_gap_link", _cut_link, hold=10.0, beyond_ttl=True, needs=_centers(2)),
-    Scenario("replica-wiped", "the data directory of a standby is gone", f"{GOES_ON}, the standby is cloned anew",
+    Scenario("replica-wiped", "the data directory of a standby is gone", f"{GOES_ON}, the standby is cloned again",
              "drill_gap_bystander", _wipe_standby, needs=_nodes(2)),
     Scenario("disk-full", "the leader's disk is full", "nothing acknowledged is lost; a switchover brings writes back",
              "drill_gap_operator", _fill_disk, new_leader=True, prepare=_limit_disk, react=_hand_over_from_full_disk,

@@ -89,7 +89,7 @@ def read(project: Project) -> tuple[Broken, ...]:
         name = project.relative(path)
         raise Damaged(
             f"{name} is damaged ({type(error).__name__}); it says what chaos broke",
-            f"rm {name}, then inv down up: every container is made anew, unbroken",
+            f"rm {name}, then inv down up: every container is made again, unbroken",
         ) from None
 
 
@@ -105,7 +105,7 @@ def _entry(entry: dict[str, Any]) -> Broken:
 
 
 def add(project: Project, entries: Iterable[Broken]) -> None:
-    """Write down what is about to be broken; what is broken once more is written anew."""
+    """Write down what is about to be broken; what is broken once more replaces its older entry."""
     new = list(entries)
     _write(project, [*(entry for entry in read(project) if entry not in new), *new])
 
@@ -117,7 +117,7 @@ def remove(project: Project, entries: Iterable[Broken]) -> None:
 
 
 def clear(project: Project) -> None:
-    """Forget everything: the containers are gone, and what is made anew is unbroken."""
+    """Forget everything: the containers are gone, and the new ones are unbroken."""
     path_of(project).unlink(missing_ok=True)
 
 

@@ -20,7 +20,7 @@ DISK_ROOM = 96
 
 
 def wipe(project: Project, node: str) -> Host:
-    """A node's data directory vanishes and its Postgres with it. Patroni clones it anew by itself.
+    """A node's data directory vanishes and its Postgres with it. Patroni clones it again by itself.
 
     The caller holds the lock. Raises BadValue when the node is the only one that has the data.
     """
@@ -32,7 +32,7 @@ def wipe(project: Project, node: str) -> Host:
 
 
 def _require_another_copy(view: patroni.ClusterView, node: str) -> None:
-    """A leader that has crashed holds its role until its lock expires: only one that runs counts."""
+    """A leader that has crashed holds its role until its lock expires: only one that runs is a leader here."""
     leader = view.leader
     if not [m for m in view.members if m.name != node and (m.streams or m == leader)]:
         raise BadValue(f"No other member has the data of {node}", "inv status")

@@ -64,8 +64,8 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
 
 
 def _finish_stops(project: Project, containers: dict[str, docker.Container]) -> dict[str, docker.Container]:
-    """The engine goes on with what a killed command had told it: a container that is written down as stopped and was
-    not started since may stop at any moment. To stop it again is to wait for that."""
+    """The engine goes on with what a killed command had asked of it: a container that is written down as stopped and
+    was not started since may stop at any moment. To stop it again is to wait for that."""
     entries = broken.still(project, containers.values())
     stopping = {entry.host for entry in entries if entry.is_container and entry.mechanism == Mechanism.STOP}
     hosts = [host for host, c in containers.items() if host in stopping and c.state == "running"]
@@ -103,9 +103,9 @@ def _undo(project: Project, entry: Broken, progress: Progress) -> None:
 
 
 def _give_the_disk_back(project: Project, node: str, progress: Progress) -> None:
-    """The data returns to the volume as it is now; if it was lost with its container, the node is cloned anew.
+    """The data returns to the volume as it is now; if it was lost with its container, the node is cloned again.
 
-    Unless nobody else leads, so that there is nothing to clone: then the older data counts again.
+    Unless nobody else leads, so that there is nothing to clone: then the older data is the node's data again.
     """
     container, on = project.container(node), engine.engine_of(project, node)
     with progress.stage(f"give {node} its own disk back"):

@@ -18,9 +18,9 @@ from pgha.tools.command import Command
 def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
     """Cut a site off from all others, or from one. The caller holds the lock.
 
-    Its containers drop every packet from and to the others' addresses on `wan`: nobody is told, as with a broken
-    line. What stays within the site, published ports and SSH are not touched. The rules live in the containers'
-    network namespaces: a container that is restarted meanwhile is connected again.
+    Its containers drop every packet from and to the others' addresses on `wan`: neither end of a connection is
+    notified, as with a broken line. What stays within the site, published ports and SSH are not touched. The rules
+    live in the containers' network namespaces: a container that is restarted meanwhile is connected again.
     """
     site = site_named(project, dc)
     others = [site_named(project, from_)] if from_ else [s for s in project.topology.sites if s != site]

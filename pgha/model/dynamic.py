@@ -25,19 +25,19 @@ PARAMETERS: dict[str, Any] = {
     "max_wal_senders": 12,
     "max_wal_size": "1GB",
     "wal_level": "logical",
-    # A cut line tells nobody. Until a walsender gives up, the leader goes on counting its standby among those a commit
-    # waits for; until a walreceiver does, it does not connect anew. Postgres' own 60 s would stop writes for that long
-    # when two data centers lose sight of each other.
+    # Neither end of a cut line is notified. Until a walsender gives up, the leader still takes its standby for one of
+    # those a commit waits for; until a walreceiver does, it does not connect again. Postgres' own 60 s would stop
+    # writes for that long when two data centers lose sight of each other.
     "wal_receiver_timeout": f"{WAL_SENDER_TIMEOUT}s",
     "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
-    # A standby that is told to promote while it asks the archive once more may sit out this interval first (Postgres'
-    # own: 5 s), and nobody accepts writes meanwhile.
+    # A standby that Patroni asks to promote while it asks the archive once more may wait out this interval first
+    # (Postgres' own: 5 s), and nobody accepts writes meanwhile.
     "wal_retrieve_retry_interval": "250ms",
 }
 """What a new cluster starts with; an `edit-config` or the setting `parameters` changes it. docs/settings.md lists them.
 
-They are the seed's, less what slots and data checksums made unnecessary (wal_keep_size, wal_log_hints) and the logging
-collector: the container's log holds all."""
+They are those of the hand-built setup this project began with, less what slots and data checksums made unnecessary
+(wal_keep_size, wal_log_hints) and the logging collector: the container's log holds all."""
 
 
 DEPARTURES = ("wal_receiver_timeout", "wal_sender_timeout", "wal_retrieve_retry_interval")
@@ -54,8 +54,8 @@ def governed_configuration(settings: Settings, topology: Topology) -> dict[str, 
     }
     if not settings.stock:
         # A leader whose Postgres does not end (a shutdown amid crash recovery can hang) would keep its lock for ever.
-        # It counts twice, for the checkpoint before and for the shutdown: together a ttl. Patroni minds it only in
-        # synchronous mode, where standbys have what was acknowledged.
+        # Patroni waits for it twice, for the checkpoint before and for the shutdown: together a ttl. Patroni minds it
+        # only in synchronous mode, where standbys have what was acknowledged.
         governed["primary_stop_timeout"] = settings.ttl // 2
     if settings.parameters:
         governed["postgresql"] = {"parameters": {key: _value(text) for key, text in settings.parameters.items()}}

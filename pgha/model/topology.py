@@ -83,7 +83,10 @@ class Topology:
 
 
 def etcd_member_count(nodes: int) -> int:
-    """The seed's formula, nodes / 2 + 1, but at least 3 and always odd: an even member adds no resilience."""
+    """nodes / 2 + 1, at least 3 and always odd: an even member adds no resilience.
+
+    The formula is that of the hand-built setup this project began with.
+    """
     return max(3, (nodes // 2 + 1) | 1)
 
 

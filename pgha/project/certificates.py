@@ -67,7 +67,7 @@ def hosts_with_one(project: Project) -> tuple[Host, ...]:
 
 
 def ensure_certificates(project: Project, rotate: bool = False) -> KeysReport:
-    """Make the certificates that are missing, or all of them anew with a new authority.
+    """Make the certificates that are missing, or all of them again with a new authority.
 
     One of another authority, for other names, or whose time is over is made again.
     Raises Damaged for a file that cannot be read, and then writes nothing over it.

@@ -40,7 +40,7 @@ def containers_key(project: Project) -> Path:
 
 
 def ensure_keys(project: Project, rotate: bool = False) -> KeysReport:
-    """Make the keys that are missing, or all of them anew.
+    """Make the keys that are missing, or all of them again.
 
     A pair is made whole: the public file is derived from the private one, also when only it was lost.
     Raises Missing for a private key that cannot be read.

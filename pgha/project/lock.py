@@ -1,4 +1,4 @@
-"""The lock that keeps two changing commands of one project apart."""
+"""The lock that lets one changing command at a time work on a project."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Ports = dict[str, dict[str, int]]
 def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_free: Callable[[int], bool]) -> Ports:
     """A port for every host: the recorded one, else the settings' first plus its index, else the next free one.
 
-    A host whose port is taken moves behind; the others stay where they are. Pure apart from `is_free`.
+    A host whose port is taken moves behind; the others stay where they are. Pure but for `is_free`.
     """
     hosts = {"postgres": topology.nodes, "ssh": topology.ssh_hosts}
     first = settings.first_ports

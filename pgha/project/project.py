@@ -87,7 +87,7 @@ class Project:
         write_file(self.folder / RECORD, yaml.safe_dump(document))
 
     def lock(self, command: str) -> AbstractContextManager[None]:
-        """Keep two changing commands apart. Raises Missing and says who holds the lock."""
+        """Let one changing command at a time work. Raises Missing and says who holds the lock."""
         return held(self.folder.with_suffix(".lock"), self.name, command)
 
     def relative(self, path: Path) -> str:

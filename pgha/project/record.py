@@ -21,7 +21,7 @@ class Record:
     flags: dict[str, str]
     ports: dict[str, dict[str, int]]
     first: dict[str, int] = field(default_factory=dict)
-    """The settings' first ports when these ports were chosen: with others they are chosen anew."""
+    """The settings' first ports when these ports were chosen: with others they are chosen again."""
     scheduled: bool = False
     """Whether cron runs the schedule in the containers."""
     taken: tuple[str, ...] = ()

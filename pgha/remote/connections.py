@@ -46,7 +46,7 @@ def connect(project: Project) -> Connections:
 
 
 def close_all() -> None:
-    """Close every connection: at the end, and when containers were made anew."""
+    """Close every connection: at the end, and when containers were made again."""
     while _open:
         _open.popitem()[1].close()
 

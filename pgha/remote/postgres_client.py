@@ -25,7 +25,7 @@ class Client:
     def balances(self) -> bool:
         """Whether a string with `load_balance_hosts` is understood here; where there is no client, it goes elsewhere.
 
-        The older of the two counts: an old psql may have brought a libpq of its own.
+        The older of the two decides: an old psql may have brought a libpq of its own.
         """
         majors = [known for known in (self.libpq, major(self.psql)) if known]
         return min(majors, default=libpq.BALANCES) >= libpq.BALANCES

@@ -16,7 +16,7 @@ from pgha.tools import docker, docker_client
 def _endpoint(host: str, context: str) -> docker_client.Endpoint:
     """Where the client finds the engine: DOCKER_HOST, else its context (rootless, Desktop, another machine).
 
-    An old client that knows no contexts, or one whose context is broken, is told by its own answer to `version`.
+    An old client that knows no contexts, or one whose context is broken, shows itself by its answer to `version`.
     """
     if host:
         return docker_client.Endpoint(host, "DOCKER_HOST")

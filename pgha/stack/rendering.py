@@ -196,7 +196,7 @@ def secrets_of(project: Project, host: Host) -> dict[str, str]:
 
 
 def _digest(project: Project, passwords: Passwords, files: dict[str, str], paths: dict[str, str]) -> str:
-    """Changes when a file of the container does, so that `up` makes that container anew."""
+    """Changes when a file of the container does, so that `up` makes that container again."""
     contents = []
     for path in paths.values():
         if path.startswith("./"):

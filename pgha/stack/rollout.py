@@ -1,4 +1,4 @@
-"""What `up` will do to the containers, told before it does."""
+"""What `up` will do to the containers, said before it does."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _why(container: Container, service: Mapping[str, Any], image: str, live: Col
     if container.image != service["image"]:
         return f"the image is {service['image']} and no longer {container.image}"
     if container.image_id and container.image_id != image:
-        return f"the image {service['image']} was built anew"
+        return f"the image {service['image']} was built again"
     if container.config != labels["pgha.config"]:
         return "their files changed"
     if list(container.bindings) != sorted(service.get("ports", [])):

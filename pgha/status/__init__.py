@@ -1,1 +1,1 @@
-"""What is there, what is wrong with it, and how it is told."""
+"""What is there, what is wrong with it, and how it is shown."""

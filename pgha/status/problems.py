@@ -17,7 +17,7 @@ from pgha.tools.leader import Facts
 
 
 class Kind(StrEnum):
-    """What a program may want to tell apart; also the names in `--json`."""
+    """What a program may want to distinguish; also the names in `--json`."""
 
     RESTORE_HALF_DONE = "restore_half_done"
     ETCD_UNKNOWN = "etcd_unknown"

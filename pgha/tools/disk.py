@@ -99,7 +99,7 @@ def grow(container: str, image: str) -> Command:
 
 
 def accept(container: str) -> Command:
-    """What the volume holds now counts as everything, after `gone`."""
+    """After `gone`: what the volume holds now is all the data there is."""
     return Command(("docker", "exec", "--user", "root", container, "rm", "-f", MOVED))
 
 

@@ -49,7 +49,7 @@ def listed() -> Command:
 
 
 def inspected(ids: Sequence[str]) -> Command:
-    """They are told of even when one of them is gone meanwhile; only the exit code is another one then."""
+    """The others are printed even when one of them is gone meanwhile; only the exit code is another one then."""
     return docker.inspect("network", ids)
 
 

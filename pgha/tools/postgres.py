@@ -160,7 +160,7 @@ def remove_kept(data: str) -> Command:
 
 
 def remove_data(data: str) -> Command:
-    """The directory itself goes, too: then Patroni makes the member anew."""
+    """The directory itself goes, too: then Patroni clones the member."""
     # It is the last: without it nobody would know which tablespaces there are.
     script = f'rm -rf "$0"/{_IN_TABLESPACES} "$0.tablespaces"/*/{_FILES} "$0.tablespaces" "$0"'
     return Command(("sh", "-c", script, data), timeout=600)

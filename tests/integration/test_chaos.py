@@ -80,7 +80,7 @@ def test_what_was_broken_inside_a_killed_container_ended_with_it(chaos):
 
 
 def test_a_stop_that_is_still_under_way_is_waited_for(chaos):
-    """As after a command that was killed: the engine goes on with what it was told."""
+    """As after a command that was killed: the engine goes on with what it was asked."""
     host = chaos.replicas()[0]
     record(chaos).write_text(f"- {{mechanism: stop, host: {host}, process: '', sites: [], milliseconds: 0}}\n")
     with subprocess.Popen(["docker", "stop", "-t", "120", chaos.container(host)], stdout=subprocess.DEVNULL):
@@ -168,7 +168,7 @@ def test_a_host_that_slept_for_longer_than_the_lock_lives_ends_no_postgres(chaos
     assert {host: began(chaos, host) for host in chaos.nodes} == before
 
 
-def test_wiped_data_is_cloned_anew(chaos):
+def test_wiped_data_is_cloned_again(chaos):
     host = chaos.replicas()[0]
     before = chaos.run(host, "stat", "-c", "%i", "/pgdata/17/PG_VERSION")
     chaos.sql(chaos.leader(), "create table written_before_the_wipe as select 1 n")
@@ -195,7 +195,7 @@ def test_a_disk_is_full_and_this_hosts_is_not(chaos):
 
 
 def made_at(stack, host):
-    """Tells a data directory from one that was made anew."""
+    """Tells a data directory from a new one."""
     return stack.run(host, "stat", "-c", "%i", "/pgdata/17/global/pg_control")
 
 
@@ -210,7 +210,7 @@ def test_a_small_disk_that_was_never_made_takes_no_data_with_it(chaos):
 
 
 @pytest.mark.parametrize("role", ["leader", pytest.param("replica", marks=pytest.mark.long)])
-def test_a_node_that_lost_its_small_disk_is_cloned_anew(chaos, role):
+def test_a_node_that_lost_its_small_disk_is_cloned_again(chaos, role):
     """It ends with its container, and what the volume holds is older. The DCS may still call the node the leader."""
     chaos.wait_synchronous()
     host = chaos.leader() if role == "leader" else chaos.replicas()[0]

@@ -100,11 +100,11 @@ def test_what_a_killed_command_broke_is_healed(chaos):
     hosts = set(at(chaos, site))
     process = chaos.begin("chaos.stop", "--dc", site)
     # etcd is the first to end; the nodes take seconds.
-    until(lambda: hosts & set(chaos.containers("exited")), "the engine was told", 60, 0.05)
+    until(lambda: hosts & set(chaos.containers("exited")), "the engine was asked", 60, 0.05)
     assert record(chaos).exists(), "it is written down before"
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
-    # The engine goes on with what it was told.
+    # The engine goes on with what it was asked.
     until(lambda: nodes[0] in chaos.containers("exited"), f"{nodes[0]} is stopped", 60)
     chaos.inv("chaos.heal")
     assert set(chaos.containers("running")) == set(chaos.containers())

@@ -42,7 +42,7 @@ def test_to_a_restore_point_and_then_to_points_before_and_after_that_fork(number
     check_restored(numbered)
 
 
-def test_a_member_made_anew_comes_from_the_repository(small):
+def test_a_member_made_again_comes_from_the_repository(small):
     replica = small.replicas()[0]
     small.sql(small.leader(), "select pg_switch_wal()")  # an idle leader has nothing more to switch
     small.run(replica, "patronictl", "reinit", "pgha_cluster", replica, "--force", "--wait")

@@ -171,7 +171,7 @@ def reinit(stack, node):
 
 
 @pytest.mark.parametrize("break_it", [wipe, *(pytest.param(how, marks=pytest.mark.long) for how in (lose, reinit))])
-def test_a_member_with_a_tablespace_is_made_anew(odd, break_it):
+def test_a_member_with_a_tablespace_is_made_again(odd, break_it):
     do(odd, "postgres", "drop table if exists in_tablespace",
        "create table in_tablespace tablespace ts as select generate_series(1, 5) n")  # fmt: skip
     node = odd.replicas()[0]

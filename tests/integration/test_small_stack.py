@@ -178,7 +178,7 @@ def test_rotated_keys_lock_out_until_up_gives_them_to_the_containers(small):
     small.refused(5, "config")
     small.inv("up")
     assert small.wait_well()
-    # While all containers were made anew the archiver may have failed three times; then it waits a minute.
+    # While all containers were made again the archiver may have failed three times; then it waits a minute.
     until(lambda: small.status()["problems"] == [], "WAL is archived with the new keys", 90)
     assert small.system_identifier() == identifier
     assert certificate != small.run("pg1-node1", "cat", "/pgha/tls/host.crt")
@@ -261,7 +261,7 @@ def test_another_project_of_the_checkout_may_be_damaged(small, tmp_path):
     assert "build/damaged/project.yaml is damaged" in refused.stderr
 
 
-def test_a_removed_container_is_made_anew(small):
+def test_a_removed_container_is_made_again(small):
     docker("rm", "--force", small.container("pg1-node1"))
     assert any("pg1-node1" in problem for problem in sentences(small.status()))
     small.inv("up")

@@ -104,7 +104,7 @@ def test_a_slot_that_keeps_more_than_a_checkpoint_gives_back_is_told(small):
         for number in range(4):
             small.sql(leader, f"create table fills_{number} as select 1")
             small.sql(leader, "select pg_switch_wal()")
-        until(lambda: ("slot_retains_wal", leader) in kinds(small), "it is told", 30)
+        until(lambda: ("slot_retains_wal", leader) in kinds(small), "status shows it", 30)
         assert "unused physical slot forgotten keeps" in small.inv("status").stdout
     finally:
         patronictl(small, "edit-config", "--force", "-s", "slots=null")
@@ -119,7 +119,7 @@ def test_connections_that_are_used_up_are_told(small):
     held = f"for i in $(seq {limit + 5}); do psql -XAtqc 'select pg_sleep(300)' > /dev/null 2>&1 & done; wait"
     docker("exec", "-d", "--user=postgres", small.container(leader), "sh", "-c", held)
     try:
-        until(lambda: ("connections_exhausted", leader) in kinds(small), "it is told", 60)
+        until(lambda: ("connections_exhausted", leader) in kinds(small), "status shows it", 60)
         assert small.status()["healthy"] is False
     finally:
         small.run(leader, "pkill", "-f", r"postgres: .*\[local\] SELECT", check=False)

@@ -55,7 +55,7 @@ def load(text):
 
 
 def until(look, what, timeout=60.0, interval=0.2):
-    """Look until the answer is true, and return it; a look that fails counts as not yet."""
+    """Look until the answer is true, and return it; a look that fails means not yet."""
     timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     last = None
@@ -373,7 +373,7 @@ class Stack:
     # Backups ------------------------------------------------------------------------------------------------
 
     def stanza(self):
-        """`pgbackrest info`, as the seed calls it."""
+        """`pgbackrest info`, as the hand-built setup calls it."""
         line = "pgbackrest --stanza=${STANZA_NAME} --output=json info"
         (stanza,) = json.loads(self.run("pgbackrest", "su", "-c", line, "postgres"))
         return stanza

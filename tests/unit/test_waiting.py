@@ -6,7 +6,7 @@ from pgha.waiting import wait_until
 
 
 def looks(*answers):
-    """One answer after the other, the last one for good; an error is raised."""
+    """One answer after the other, the last one for ever; an error is raised."""
     left = list(answers)
 
     def look():

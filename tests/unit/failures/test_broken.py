@@ -32,7 +32,7 @@ def test_what_is_written_down_is_read_again_and_forgotten_one_by_one(project):
     assert not broken.path_of(project).exists()
 
 
-def test_what_is_broken_once_more_is_written_anew(project):
+def test_what_is_broken_once_more_is_written_again(project):
     broken.add(project, [replace(CUT, started="9:00"), PAUSED])
     broken.add(project, [replace(CUT, started="9:30")])
     assert [(entry, entry.started) for entry in broken.read(project)] == [(PAUSED, ""), (CUT, "9:30")]

@@ -140,7 +140,7 @@ def test_certificates_are_never_replaced_unasked(certified):
     assert all_files(certified) == before
 
 
-def test_rotate_makes_all_anew_and_the_authority_too(certified):
+def test_rotate_makes_all_again_and_the_authority_too(certified):
     before, old = all_files(certified), read(authority(certified).certificate)
     report = ensure_certificates(certified, rotate=True)
     assert report.kept == ()

@@ -64,7 +64,7 @@ def test_keys_are_never_replaced_unasked(keyed):
     assert len(report.kept) == 9
 
 
-def test_rotate_makes_every_key_anew(keyed):
+def test_rotate_makes_every_key_again(keyed):
     before = all_files(keyed)
     report = ensure_keys(keyed, rotate=True)
     after = all_files(keyed)

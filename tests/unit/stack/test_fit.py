@@ -84,7 +84,7 @@ def test_without_the_repository_s_volume_the_passphrase_is_free(make_project, th
     assert fitting_passwords(make_project(repository_passphrase="new")).repository == "new"
 
 
-def test_lost_passwords_are_not_made_anew_over_data(make_project, there, volumes_of):
+def test_lost_passwords_are_not_made_again_over_data(make_project, there, volumes_of):
     there(*volumes_of(make_project()))
     passwords_file(make_project()).unlink()
     with pytest.raises(OtherData, match=r"passwords\.yaml"):

@@ -40,7 +40,7 @@ def compose_of(rendered):
 
 
 def configs(rendered):
-    """The digest of each container's files, which decides whether `up` makes it anew."""
+    """The digest of each container's files, which decides whether `up` makes it again."""
     return {name: service["labels"]["pgha.config"] for name, service in compose_of(rendered)["services"].items()}
 
 
@@ -260,7 +260,7 @@ def test_a_new_certificate_concerns_its_host_alone(make_project, rendering):
     assert {name for name in before if before[name] != after[name]} == {"pg2-node1"}
 
 
-def test_another_schedule_makes_no_container_anew(make_project, rendering):
+def test_another_schedule_makes_no_container_again(make_project, rendering):
     before = rendering()
     crontab.switch(make_project(), on=True)
     after = rendering()

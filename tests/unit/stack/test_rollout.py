@@ -75,7 +75,7 @@ def test_where_nothing_changed_nothing_is_said(a_project, services, there):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"image_id": "sha256:older"}, "the image pgha-pg17-patroni:trixie was built anew"),
+        ({"image_id": "sha256:older"}, "the image pgha-pg17-patroni:trixie was built again"),
         ({"image": "pgha-pg17-patroni:old"}, "is pgha-pg17-patroni:trixie and no longer pgha-pg17-patroni:old"),
         ({"config": "other"}, "their files changed"),
         ({"bindings": ("0.0.0.0:50551:5432", "0.0.0.0:50651:22")}, "their published addresses or ports changed"),

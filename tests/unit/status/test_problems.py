@@ -1,4 +1,4 @@
-"""Rules: from what was seen to the problems an operator is told."""
+"""Rules: from what was seen to the problems that status shows."""
 
 import re
 from dataclasses import replace

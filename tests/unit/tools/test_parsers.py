@@ -464,7 +464,7 @@ def test_without_a_proof_there_is_none(text):
     assert pgbackrest.parse_verification(text) is None
 
 
-# A server aside ---------------------------------------------------------------------------------------------
+# A server started by hand ---------------------------------------------------------------------------------------------
 
 
 def recovering(exit_code=0, stderr="", **changes):
