@@ -1,4 +1,4 @@
-# Which WAL segments of old timelines still count. Sourced in Postgres' data directory.
+# Which WAL segments of old timelines lie on the history of the newest one. Sourced in Postgres' data directory.
 
 # A position such as 0/161C6EE0 as a number, and its segment's number: segments have 16 MB.
 number_of() { echo $((0x${1%/*} << 32 | 0x${1#*/})); }
