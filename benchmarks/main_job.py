@@ -1,11 +1,15 @@
-"""The main job in numbers, on this machine: python benchmarks/main_job.py
+"""The main job in numbers, on this machine: python benchmarks/main_job.py [--beside CHECKOUT]
 
 Uses a project of its own, `pghabench`, and needs the engine for itself: stop other stacks first. It removes the
 images of the default release to time a cold build.
+
+With --beside it measures `inv --list`, `status` and `up` here and in another checkout, such as one of an older commit.
+Checkouts share the names of their images: each builds its own before its turn, and this one's are there at the end.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -13,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -29,11 +34,11 @@ RELEASE = Settings().release
 IMAGES = (RELEASE.etcd_image, RELEASE.patroni_image, RELEASE.pgbackrest_image)
 
 
-def inv(*tasks: str, **environment: str) -> str:
-    """Run `inv`; returns its stdout."""
-    env = {**os.environ, "INVOKE_PGHA_PROJECT": PROJECT, **environment}
+def inv(*tasks: str, checkout: Path = ROOT, **environment: str) -> str:
+    """Run `inv` of a checkout; returns its stdout."""
+    env = {**os.environ, "INVOKE_PGHA_PROJECT": PROJECT, "PYTHONPATH": str(checkout), **environment}
     done = subprocess.run(
-        [sys.executable, "-m", "invoke", *tasks], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", "invoke", *tasks], cwd=checkout, env=env, stdout=subprocess.PIPE, text=True, check=True
     )
     return done.stdout
 
@@ -100,6 +105,36 @@ def fresh_up(**environment: str) -> float:
     return seconds(lambda: inv("up", **environment))
 
 
+def seconds_of(checkout: Path) -> dict[str, float]:
+    """`up` of a new project until all stream, `status` and `inv --list`: the medians of this checkout, in seconds."""
+
+    def here(*tasks: str) -> str:
+        return inv(*tasks, checkout=checkout)
+
+    def fresh() -> float:
+        here("destroy", "--yes")
+        return seconds(lambda: here("up"))
+
+    try:
+        here("build")
+        up = statistics.median(fresh() for _ in range(3))
+        here("stanza")
+        return {"up": up, "status": median(lambda: here("status"), 9), "inv --list": median(lambda: here("--list"), 9)}
+    finally:
+        here("destroy", "--yes")
+
+
+def compare(other: Path) -> None:
+    # The other one first and last: a machine whose speed drifts would favor one of them.
+    rounds = [seconds_of(checkout) for checkout in (other, ROOT, ROOT, other)]
+    inv("build")
+    table = Table("What", "Ours", other.name, "Ours is")
+    for what in rounds[0]:
+        theirs, ours = (statistics.mean(rounds[n][what] for n in pair) for pair in ((0, 3), (1, 2)))
+        table.add_row(what, f"{ours:.2f} s", f"{theirs:.2f} s", f"{ours / theirs:.2f}")
+    Console().print(table)
+
+
 def main() -> None:
     rows: list[tuple[str, str, str, str]] = []
 
@@ -136,4 +171,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="measure against another checkout")
+    given = parser.parse_args().beside
+    if given is None:
+        main()
+    else:
+        compare(given.resolve())

@@ -1,6 +1,5 @@
 """What `inv status` says of a cluster that runs and is not as it should be, and what else heeds it."""
 
-
 import pytest
 from tools import docker, sentences, until
 

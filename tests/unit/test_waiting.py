@@ -1,4 +1,3 @@
-
 import pytest
 
 from pgha.errors import Missing, TimedOut, ToolFailed, Unreachable
