@@ -76,30 +76,33 @@ def test_status_names_a_leader_that_was_killed(small, without):
 
 @pytest.fixture
 def lock_lives_for(small):
-    """Let the leader's lock live so long that nobody waits for its end; as it was afterwards."""
+    """Let the leader's lock live so long that nobody waits for its end; as it was afterwards.
 
-    def lock_lives_for(seconds):
-        line = f"patronictl -c {CONFIG} edit-config --force -s ttl={seconds}"
+    In failsafe mode a member would believe for as long the leader that asked it last, while etcd was away.
+    """
+
+    def lock_lives_for(seconds, failsafe):
+        line = f"patronictl -c {CONFIG} edit-config --force -s ttl={seconds} -s failsafe_mode={failsafe}"
         small.shell(small.leader(), line)
         until(lambda: small.dynamic_configuration()["ttl"] == seconds, "the setting is there")
         since = datetime.now().timestamp()
         # Each member takes it over when it looks at the cluster next.
         for node in small.nodes:
-            until(lambda n=node: looked_at(small, n) > since, f"{node} has the setting")
+            until(lambda n=node: patroni(small, n)["dcs_last_seen"] > since, f"{node} has the setting")
 
     yield lock_lives_for
-    lock_lives_for(20)
+    lock_lives_for(20, "true")
 
 
-def looked_at(stack, node):
-    """When this member's Patroni had looked at the cluster last, in seconds since 1970."""
-    return json.loads(stack.run(node, "curl", "-s", "http://localhost:8008/patroni"))["dcs_last_seen"]
+def patroni(stack, node):
+    """What this member's Patroni says of it."""
+    return json.loads(stack.run(node, "curl", "-s", "http://localhost:8008/patroni"))
 
 
 def test_a_stopped_leader_hands_over_before_its_key_expires(small, lock_lives_for, without):
     old = small.wait_synchronous()
     with Writer(small.dsn(), "written_during_stop") as writer:
-        lock_lives_for(round(600 * PATIENCE))
+        lock_lives_for(round(600 * PATIENCE), "false")
         without(old, how="stop")
         new = taken_over(small, old, timeout=90)
         writer.wait_for_more()
@@ -109,20 +112,33 @@ def test_a_stopped_leader_hands_over_before_its_key_expires(small, lock_lives_fo
     assert "database system is shut down" in postgres[-1]
 
 
-def test_what_a_lost_leader_had_not_archived_is_archived_by_the_next_one(small, without):
-    """The leader is lost with WAL that waits for the repository; only standbys have it then."""
-    leader = small.wait_synchronous()
+def gaps(stack):
+    return [problem["sentence"] for problem in stack.status()["problems"] if problem["kind"] == "archive_gap"]
+
+
+def test_what_a_lost_leader_had_not_archived_is_archived_by_the_next_one_or_named(small, without):
+    """The leader is lost with WAL that waits for the repository; only the standby has it then, and not all of it."""
+    leader, (other,) = small.wait_synchronous(), small.replicas()
     without("pgbackrest")
     waiting = []
-    for number in range(2):
+    for number in range(3):
         small.sql(leader, f"create table written_before_the_loss_{number} as select 1")
         waiting.append(small.sql(leader, "select pg_walfile_name(pg_switch_wal() - 1)"))
+    written = small.sql(leader, "select pg_current_wal_lsn()")
+    until(lambda: small.sql(other, f"select pg_last_wal_replay_lsn() >= '{written}'") == "t", f"{other} has it")
+    gone = waiting.pop(1)
+    small.run(other, "rm", f"/pgdata/17/pg_wal/{gone}", user="postgres")
     without(leader)
     docker("start", small.container("pgbackrest"))
-    new = taken_over(small, leader)
+    assert taken_over(small, leader) == other
     until(lambda: set(waiting) <= set(small.archived()), f"{waiting} are archived")
-    assert all(f"the archive lacks {segment}" in small.logs(new) for segment in waiting)
+    assert all(f"the archive lacks {segment}" in small.logs(other) for segment in waiting)
     assert leader not in small.containers("running"), "the lost leader archived nothing"
+    assert until(lambda: gaps(small), "the gap is told") == [
+        f"the archive lacks {gone}, and nobody has it: no restore can pass there"
+    ]
+    small.inv("backup", "--type", "incr")
+    assert gaps(small) == []
 
 
 def test_stop_and_start_keep_the_containers(small):
