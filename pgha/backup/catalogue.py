@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgha.backup.stanza import read_stanza
-from pgha.errors import Missing, NoBackup, NoStanza
+from pgha.errors import Missing, NoBackup, NoStanza, ToolFailed
 from pgha.model.topology import REPOSITORY
 from pgha.model.words import time_of, time_text
 from pgha.project.project import Project
@@ -108,7 +108,10 @@ def _read_histories(project: Project, archive_id: str, archive: repository.Archi
     command = pgbackrest.read_archived(archive_id, names)
     answer = connect(project).must(REPOSITORY, command, "The histories of the timelines cannot be read")
     found = pgbackrest.parse_archived(answer.stdout)
-    return {
-        timeline: wal.parse_history(timeline, found[name])
-        for timeline, name in zip(archive.histories, names, strict=True)
-    }
+    try:
+        return {
+            timeline: wal.parse_history(timeline, found[name])
+            for timeline, name in zip(archive.histories, names, strict=True)
+        }
+    except ValueError as error:
+        raise ToolFailed(str(error)) from error

@@ -57,6 +57,13 @@ def _history(request: Request, catalogue: Catalogue, situation: Situation) -> wa
     return catalogue.history(int(request.timeline))
 
 
+def _lsn_of(text: str) -> int:
+    try:
+        return wal.parse_lsn(text)
+    except ValueError as error:
+        raise BadValue(str(error), "such as 0/5000060: select pg_current_wal_lsn()") from None
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
@@ -142,7 +149,7 @@ class _Search:
     def position(self, kind: str, value: str) -> Target:
         """An LSN, or the LSN of a transaction's end or a restore point."""
         self.require_begun()
-        lsn, note = (wal.parse_lsn(value), "") if kind == "lsn" else self.look_up(kind, value)
+        lsn, note = (_lsn_of(value), "") if kind == "lsn" else self.look_up(kind, value)
         what = f"--{kind} {value}"
         backup = self.choose_set(what, lambda backup: backup.stop_lsn <= lsn)
         last = self.last[1]

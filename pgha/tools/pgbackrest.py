@@ -224,7 +224,7 @@ def parse_wal_records(text: str) -> list[WalRecord]:
     """What `find_wal` prints. Raises ToolFailed on anything else."""
     records = []
     for line in text.splitlines():
-        found = re.match(r"([0-9A-F]{24}) rmgr: .* lsn: ([0-9A-F]+/[0-9A-F]+), .* desc: (.*)", line)
+        found = re.match(r"([0-9A-F]{24}) rmgr: .* lsn: ([0-9A-F]{1,8}/[0-9A-F]{1,8}), .* desc: (.*)", line)
         if not found:
             raise ToolFailed("pg_waldump did not show a record", line)
         ended = re.match(r"(?:COMMIT|ABORT)\S* (?:\d+: )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) UTC", found[3])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pgha.errors import BadValue, ToolFailed
+from pgha.errors import ToolFailed
 from pgha.tools.command import Answer, Command
 from pgha.tools.wal import parse_lsn
 
@@ -222,7 +222,7 @@ def parse_recovery_state(answer: Answer) -> RecoveryState:
             last_transaction=datetime.fromisoformat(when).replace(tzinfo=UTC) if when else None,
             timeline=document["timeline"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError, BadValue):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return RecoveryState(running=True)
 
 
@@ -239,7 +239,7 @@ def parse_position(text: str) -> tuple[int, int]:
         recovered = int(fields["Min recovery ending loc's timeline"])
         written = parse_lsn(fields["Latest checkpoint location"])
         replayed = parse_lsn(fields["Minimum recovery ending location"])
-    except (KeyError, ValueError, BadValue) as error:
+    except (KeyError, ValueError) as error:
         raise ToolFailed("pg_controldata did not print what it should", text) from error
     return max(timeline, recovered), max(written, replayed)
 

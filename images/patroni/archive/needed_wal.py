@@ -1,12 +1,9 @@
-"""Which WAL segments a backup needs on its way to a timeline, and which of them the archive lacks."""
+"""Which backup a timeline can be reached from, and which of the WAL segments on the way the archive lacks."""
 
 import os
 import subprocess
 
-SEGMENT = 16 << 20
-"""Bytes of a WAL segment."""
-
-PER_LOG = (1 << 32) // SEGMENT
+from wal import parse_lsn, parse_segment
 
 STANZA = os.environ.get("STANZA_NAME", "pg_ha_db")
 
@@ -17,41 +14,19 @@ def ask(*arguments):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def position(lsn):
-    high, low = lsn.split("/")
-    return (int(high, 16) << 32) + int(low, 16)
-
-
-def number(name):
-    """The number of a segment, whatever its timeline."""
-    return int(name[8:16], 16) * PER_LOG + int(name[16:24], 16)
-
-
-def parse_history(text):
-    """Where each timeline was left, of a history file: {1: position, ...}"""
-    fields = (line.split() for line in text.split("\n") if line[:1].isdigit())
-    return {int(parent): position(lsn) for parent, lsn, *_ in fields}
-
-
-def newest_on(stanza, ends):
-    """The newest good backup of a stanza that became consistent on this history: timeline -> where it was left."""
+def newest_on(stanza, history):
+    """The newest good backup of a stanza that became consistent on this history."""
     fitting = None
     for backup in stanza["backup"]:
-        on = int(backup["archive"]["start"][:8], 16)
-        if not backup.get("error") and on in ends and position(backup["lsn"]["stop"]) <= ends[on]:
+        timeline, _ = parse_segment(backup["archive"]["start"])
+        if not backup.get("error") and history.holds(timeline, parse_lsn(backup["lsn"]["stop"])):
             fitting = backup
     return fitting
 
 
-def needed(first, stop, ends):
-    """The names of the segments from number `first` to before `stop` along the history: each from the newest timeline
-    in it."""
-    begins, begin = {}, 0
-    for timeline, end in ends.items():
-        begins[timeline], begin = begin // SEGMENT, end
-    for segment in range(first, stop):
-        timeline = [timeline for timeline, begins_in in begins.items() if begins_in <= segment][-1]
-        yield f"{timeline:08X}{segment // PER_LOG:08X}{segment % PER_LOG:08X}"
+def first_of(backup):
+    """The number of the first segment that a backup needs."""
+    return parse_segment(backup["archive"]["start"])[1]
 
 
 def missing(archive, names):

@@ -420,26 +420,6 @@ def test_without_the_leader_s_history_no_backup_is_chosen(newest_on):
         newest_on(2, "", BEFORE, ("after", 2, "0/7000000", False))
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "ends", "names"),
-    [
-        ("000000010000000000000008", "00000001000000000000000A", {1: float("inf")}, ["1 8", "1 9", "1 A"]),
-        ("000000010000000000000008", "000000020000000000000009", {1: 0x9000028, 2: float("inf")}, ["1 8", "2 9"]),
-        ("000000010000000000000008", "000000030000000000000009", {1: 0x8000050, 2: 0x9000028, 3: float("inf")},
-         ["2 8", "3 9"]),
-        # A timeline that was left in its first segment.
-        ("000000010000000000000008", "000000030000000000000009", {1: 0x9000028, 2: 0x9000050, 3: float("inf")},
-         ["1 8", "3 9"]),
-        ("0000000100000000000000FF", "000000010000000100000000", {1: float("inf")}, ["1 FF", "1 100"]),
-    ],
-)  # fmt: skip
-def test_which_segments_a_replica_needs(cloning, first, last, ends, names):
-    wanted = [(int(timeline, 16), int(number, 16)) for timeline, number in map(str.split, names)]
-    found = list(cloning.needed(cloning.number(first), cloning.number(last) + 1, ends))
-    assert [(int(name[:8], 16), cloning.number(name)) for name in found] == wanted
-    assert all(len(name) == 24 for name in found)
-
-
 def test_a_segment_the_archive_lacks_is_named(cloning, fake):
     """Only the folders are listed that they would be in."""
     there = "000000010000000000000008-0a.zst 000000010000000000000009.partial-0b.zst"
