@@ -9,6 +9,7 @@ from datetime import datetime
 from pgha.backup import catalogue, points, targets
 from pgha.backup.stanza import archive_current, read_archiver, require_repository
 from pgha.backup.targets import Request, Target
+from pgha.cluster.slots import warnings_of_restore
 from pgha.cluster.view import node_names, read_view, require_leader
 from pgha.console import Progress
 from pgha.errors import Missing, NoRoom, PghaError, TimedOut, ToolFailed
@@ -53,6 +54,15 @@ def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
         found = catalogue.read_catalogue(project)
     target = points.resolve(request, found, situation, finder(project, found))
     return Prepared(request, target, situation.writes)
+
+
+def warnings(project: Project) -> list[str]:
+    """What a restore of the whole cluster ends beside the data it goes back to."""
+    try:
+        leader = read_view(project).leader
+    except PghaError:
+        return []
+    return warnings_of_restore(project, leader.name) if leader else []
 
 
 def _await_leader(project: Project, progress: Progress) -> None:

@@ -25,6 +25,8 @@ def run_restore(project: Project, request: Request, half_done: Record | None, ye
         console.confirm(f"Complete the restore to {asked}, which is at stage {half_done.stage}?", yes)
         return restore.resume(project, half_done, progress)
     prepared = prepare(project, request, progress)
+    for warning in preparation.warnings(project):
+        progress.note(warning)
     console.confirm(
         f"Restore project {project.name} to {request} from backup {prepared.target.backup.label}? "
         "What was committed after that point goes.",

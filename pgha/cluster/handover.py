@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgha.cluster.configuration import read_config
+from pgha.cluster.slots import warnings_of_handover
 from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view, require_quorum
 from pgha.console import Progress
 from pgha.errors import BadValue, NoLeader, TimedOut, ToolFailed
@@ -51,6 +52,9 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
     target = candidate or "the member Patroni chooses"
     progress.note(f"{verb}: {leader.name if leader else 'no healthy leader'} -> {target}")
 
+    if leader:
+        for warning in warnings_of_handover(project, leader.name, candidate):
+            progress.note(warning)
     asked = able_member(project, candidate)
     if leader and candidate:
         _wait_for_synchronous(project, before, candidate, progress)

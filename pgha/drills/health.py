@@ -13,7 +13,7 @@ from pgha.failures import broken
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
-from pgha.status.problems import Kind, Problem
+from pgha.status.kinds import Kind, Problem
 from pgha.status.survey import take
 from pgha.tools import postgres
 from pgha.waiting import wait_until

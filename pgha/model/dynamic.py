@@ -59,6 +59,8 @@ def governed_configuration(settings: Settings, topology: Topology) -> dict[str, 
         governed["primary_stop_timeout"] = settings.ttl // 2
     if settings.parameters:
         governed["postgresql"] = {"parameters": {key: _value(text) for key, text in settings.parameters.items()}}
+    if settings.slots:
+        governed["slots"] = {name: _slot(given) for name, given in settings.slots.items()}
     return governed
 
 
@@ -83,6 +85,13 @@ def bootstrap_configuration(settings: Settings, topology: Topology) -> dict[str,
 def without_known(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that are not held yet. `on` and true, 200 and "200" are the same to Postgres."""
     return {key: value for key, value in wanted.items() if key not in held or _words(held[key]) != _words(value)}
+
+
+def _slot(given: Mapping[str, str]) -> dict[str, str]:
+    """As Patroni wants it; a logical slot is of the plugin that comes with Postgres, unless another one is named."""
+    if given.get("type") == "physical":
+        return {"type": "physical"}
+    return {"type": "logical", "plugin": "pgoutput", **given}
 
 
 def _value(text: str) -> str | int:

@@ -194,10 +194,32 @@ def _parameters(s: Settings) -> Iterator[str]:
             yield f"parameters: {name} {value} is not a number of at least {LIMITS[name]}, Patroni's minimum"
 
 
+def _slots(s: Settings) -> Iterator[str]:
+    """What Patroni would refuse, or drop again, in its log only (dcs/__init__.py, `_merge_permanent_slots`)."""
+    prefix = s.prefix.replace("-", "_")
+    for name, slot in s.slots.items():
+        unknown = sorted(set(slot) - {"type", "database", "plugin"})
+        if not re.fullmatch(r"[a-z0-9_]{1,63}", name, re.ASCII):
+            yield f"slots: {name!r} is not the name of a slot (a-z, 0-9 and _, at most 63 characters)"
+        elif re.fullmatch(rf"{re.escape(prefix)}\d+_node\d+", name):
+            yield f"slots: {name} is the name of a member's own slot"
+        elif unknown:
+            yield f"slots: {name} has {unknown[0]}; there are type, database and plugin"
+        elif slot.get("type", "logical") not in ("logical", "physical"):
+            yield f"slots: {name} is of type {slot['type']!r}, neither logical nor physical"
+        elif slot.get("type") == "physical":
+            if len(slot) > 1:
+                yield f"slots: {name} is physical: it has no database and no plugin"
+        elif not re.fullmatch(r"[ -~]{1,63}", slot.get("database", "")):
+            yield f"slots: {name} names no database, as a logical slot has to"
+        elif not re.fullmatch(r"[\w$/.-]+", slot.get("plugin", "pgoutput"), re.ASCII):
+            yield f"slots: {name} has the plugin {slot['plugin']!r}, which is not the name of a library"
+
+
 def _secrets(s: Settings) -> Iterator[str]:
     for key in SECRETS:
         if not re.fullmatch(r"[ -~]*", getattr(s, key)):
             yield f"{key}: holds something else than printable ASCII"
 
 
-RULES = (_names, _shape, _release, _patroni, _ports, _subnet, _backups, _bounds, _parameters, _secrets)
+RULES = (_names, _shape, _release, _patroni, _ports, _subnet, _backups, _bounds, _parameters, _slots, _secrets)

@@ -52,6 +52,9 @@ class Settings:
     shm_size: str = _setting("256m", "shared memory of a Postgres container")
     locales: str = _setting("", "locales to generate in the images, such as de_DE.UTF-8; empty: none")
     parameters: Mapping[str, str] = field(default_factory=dict, metadata={"help": "Postgres parameters, over ours"})
+    slots: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict, metadata={"help": "replication slots that outlive a change of the leader"}
+    )
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
     drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
     drill_gap_stopped: float = _setting(4.0, "drills: when the leader is stopped")
@@ -142,6 +145,7 @@ def environment_layer(environ: Mapping[str, str]) -> dict[str, str]:
 
 _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "nodes": {"nodes", "data_centers"},
+    "slots": {"slots", "prefix", "data_centers", "nodes"},
     "subnet": {"subnet", "data_centers"},
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
 }
@@ -190,21 +194,31 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _table(value: Any) -> dict[str, str]:
-    """A table of texts, or its text: `{work_mem: 8MB}`."""
+def _mapping(value: Any, example: str) -> Mapping[Any, Any]:
+    """A table, or its text."""
     if isinstance(value, str):
-        try:
-            value = read_typed(value) or {}
-        except ValueError as error:
-            raise ValueError(f"{error}") from None
+        value = read_typed(value) or {}
     if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is not a table such as {{work_mem: 8MB}}")
+        raise ValueError(f"{value!r} is not a table such as {example}")
+    return value
+
+
+def _table(value: Any, example: str = "{work_mem: 8MB}") -> dict[str, str]:
+    """A table of texts, or its text: `{work_mem: 8MB}`."""
     table = {}
-    for key, entry in value.items():
+    for key, entry in _mapping(value, example).items():
         if entry is None or isinstance(entry, (dict, list)):
             raise ValueError(f"{key} has no value" if entry is None else f"{entry!r} of {key} is not a text")
         table[str(key)] = {True: "on", False: "off"}[entry] if isinstance(entry, bool) else str(entry)
     return table
+
+
+SLOT_EXAMPLE = "{cdc: {database: app}}"
+
+
+def _tables(value: Any) -> dict[str, dict[str, str]]:
+    """A table of such tables, or its text."""
+    return {str(name): _table(entry, SLOT_EXAMPLE) for name, entry in _mapping(value, SLOT_EXAMPLE).items()}
 
 
 _CASTS: dict[str, Callable[[Any], Any]] = {
@@ -213,4 +227,5 @@ _CASTS: dict[str, Callable[[Any], Any]] = {
     "bool": _switch,
     "str": _text,
     "Mapping[str, str]": _table,
+    "Mapping[str, Mapping[str, str]]": _tables,
 }

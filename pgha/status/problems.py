@@ -2,67 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 
 from pgha.backup.restore_record import describe_restore, way_on
+from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.cluster.view import resume_command
 from pgha.errors import NoConnection, PghaError
 from pgha.model.topology import SCOPE
 from pgha.model.words import size_text
+from pgha.status import backup_problems
+from pgha.status.kinds import Kind, Problem, Rule, first_line
 from pgha.status.seen import Seen
-from pgha.tools import patroni, pgbackrest, postgres, repository, wal
-from pgha.tools.leader import Facts
-
-
-class Kind(StrEnum):
-    """What a program may want to distinguish; also the names in `--json`."""
-
-    RESTORE_HALF_DONE = "restore_half_done"
-    ETCD_UNKNOWN = "etcd_unknown"
-    QUORUM_LOST = "quorum_lost"
-    ETCD_UNHEALTHY = "etcd_unhealthy"
-    NO_LEADER = "no_leader"
-    DCS_UNKNOWN = "dcs_unknown"
-    PAUSED = "paused"
-    CUT_OFF = "cut_off"
-    MEMBER_UNWELL = "member_unwell"
-    REPLAY_PAUSED = "replay_paused"
-    PENDING_RESTART = "pending_restart"
-    CONNECTIONS_EXHAUSTED = "connections_exhausted"
-    SLOT_RETAINS_WAL = "slot_retains_wal"
-    ETCD_MEMBER_LOST = "etcd_member_lost"
-    NETWORK_MISSING = "network_missing"
-    STRANGER = "stranger"
-    CONTAINER_AWAY = "container_away"
-    REPOSITORY_UNREADABLE = "repository_unreadable"
-    STANZA_OF_ANOTHER = "stanza_of_another"
-    ARCHIVING_FAILS = "archiving_fails"
-    ARCHIVE_GAP = "archive_gap"
-    BROKEN = "broken"
-    RECORD_DAMAGED = "record_damaged"
-    BACKUP_NOT_GOOD = "backup_not_good"
-    BACKUP_UNCHECKED = "backup_unchecked"
-    JOB_FAILED = "job_failed"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing an operator should know."""
-
-    kind: Kind
-    host: str
-    """whom it is about; nothing when it is about the whole"""
-    sentence: str
-    hint: str = ""
-    """the next command"""
-
-    def __str__(self) -> str:
-        return self.sentence
-
-
-Rule = Callable[[Seen], Iterator[Problem]]
+from pgha.tools import patroni
+from pgha.tools.leader import Facts, Slot
 
 
 def find_problems(seen: Seen) -> tuple[Problem, ...]:
@@ -79,10 +31,6 @@ def next_command(problems: tuple[Problem, ...]) -> str:
     return min(hinting, key=lambda p: first.index(p.kind) if p.kind in first else len(first)).hint
 
 
-def _first_line(error: PghaError) -> str:
-    return error.message.splitlines()[0]
-
-
 # Rules ------------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +41,7 @@ def _restore(seen: Seen) -> Iterator[Problem]:
 
 def _quorum(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.etcd, PghaError):
-        yield Problem(Kind.ETCD_UNKNOWN, "", f"etcd cannot be asked: {_first_line(seen.etcd)}")
+        yield Problem(Kind.ETCD_UNKNOWN, "", f"etcd cannot be asked: {first_line(seen.etcd)}")
     elif not seen.etcd.has_quorum:
         yield Problem(Kind.QUORUM_LOST, "", "etcd has lost its quorum: no member can be promoted")
 
@@ -117,7 +65,7 @@ def _leader(seen: Seen) -> Iterator[Problem]:
     if seen.leader is None:
         yield Problem(Kind.NO_LEADER, "", "there is no leader: writes are not accepted")
     if isinstance(seen.view, PghaError):
-        yield Problem(Kind.DCS_UNKNOWN, "", f"the DCS view is not available: {_first_line(seen.view)}")
+        yield Problem(Kind.DCS_UNKNOWN, "", f"the DCS view is not available: {first_line(seen.view)}")
 
 
 def _members(seen: Seen) -> Iterator[Problem]:
@@ -163,7 +111,7 @@ def _pending_restart(seen: Seen) -> Iterator[Problem]:
 def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
     leader = seen.leader or ""
     if isinstance(seen.facts, NoConnection):
-        yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, _first_line(seen.facts), f"inv logs --node {leader}")
+        yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, first_line(seen.facts), f"inv logs --node {leader}")
     if not isinstance(seen.facts, Facts):
         return
     facts = seen.facts
@@ -174,8 +122,31 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
         if slot.retained > facts.slot_limit:
             use = "in use" if slot.active else "unused"
             sentence = f"{leader}: the {use} {slot.type} slot {slot.name} keeps {size_text(slot.retained)} of WAL"
-            hint = "" if slot.active else f"inv psql --command \"select pg_drop_replication_slot('{slot.name}')\""
-            yield Problem(Kind.SLOT_RETAINS_WAL, leader, sentence, hint)
+            yield Problem(Kind.SLOT_RETAINS_WAL, leader, sentence, _way_to_drop(seen, slot))
+
+
+def _way_to_drop(seen: Seen, slot: Slot) -> str:
+    if slot.active:
+        return ""
+    if slot.name in seen.wanted_slots:
+        edit = f"patronictl edit-config {SCOPE} --force -s slots.{slot.name}=null"
+        return f'take it out of the setting slots, then: inv ssh --node {seen.leader} --command "{edit}"'
+    return f"inv psql --command \"select pg_drop_replication_slot('{slot.name}')\""
+
+
+def _slots(seen: Seen) -> Iterator[Problem]:
+    """A logical slot that only the leader has, and one of the settings that even the leader has not."""
+    for fate in seen.slots:
+        if fate.lacking and not fate.declared:
+            where = "no other member" if len(fate.lacking) == len(seen.told) - 1 else "not every other member"
+            sentence = f"{seen.leader}: the logical slot {fate.name} is kept on {where}: it goes with the leader"
+            yield Problem(Kind.SLOT_NOT_KEPT, seen.leader or "", sentence, f"the setting slots keeps it: {SLOT_HELP}")
+    there = {slot.name for slot in seen.facts.slots} if isinstance(seen.facts, Facts) else set(seen.wanted_slots)
+    for name, slot in seen.wanted_slots.items():
+        if name not in there:
+            what = f", of the database {slot['database']}," if "database" in slot else ""
+            sentence = f"{seen.leader} lacks the slot {name}{what} which the settings want"
+            yield Problem(Kind.SLOT_MISSING, seen.leader or "", sentence, f"inv up; inv logs --node {seen.leader}")
 
 
 def _cut_off(seen: Seen) -> Iterator[Problem]:
@@ -213,33 +184,6 @@ def _networks(seen: Seen) -> Iterator[Problem]:
             yield Problem(Kind.NETWORK_MISSING, name, sentence, "inv chaos.heal, or inv up")
 
 
-def _repository(seen: Seen) -> Iterator[Problem]:
-    if isinstance(seen.stanza, PghaError):
-        yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the repository cannot be read: {_first_line(seen.stanza)}")
-    elif seen.stanza and not seen.stanza.missing:
-        if not seen.stanza.ok:
-            yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the stanza is not well: {seen.stanza.message}", "inv info")
-        if seen.system_id and seen.stanza.system_id and seen.stanza.system_id != seen.system_id:
-            sentence = f"the stanza is of another database ({seen.stanza.system_id}), this one is not backed up"
-            yield Problem(Kind.STANZA_OF_ANOTHER, "", sentence, "docs/restore.md")
-
-
-def _archiving(seen: Seen) -> Iterator[Problem]:
-    if isinstance(seen.archiver, postgres.Archiver) and seen.archiver.failing:
-        sentence = f"archiving fails at {seen.archiver.last_failed}"
-        yield Problem(Kind.ARCHIVING_FAILS, seen.leader or "", sentence, f"inv logs --node {seen.leader}")
-
-
-def _archive_gap(seen: Seen) -> Iterator[Problem]:
-    """Until a backup begins after it: then nothing has to pass there any more."""
-    gap = seen.facts.archive_gap if isinstance(seen.facts, Facts) else ()
-    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
-    begun = wal.parse_segment(newest.wal_start)[1] if newest else 0
-    if gap and wal.parse_segment(gap[-1])[1] >= begun:
-        sentence = f"the archive lacks {wal.name_some(gap)}, and nobody has it: no restore can pass there"
-        yield Problem(Kind.ARCHIVE_GAP, seen.leader or "", sentence, "inv backup")
-
-
 def _broken(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.broken, PghaError):
         yield Problem(Kind.RECORD_DAMAGED, "", seen.broken.message, seen.broken.hint)
@@ -248,29 +192,8 @@ def _broken(seen: Seen) -> Iterator[Problem]:
         yield Problem(Kind.BROKEN, entry.host, f"broken by chaos: {entry}", "inv chaos.heal")
 
 
-def _backups(seen: Seen) -> Iterator[Problem]:
-    verified = seen.verified
-    if verified and not verified.ok:
-        kind, verdict = Kind.BACKUP_NOT_GOOD, "is not good"
-        if not verified.checked:
-            kind, verdict = Kind.BACKUP_UNCHECKED, f"could not be checked on {verified.node}"
-        lines = verified.error.strip().splitlines() or ["no reason given"]
-        yield Problem(kind, "", f"backup {verified.label} {verdict}: {lines[-1]}", "inv verify")
-
-
-def _jobs(seen: Seen) -> Iterator[Problem]:
-    """Jobs of the present schedule, and the verification, which an operator may start too; until a later success."""
-    scheduled = {job.name for job in seen.jobs} | {"verify-repository"}
-    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
-    for job, result in seen.results.items():
-        overtaken = job in pgbackrest.TYPES and newest is not None and newest.stop > result.ended
-        if result.exit_code and job in scheduled and not overtaken:
-            why = f" ({result.words})" if result.words else ""
-            sentence = f"the job {job} ended with exit code {result.exit_code}{why}"
-            yield Problem(Kind.JOB_FAILED, "", sentence, f"inv logs --job {job}")
-
-
 RULES: tuple[Rule, ...] = (
-    _restore, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres, _strangers,
-    _containers, _networks, _repository, _archiving, _archive_gap, _broken, _backups, _jobs, _pending_restart,
+    _restore, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres, _slots,
+    _strangers, _containers, _networks, backup_problems.repository_, backup_problems.archiving,
+    backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs, _pending_restart,
 )  # fmt: skip

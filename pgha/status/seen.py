@@ -12,6 +12,7 @@ from pgha.failures.broken import Broken
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 from pgha.tools.leader import Facts
+from pgha.tools.slots import Fate
 
 T = TypeVar("T")
 
@@ -53,6 +54,10 @@ class Seen:
     """None without a repository"""
     facts: Facts | PghaError | None
     """what the leader's Postgres says; None without a leader"""
+    slots: tuple[Fate, ...]
+    """the leader's logical slots, and what becomes of them; nothing when the leader cannot be asked"""
+    wanted_slots: Mapping[str, Mapping[str, str]]
+    """those of the settings"""
     kept: verification.Kept | PghaError | None
     """what is known of verifications and scheduled jobs; None without a repository"""
     jobs: tuple[Job, ...]

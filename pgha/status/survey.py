@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from pgha.backup import restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
+from pgha.cluster.slots import read_fates
 from pgha.cluster.view import agreed_view, cut_off, read_etcd, read_members
-from pgha.errors import Missing, NotUp, Unreachable
+from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
 from pgha.project.project import Project
 from pgha.remote import engine, networks
 from pgha.stack import crontab
-from pgha.status.problems import Problem, find_problems, next_command
+from pgha.status.kinds import Problem
+from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import Seen, leading, or_error
 from pgha.tools import docker
+from pgha.tools.leader import Facts
+from pgha.tools.slots import Fate
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,19 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             etcd=etcd_.result(),
             stanza=stanza_.result() if stanza_ else None,
             facts=facts,
+            slots=_fates(project, leader, facts),
+            wanted_slots=project.settings.slots,
             kept=kept_.result() if kept_ else None,
             jobs=tuple(crontab.jobs(project)),
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),
             half_done=half_done,
             ports=project.record().ports,
         )
+
+
+def _fates(project: Project, leader: str | None, facts: Facts | PghaError | None) -> tuple[Fate, ...]:
+    """Asked only where there is a logical slot: then every member has to be."""
+    if leader is None or not isinstance(facts, Facts) or all(slot.type != "logical" for slot in facts.slots):
+        return ()
+    found = or_error(lambda: read_fates(project, leader))
+    return () if isinstance(found, PghaError) else found

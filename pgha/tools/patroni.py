@@ -278,7 +278,7 @@ def confirm_streaming(view: ClusterView, leader: NodeState) -> ClusterView:
 
 
 def parse_config(text: str) -> dict[str, Any]:
-    """`patronictl show-config`."""
+    """`patronictl show-config`, or `GET /config`."""
     try:
         document = read_yaml(text)
     except yaml.YAMLError:

@@ -72,6 +72,9 @@ def restore_point(name: str) -> str:
 TABLESPACES = "select pg_tablespace_location(oid) from pg_tablespace where spcname !~ '^pg_'"
 """Where they are, each on a line."""
 
+DATABASES = "select datname from pg_database where datallowconn"
+"""Each on a line."""
+
 IDLE_SLOTS = "select slot_name from pg_replication_slots where not active and not temporary"
 
 

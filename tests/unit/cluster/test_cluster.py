@@ -6,14 +6,16 @@ import re
 import pytest
 import yaml
 
-from pgha.cluster import configuration, handover, view
+from pgha.cluster import configuration, handover, slots, view
 from pgha.cluster.configuration import apply_settings, patch_config
 from pgha.cluster.handover import hand_over
 from pgha.cluster.view import able_member, agreed_view, cut_off, read_etcd, read_members, read_view
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
 from pgha.remote import connections
+from pgha.tools import postgres
 from pgha.tools.command import Answer
+from pgha.tools.slots import LOGICAL
 from pgha.waiting import wait_until
 
 
@@ -34,6 +36,7 @@ class Played(connections.Connections):
         self.commands = []
         self.age, self.clock, self.blind, self.cut, self.silent = {}, {}, set(), set(), set()
         self.used = {}
+        self.slots = {}
 
     def run(self, host, command, line=None):
         if host in self.away:
@@ -54,7 +57,13 @@ class Played(connections.Connections):
             return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n{seen}\n"
         if argv[0] == "curl":
             asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
+            if what == "config":
+                return json.dumps(self.config)
             return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
+        if "psql" in argv and argv[-1] == LOGICAL:
+            return json.dumps(self.slots.get(host, []))
+        if "psql" in argv and argv[-1] == postgres.DATABASES:
+            return "postgres\napp\n"
         if "psql" in argv:
             return json.dumps(self.used.get(host, {}))
         verb = argv[3]
@@ -111,10 +120,10 @@ def project(make_project):
 @pytest.fixture
 def played(project, monkeypatch):
     played = Played(project)
-    for module in (configuration, handover, view):
+    for module in (configuration, handover, slots, view):
         monkeypatch.setattr(module, "connect", lambda project: played)
     quick = {"timeout": 0.1, "interval": 0.01}
-    for module in (handover, view):
+    for module in (handover, slots, view):
         monkeypatch.setattr(module, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
     return played
 
@@ -251,6 +260,77 @@ def test_nobody_to_ask_is_unreachable(project, played):
     played.away = set(played.names)
     with pytest.raises(Unreachable):
         ask_for(project, "pg2-node1")
+
+
+# Logical slots ----------------------------------------------------------------------------------------------
+
+CDC = {"slot_name": "cdc", "database": "app", "plugin": "pgoutput", "failover": False, "synced": False}
+DECLARED = {"slots": {"cdc": {"type": "logical", "database": "app", "plugin": "pgoutput"}}}
+
+
+def slots_on(played, *names, **changes):
+    played.slots = {name: [{**CDC, **changes}] for name in ("pg1-node1", *names)}
+
+
+@pytest.mark.parametrize(
+    ("config", "held_by", "candidate", "said"),
+    [
+        ({}, (), "", "the logical slot cdc goes: nothing keeps it"),
+        ({}, (), "pg2-node1", "the logical slot cdc goes: nothing keeps it"),
+        (DECLARED, (), "pg2-node1", "the logical slot cdc is not on every member yet: it is made anew"),
+        (DECLARED, ("pg2-node1",), "pg3-node1", "not on every member yet: it is made anew, and its consumer"),
+        (DECLARED, ("pg2-node1",), "", "not on every member yet: it is made anew if pg3-node1 leads"),
+        (DECLARED, ("pg2-node1",), "pg2-node1", ""),
+        (DECLARED, ("pg2-node1", "pg3-node1"), "", ""),
+        # Patroni drops what it does not know, also where somebody made one of the same name.
+        ({}, ("pg2-node1", "pg3-node1"), "", "the logical slot cdc goes: nothing keeps it"),
+    ],
+)
+def test_a_slot_that_a_switchover_drops_is_named_before_it_happens(
+    project, played, capsys, config, held_by, candidate, said
+):
+    played.config |= config
+    slots_on(played, *held_by)
+    told = []
+    ordinary = played._answer
+
+    def answer(host, argv):
+        if "switchover" in argv:
+            told.append(capsys.readouterr().err)
+        return ordinary(host, argv)
+
+    played._answer = answer
+    ask_for(project, candidate, only_switchover=not candidate)
+    assert len(told) == 1
+    assert said in told[0] if said else "slot" not in told[0]
+
+
+def test_a_restore_names_the_slots_it_drops_and_those_it_makes_anew(project, played):
+    played.config |= DECLARED
+    slots_on(played, "pg2-node1", "pg3-node1")
+    played.slots["pg1-node1"] += [{**CDC, "slot_name": "mine"}]
+    gone, anew = slots.warnings_of_restore(project, "pg1-node1")
+    assert "go: mine" in gone and "made anew" in anew and "cdc" in anew
+    played.slots = {}
+    assert slots.warnings_of_restore(project, "pg1-node1") == []
+    played.away = {"pg1-node1"}
+    assert slots.warnings_of_restore(project, "pg1-node1") == []
+
+
+@pytest.mark.parametrize(
+    ("database", "held_by", "said"),
+    [
+        ("app", ("pg2-node1", "pg3-node1"), []),
+        ("app", ("pg2-node1",), ["the slot cdc is not on every member yet"]),
+        ("later", (), ['the slot cdc waits for its database later: create database "later"']),
+    ],
+)
+def test_up_waits_for_the_slots_of_the_settings(make_project, played, database, held_by, said):
+    project = make_project(data_centers=3, nodes=1, slots={"cdc": {"database": database}})
+    played.config |= {"slots": {"cdc": {"type": "logical", "database": database, "plugin": "pgoutput"}}}
+    slots_on(played, *held_by)
+    notes = slots.settle_slots(project, Progress())
+    assert len(notes) == len(said) and all(words in note for words, note in zip(said, notes, strict=True))
 
 
 # Reading and patching ---------------------------------------------------------------------------------------

@@ -111,12 +111,24 @@ def test_up_leaves_alone_what_no_setting_governs():
     assert first | governed == first
 
 
+SLOTS_TEXT = "{cdc: {database: app}, own: {type: physical}}"
+
+
 def test_parameters_of_the_settings_go_over_the_project_s():
     governed, first = both(parameters={"max_wal_size": "2GB", "max_connections": "200", "pg_stat.on": "007"})
     given = {"max_wal_size": "2GB", "max_connections": 200, "pg_stat.on": "007"}
     assert governed["postgresql"] == {"parameters": given}
     assert first["postgresql"]["parameters"] == {**PARAMETERS, "archive_command": "/bin/true", **given}
     assert first["postgresql"]["use_slots"] is True
+
+
+@pytest.mark.parametrize("given", [{"cdc": {"database": "app"}, "own": {"type": "physical"}}, SLOTS_TEXT])
+def test_slots_are_given_to_patroni_as_it_wants_them(given):
+    logical = {"type": "logical", "database": "app", "plugin": "pgoutput"}
+    for configuration in both(slots=given):
+        assert configuration["slots"] == {"cdc": logical, "own": {"type": "physical"}}
+    assert "slots" not in both()[1]
+    assert both(slots={"cdc": {"database": "app", "plugin": "wal2json"}})[0]["slots"]["cdc"]["plugin"] == "wal2json"
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,18 @@ def problems_of(*layers):
         ("parameters", {"max_connections": "many"}, "at least 25"),
         ("parameters", {"max_replication_slots": "1e3"}, "at least 4"),
         ("parameters", {"work_mem": "8\nMB"}, "printable ASCII"),
+        ("slots", "cdc", "not a table such as {cdc: {database: app}}"),
+        ("slots", {"cdc": "app"}, "not a table such as {cdc: {database: app}}"),
+        ("slots", {"cdc": None}, "not a table"),
+        ("slots", {"cdc": {"database": None}}, "database has no value"),
+        ("slots", {"Cdc": {"database": "app"}}, "not the name of a slot"),
+        ("slots", {"c" * 64: {"database": "app"}}, "not the name of a slot"),
+        ("slots", {"pg2_node1": {"type": "physical"}}, "a member's own slot"),
+        ("slots", {"cdc": {"database": "app", "two_phase": "on"}}, "cdc has two_phase"),
+        ("slots", {"cdc": {"type": "logic", "database": "app"}}, "neither logical nor physical"),
+        ("slots", {"cdc": {"type": "physical", "database": "app"}}, "no database and no plugin"),
+        ("slots", {"cdc": {"plugin": "pgoutput"}}, "names no database"),
+        ("slots", {"cdc": {"database": "app", "plugin": "a b"}}, "not the name of a library"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(key, value, words):

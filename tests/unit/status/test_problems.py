@@ -12,11 +12,13 @@ from pgha.errors import Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
 from pgha.stack.crontab import Job
 from pgha.status.document import survey_document
-from pgha.status.problems import Kind, find_problems, next_command
+from pgha.status.kinds import Kind
+from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 from pgha.tools.leader import Facts, Slot
+from pgha.tools.slots import Fate
 
 NODES = ("pg1-node1", "pg2-node1", "pg3-node1")
 ETCD = ("etcd1", "etcd2", "etcd3")
@@ -65,6 +67,8 @@ WELL = Seen(
     etcd=etcd.EtcdView(ETCD, ()),
     stanza=STANZA,
     facts=Facts(postgres.Archiver(pgbackrest.ARCHIVE_COMMAND, None, False, None), (), 1 << 30, 5, 97, ()),
+    slots=(),
+    wanted_slots={},
     kept=Kept((), {}),
     jobs=(),
     broken=(),
@@ -140,6 +144,14 @@ CASES = [
     (seen(facts=facts(clients=97)), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "97 connections, 97 are for clients"),
     (seen(facts=NoConnection("it takes no connections")), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "takes no"),
     (seen(facts=facts(slots=(SLOT,))), Kind.SLOT_RETAINS_WAL, "pg1-node1", "unused logical slot cdc keeps 2.0GB"),
+    (
+        seen(slots=(Fate("cdc", False, NODES[1:]),)),
+        Kind.SLOT_NOT_KEPT, "pg1-node1", "the logical slot cdc is kept on no other member",
+    ),
+    (
+        seen(wanted_slots={"cdc": {"database": "app"}}),
+        Kind.SLOT_MISSING, "pg1-node1", "pg1-node1 lacks the slot cdc, of the database app, which the settings want",
+    ),
     (
         seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)), containers=without("etcd1", state="restarting")),
         Kind.ETCD_MEMBER_LOST, "etcd1", "is not let in again",
@@ -238,3 +250,18 @@ def test_the_document_has_every_time_in_utc(a_project):
     (job,) = found["schedule"]
     assert job["last_ended"] == "2026-11-25T08:23:30Z"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT01:00:00Z", job["next_run"])
+
+
+def test_a_slot_that_stays_is_no_problem_and_one_that_patroni_still_copies_is_none_either():
+    kept, copied = Fate("cdc", True, ()), Fate("other", True, ("pg2-node1",))
+    assert find_problems(seen(slots=(kept, copied))) == ()
+    wanted = {"cdc": {"database": "app"}}
+    assert find_problems(seen(wanted_slots=wanted, facts=facts(slots=(replace(SLOT, retained=0),)))) == ()
+    assert find_problems(seen(wanted_slots=wanted, facts=None)) == (), "nobody can tell"
+
+
+def test_a_slot_of_the_settings_is_not_dropped_by_hand_for_patroni_makes_it_again():
+    full = facts(slots=(SLOT,))
+    assert "pg_drop_replication_slot" in next_command(find_problems(seen(facts=full)))
+    hint = next_command(find_problems(seen(facts=full, wanted_slots={"cdc": {"database": "app"}})))
+    assert "take it out of the setting slots" in hint and "slots.cdc=null" in hint

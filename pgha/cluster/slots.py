@@ -1,0 +1,108 @@
+"""Logical slots that a change of the leader, or a restore, drops: told before it happens."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pgha.cluster.view import node_names, require_leader, wait_until_well
+from pgha.console import Progress
+from pgha.errors import PghaError, TimedOut
+from pgha.project.project import Project
+from pgha.remote.connections import connect
+from pgha.tools import patroni, postgres
+from pgha.tools.command import Answer
+from pgha.tools.slots import LOGICAL, Fate, LogicalSlot, fates, parse_slots
+from pgha.waiting import wait_until
+
+HELP = "docs/settings.md, Replication slots"
+
+PATIENCE = 30
+"""Seconds until every member has a new slot: two looks of Patroni, and a restart of each standby."""
+
+
+def read_fates(project: Project, leader: str) -> tuple[Fate, ...]:
+    """What becomes of each of the leader's logical slots; standbys that cannot be asked are left out.
+
+    Raises ToolFailed, or Unreachable, when the leader cannot be asked.
+    """
+    ssh = connect(project)
+    answers = ssh.everywhere(dict.fromkeys(node_names(project), postgres.query(LOGICAL)))
+    own = _parsed(answers.pop(leader))
+    if not own:
+        return ()
+    config = patroni.parse_config(ssh.must(leader, patroni.get("config"), "Patroni does not answer").stdout)
+    standbys = {}
+    for name, answer in answers.items():
+        if isinstance(answer, Answer) and answer.ok:
+            standbys[name] = parse_slots(answer.stdout)
+    return fates(own, standbys, config)
+
+
+def _parsed(answer: Answer | PghaError) -> tuple[LogicalSlot, ...]:
+    if isinstance(answer, PghaError):
+        raise answer
+    return parse_slots(answer.stdout)
+
+
+def warnings_of_handover(project: Project, leader: str, candidate: str) -> list[str]:
+    """A sentence for each slot that the next leader will not have; nothing when the leader cannot be asked."""
+    try:
+        found = read_fates(project, leader)
+    except PghaError:
+        return []
+    return [sentence for fate in found if (sentence := _of_handover(fate, candidate, len(project.topology.nodes) - 1))]
+
+
+def _of_handover(fate: Fate, candidate: str, standbys: int) -> str:
+    lacking = [name for name in fate.lacking if candidate in ("", name)]
+    if not lacking:
+        return ""
+    where = "" if candidate or len(lacking) == standbys else f" if {' or '.join(lacking)} leads"
+    if fate.declared:
+        how = f"it is made anew{where}, and its consumer misses changes"
+        return f"the logical slot {fate.name} is not on every member yet: {how}"
+    return f"the logical slot {fate.name} goes{where}: nothing keeps it on another member ({HELP})"
+
+
+def warnings_of_restore(project: Project, leader: str) -> list[str]:
+    """A sentence for the slots that a restore drops; nothing when the leader cannot be asked."""
+    try:
+        found = read_fates(project, leader)
+    except PghaError:
+        return []
+    gone = [fate.name for fate in found if not fate.declared]
+    anew = [fate.name for fate in found if fate.declared]
+    said = [f"the logical slots go: {', '.join(gone)} ({HELP})"] if gone else []
+    if anew:
+        said.append(f"the logical slots are made anew, and consumers have to begin anew: {', '.join(anew)} ({HELP})")
+    return said
+
+
+def settle_slots(project: Project, progress: Progress) -> list[str]:
+    """Wait until every member has the logical slots of the settings: Patroni restarts a standby to give it one.
+
+    Returns what could not be had: Patroni goes on trying.
+    """
+    wanted = {name: slot["database"] for name, slot in project.settings.slots.items() if "database" in slot}
+    if not wanted:
+        return []
+    leader = require_leader(project).name
+    answer = connect(project).must(leader, postgres.query(postgres.DATABASES), "psql failed")
+    databases = answer.stdout.splitlines()
+    notes = [
+        f'the slot {name} waits for its database {database}: create database "{database}"'
+        for name, database in wanted.items()
+        if database not in databases
+    ]
+    ready = {name for name, database in wanted.items() if database in databases}
+
+    def lacking() -> list[str]:
+        """Slots that are not on every member."""
+        return sorted(ready - {fate.name for fate in read_fates(project, leader) if not fate.lacking})
+
+    if ready and lacking():
+        with progress.stage("wait until every member has its slots"), suppress(TimedOut):
+            wait_until(lacking, lambda left: not left, "Every member has its slots", timeout=PATIENCE)
+        wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+        notes += [f"the slot {name} is not on every member yet: inv logs --node {leader}" for name in lacking()]
+    return notes

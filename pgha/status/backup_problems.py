@@ -1,0 +1,60 @@
+"""What is wrong with archiving, the repository, its backups, and the jobs that take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgha.errors import PghaError
+from pgha.status.kinds import Kind, Problem, first_line
+from pgha.status.seen import Seen
+from pgha.tools import pgbackrest, postgres, repository, wal
+from pgha.tools.leader import Facts
+
+
+def repository_(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.stanza, PghaError):
+        yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the repository cannot be read: {first_line(seen.stanza)}")
+    elif seen.stanza and not seen.stanza.missing:
+        if not seen.stanza.ok:
+            yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the stanza is not well: {seen.stanza.message}", "inv info")
+        if seen.system_id and seen.stanza.system_id and seen.stanza.system_id != seen.system_id:
+            sentence = f"the stanza is of another database ({seen.stanza.system_id}), this one is not backed up"
+            yield Problem(Kind.STANZA_OF_ANOTHER, "", sentence, "docs/restore.md")
+
+
+def archiving(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.archiver, postgres.Archiver) and seen.archiver.failing:
+        sentence = f"archiving fails at {seen.archiver.last_failed}"
+        yield Problem(Kind.ARCHIVING_FAILS, seen.leader or "", sentence, f"inv logs --node {seen.leader}")
+
+
+def archive_gap(seen: Seen) -> Iterator[Problem]:
+    """Until a backup begins after it: then nothing has to pass there any more."""
+    gap = seen.facts.archive_gap if isinstance(seen.facts, Facts) else ()
+    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
+    begun = wal.parse_segment(newest.wal_start)[1] if newest else 0
+    if gap and wal.parse_segment(gap[-1])[1] >= begun:
+        sentence = f"the archive lacks {wal.name_some(gap)}, and nobody has it: no restore can pass there"
+        yield Problem(Kind.ARCHIVE_GAP, seen.leader or "", sentence, "inv backup")
+
+
+def backups(seen: Seen) -> Iterator[Problem]:
+    verified = seen.verified
+    if verified and not verified.ok:
+        kind, verdict = Kind.BACKUP_NOT_GOOD, "is not good"
+        if not verified.checked:
+            kind, verdict = Kind.BACKUP_UNCHECKED, f"could not be checked on {verified.node}"
+        lines = verified.error.strip().splitlines() or ["no reason given"]
+        yield Problem(kind, "", f"backup {verified.label} {verdict}: {lines[-1]}", "inv verify")
+
+
+def jobs(seen: Seen) -> Iterator[Problem]:
+    """Jobs of the present schedule, and the verification, which an operator may start too; until a later success."""
+    scheduled = {job.name for job in seen.jobs} | {"verify-repository"}
+    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
+    for job, result in seen.results.items():
+        overtaken = job in pgbackrest.TYPES and newest is not None and newest.stop > result.ended
+        if result.exit_code and job in scheduled and not overtaken:
+            why = f" ({result.words})" if result.words else ""
+            sentence = f"the job {job} ended with exit code {result.exit_code}{why}"
+            yield Problem(Kind.JOB_FAILED, "", sentence, f"inv logs --job {job}")
