@@ -160,7 +160,7 @@ def _port(project: Project, port: int) -> int:
         if not can_bind(address, port):
             raise BadValue(f"Port {port} is taken on this host", "inv clone --port <another>")
         return port
-    own = {p for entries in project.record().ports.values() for p in entries.values()}
+    own = {p for entries in project.ports.values() for p in entries.values()}
     first = max(own, default=project.settings.ssh_port) + 1
     return next_free(first, own | reserved_by_others(project), lambda candidate: can_bind(address, candidate))
 

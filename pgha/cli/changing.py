@@ -31,6 +31,10 @@ AFTER_INTERRUPT = {
 """What became of a command that Ctrl-C ended, where it is not COMPLETES."""
 
 
+ANEW = ("build", "keys", "render", "up")
+"""Commands that follow the settings; all others are about what runs, which the settings may have left."""
+
+
 @contextmanager
 def telling_interrupts(command: str) -> Iterator[None]:
     """Raises Interrupted for Ctrl-C, with what is true of this command then."""
@@ -55,7 +59,7 @@ def changing(
     begun while this command was typed. Unless `any_checkout`, refused when the project is another checkout's. `flags`
     are those of `render`. Raises Missing with the way on.
     """
-    project = project_of(context, flags)
+    project = project_of(context, flags, anew=command in ANEW)
     with telling_interrupts(command), project.lock(command):
         if not during_restore:
             refuse_half_done(project)

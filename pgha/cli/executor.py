@@ -17,6 +17,7 @@ from pgha.model.settings import ENVIRONMENT, environment_layer
 from pgha.model.topology import Host
 from pgha.project.layers import typed_layers
 from pgha.project.project import Project, open_project
+from pgha.project.running import as_it_runs
 from pgha.remote import connections
 from pgha.status.document import error_document
 
@@ -73,11 +74,15 @@ def _wants_json(tasks: Iterable[Any]) -> bool:
     return any("json" in arguments and arguments["json"].value for arguments in given)
 
 
-def project_of(context: invoke.Context, flags: dict[str, str] | None = None) -> Project:
-    """The project this call means; `flags` are those of `render`, None for what the last render was given."""
+def project_of(context: invoke.Context, flags: dict[str, str] | None = None, *, anew: bool = False) -> Project:
+    """The project this call means, as it runs; with `anew`, or `flags`, as the settings say.
+
+    `flags` are those of `render`, None for what the last render was given.
+    """
     config = context.config
     files = [(getattr(config, f"_{name}_path", None), getattr(config, f"_{name}", None)) for name in CONFIG_FILES]
-    return open_project([*typed_layers(files), _environment], flags)
+    project = open_project([*typed_layers(files), _environment], flags)
+    return project if anew or flags is not None else as_it_runs(project)
 
 
 def exit_with(code: int) -> None:

@@ -38,7 +38,7 @@ def connection_string(project: Project, login: Login, *, standby: bool, balance:
     if login.inside:
         targets = [(node.name, postgres.PORT) for node in project.topology.nodes]
     else:
-        ports = project.record().ports.get("postgres", {})
+        ports = project.ports.get("postgres", {})
         missing = [node.name for node in project.topology.nodes if node.name not in ports]
         if missing:
             raise NotRendered(f"Nothing is rendered for {missing[0]}", "inv render")

@@ -114,7 +114,7 @@ def _heal_the_rest(project: Project, progress: Progress) -> None:
 
 
 def _traffic(project: Project) -> Traffic:
-    ports = project.record().ports["postgres"]
+    ports = project.ports["postgres"]
     address = project.settings.client_address
     members = {
         name: postgres.conninfo(host=address, port=port, user="postgres", dbname="postgres",

@@ -22,6 +22,15 @@ from pgha.project.record import RECORD, Record, folder_of, read_record
 
 
 @dataclass(frozen=True)
+class Running:
+    """What runs, where it is not what the settings and the rendered files say."""
+
+    ports: dict[str, dict[str, int]]
+    differs: Mapping[str, str]
+    """setting -> in words how it differs"""
+
+
+@dataclass(frozen=True)
 class Project:
     """A project as the commands see it."""
 
@@ -29,6 +38,8 @@ class Project:
     flags: dict[str, str]
     root: Path = ROOT
     """the checkout: build/, ssh/ and tls/ stand there"""
+    running: Running | None = None
+    """None: as the settings say"""
 
     @property
     def name(self) -> str:
@@ -73,6 +84,11 @@ class Project:
     @property
     def rendered(self) -> bool:
         return self.compose_file.exists()
+
+    @property
+    def ports(self) -> dict[str, dict[str, int]]:
+        """Kind (`postgres`, `ssh`) -> host -> published port. Raises Missing when the record cannot be read."""
+        return self.running.ports if self.running else self.record().ports
 
     def container(self, host: str) -> str:
         """The container's name of a host."""

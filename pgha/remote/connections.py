@@ -193,7 +193,7 @@ class Connections:
     def _new(self, host: str) -> fabric.Connection:
         project = self._project
         try:
-            port = project.record().ports["ssh"][host]
+            port = project.ports["ssh"][host]
         except KeyError:
             raise NotRendered(
                 f"Project {project.name} is not up: nothing is rendered for {host}", "inv render, or inv up"

@@ -15,6 +15,7 @@ from pgha.model.topology import REPOSITORY
 from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
 from pgha.project.record import RECORD
+from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
 from pgha.stack import crontab, ownership
 from pgha.stack.fit import fitting_passwords
@@ -54,6 +55,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
     notes = list(report.moved)
     with progress.stage(planned.title):
         _compose_up(project, planned, progress)
+    note_running(project)
     back = networks.reconnect(project)
     notes += [f"{name} was not on all its networks at its own addresses: it is again" for name in back]
     connections.close_all()

@@ -54,6 +54,8 @@ def render_project(project: Project) -> RenderReport:
 
     first = project.settings.first_ports
     recorded = {kind: entries for kind, entries in record.ports.items() if record.first.get(kind) == first[kind]}
+    if project.running:
+        recorded = project.running.ports
     ports = choose_ports(project.settings, project.topology, recorded, is_free)
     project.write_record(replace(record, flags=project.flags, ports=ports, first=first, subnet=str(block)))
     rendered = render(project, passwords, ports, block)

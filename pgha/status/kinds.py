@@ -13,6 +13,7 @@ from pgha.status.seen import Seen
 class Kind(StrEnum):
     """What a program may want to distinguish; also the names in `--json`."""
 
+    SETTINGS_DIFFER = "settings_differ"
     RESTORE_HALF_DONE = "restore_half_done"
     ETCD_UNKNOWN = "etcd_unknown"
     QUORUM_LOST = "quorum_lost"

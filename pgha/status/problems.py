@@ -10,6 +10,7 @@ from pgha.cluster.view import resume_command
 from pgha.errors import NoConnection, PghaError
 from pgha.model.topology import SCOPE
 from pgha.model.words import size_text
+from pgha.project.running import UNCHANGEABLE
 from pgha.status import backup_problems
 from pgha.status.kinds import Kind, Problem, Rule, first_line
 from pgha.status.seen import Seen
@@ -37,6 +38,14 @@ def next_command(problems: tuple[Problem, ...]) -> str:
 def _restore(seen: Seen) -> Iterator[Problem]:
     if seen.half_done:
         yield Problem(Kind.RESTORE_HALF_DONE, "", describe_restore(seen.half_done), way_on(seen.half_done))
+
+
+def _settings(seen: Seen) -> Iterator[Problem]:
+    if seen.differs:
+        fixed = [key for key in seen.differs if key in UNCHANGEABLE]
+        hint = f"set {' and '.join(fixed)} back: over its data up refuses it" if fixed else "inv up applies them"
+        sentence = f"the settings differ from what runs: {'; '.join(seen.differs.values())}"
+        yield Problem(Kind.SETTINGS_DIFFER, "", sentence, hint)
 
 
 def _quorum(seen: Seen) -> Iterator[Problem]:
@@ -193,7 +202,7 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    _restore, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres, _slots,
-    _strangers, _containers, _networks, backup_problems.repository_, backup_problems.archiving,
+    _restore, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres,
+    _slots, _strangers, _containers, _networks, backup_problems.repository_, backup_problems.archiving,
     backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs, _pending_restart,
 )  # fmt: skip

@@ -65,6 +65,8 @@ class Seen:
     broken: tuple[Broken, ...] | PghaError
     half_done: restore_record.Record | None
     ports: dict[str, dict[str, int]]
+    differs: Mapping[str, str]
+    """setting -> how it differs from what runs"""
 
     @property
     def leader(self) -> str | None:

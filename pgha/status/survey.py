@@ -83,12 +83,13 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             stanza=stanza_.result() if stanza_ else None,
             facts=facts,
             slots=_fates(project, leader, facts),
+            differs=project.running.differs if project.running else {},
             wanted_slots=project.settings.slots,
             kept=kept_.result() if kept_ else None,
             jobs=tuple(crontab.jobs(project)),
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),
             half_done=half_done,
-            ports=project.record().ports,
+            ports=project.ports,
         )
 
 

@@ -74,6 +74,7 @@ WELL = Seen(
     broken=(),
     half_done=None,
     ports={},
+    differs={},
 )
 
 
@@ -95,6 +96,10 @@ VERIFIED = pgbackrest.Verification(BACKUP.label, "pg1-node1", False, True, 1, 2,
 GAP = ("000000010000000000000100", "000000010000000000000101")
 
 CASES = [
+    (
+        seen(differs={"publish_address": "publish_address 192.0.2.2, not 127.0.0.1", "slots": "slots"}),
+        Kind.SETTINGS_DIFFER, "", "differ from what runs: publish_address 192.0.2.2, not 127.0.0.1; slots",
+    ),
     (seen(half_done=Record({"time": "2026-11-25"}, 1.0)), Kind.RESTORE_HALF_DONE, "", "is half done"),
     (seen(etcd=ToolFailed("no answer")), Kind.ETCD_UNKNOWN, "", "etcd cannot be asked: no answer"),
     (seen(etcd=etcd.EtcdView(("etcd1",), ETCD[1:])), Kind.QUORUM_LOST, "", "lost its quorum"),
@@ -265,3 +270,9 @@ def test_a_slot_of_the_settings_is_not_dropped_by_hand_for_patroni_makes_it_agai
     assert "pg_drop_replication_slot" in next_command(find_problems(seen(facts=full)))
     hint = next_command(find_problems(seen(facts=full, wanted_slots={"cdc": {"database": "app"}})))
     assert "take it out of the setting slots" in hint and "slots.cdc=null" in hint
+
+
+def test_what_up_refuses_is_to_be_set_back():
+    assert next_command(find_problems(seen(differs={"ttl": "ttl 30, not 20"}))) == "inv up applies them"
+    hint = next_command(find_problems(seen(differs={"nodes": "nodes 3, not 2", "ttl": "ttl 30, not 20"})))
+    assert hint.startswith("set nodes back")
