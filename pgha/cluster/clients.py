@@ -6,6 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 
+from pgha.cluster.view import require_leader
 from pgha.errors import BadValue, Interrupted, NotRendered
 from pgha.project.project import Project
 from pgha.remote import postgres_client, streams
@@ -107,6 +108,38 @@ def _check(login: Login) -> None:
             f"--address {login.address!r} is no address another machine can use",
             "inv dsn --address <this host's name or address>",
         )
+
+
+def log_in(project: Project, leader: str) -> postgres_client.Refusal | None:
+    """Log in once at the leader's published port, as `inv dsn` tells clients to; nothing when that went well.
+
+    Without a libpq on this host the leader's own psql logs in over its network, with the same password.
+    Raises NotRendered, or Unreachable.
+    """
+    login = Login()
+    parameters: dict[str, str | int] = {"user": login.user, "dbname": login.dbname, "connect_timeout": 2}
+    try:
+        port = project.ports["postgres"][leader]
+        address = project.settings.client_address
+        return postgres_client.log_in(
+            postgres.conninfo(host=address, port=port, passfile=str(project.pgpass), **parameters)
+        )
+    except KeyError:
+        raise NotRendered(f"Nothing is rendered for {leader}", "inv render") from None
+    except postgres_client.NoLibpq:
+        string = postgres.conninfo(host=leader, port=postgres.PORT, passfile=INSIDE_PASSFILE, **parameters)
+        answer = connect(project).run(leader, Command(("psql", string, "-XAtqwc", "select 1"), timeout=10))
+        return None if answer.ok else postgres_client.Refusal(answer.words, asked=True)
+
+
+def set_back_password(project: Project) -> list[str]:
+    """Give the superuser the project's password again where another one was set; returns what was done."""
+    leader = require_leader(project).name
+    refusal = log_in(project, leader)
+    if refusal is None or not refusal.asked:
+        return []
+    connect(project).must(leader, postgres.set_password(SUPERUSER, INSIDE_PASSFILE), "The password could not be set")
+    return [f"the password of {SUPERUSER} had been changed: it is again that of {project.relative(project.pgpass)}"]
 
 
 SCRIPT = ("-X", "-v", "ON_ERROR_STOP=1")

@@ -36,6 +36,40 @@ class Client:
         return ", ".join(parts + ([f"libpq {self.libpq}"] if self.libpq else []))
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a client could not log in."""
+
+    words: str
+    asked: bool
+    """the server had asked for a password"""
+
+
+class NoLibpq(Exception):
+    """There is no libpq on this host."""
+
+
+def log_in(conninfo: str) -> Refusal | None:
+    """Connect as a client of this host does, with its own libpq, and end the connection; nothing when that went well.
+
+    Within this process: a psql takes longer to start than to connect. Raises NoLibpq.
+    """
+    try:
+        lib = ctypes.CDLL("libpq.so.5")
+    except OSError:
+        raise NoLibpq from None
+    lib.PQconnectdb.restype = ctypes.c_void_p
+    lib.PQerrorMessage.restype = ctypes.c_char_p
+    connection = ctypes.c_void_p(lib.PQconnectdb(conninfo.encode()))
+    try:
+        if lib.PQstatus(connection) == 0:
+            return None
+        words = lib.PQerrorMessage(connection).decode(errors="replace").strip()
+        return Refusal(words, bool(lib.PQconnectionUsedPassword(connection)))
+    finally:
+        lib.PQfinish(connection)
+
+
 def find() -> Client:
     return Client(_psql(), _libpq())
 

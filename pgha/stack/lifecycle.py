@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pgha.cluster.clients import set_back_password
 from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.slots import settle_slots
@@ -64,6 +65,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
     notes += [f"{name} had lost its data: etcd took it out and in again" for name in replace_lost(project, progress)]
     if project.record().scheduled:
         crontab.install(project)
+    notes += set_back_password(project)
     changes = apply_settings(project)
     notes += [f"dynamic configuration: {line}" for line in changes]
     notes += settle_slots(project, progress)

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     MEMBER_UNWELL = "member_unwell"
     REPLAY_PAUSED = "replay_paused"
     PENDING_RESTART = "pending_restart"
+    LOGIN_FAILED = "login_failed"
     CONNECTIONS_EXHAUSTED = "connections_exhausted"
     SLOT_RETAINS_WAL = "slot_retains_wal"
     SLOT_NOT_KEPT = "slot_not_kept"

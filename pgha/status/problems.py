@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgha.backup.restore_record import describe_restore, way_on
+from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.cluster.view import resume_command
 from pgha.errors import NoConnection, PghaError
 from pgha.model.topology import SCOPE
 from pgha.model.words import size_text
 from pgha.project.running import UNCHANGEABLE
+from pgha.remote.postgres_client import Refusal
 from pgha.status import backup_problems
 from pgha.status.kinds import Kind, Problem, Rule, first_line
 from pgha.status.seen import Seen
@@ -124,6 +126,10 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
     if not isinstance(seen.facts, Facts):
         return
     facts = seen.facts
+    if isinstance(seen.login, Refusal):
+        hint = "inv up gives it the project's password again" if seen.login.asked else f"inv logs --node {leader}"
+        words = (seen.login.words.splitlines() or ["no reason given"])[-1]
+        yield Problem(Kind.LOGIN_FAILED, leader, f"clients cannot log in as {SUPERUSER}: {words}", hint)
     if facts.clients >= facts.client_limit:
         sentence = f"{leader}: {facts.clients} connections, {facts.client_limit} are for clients: new ones are refused"
         yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, sentence, "end some, or raise max_connections")

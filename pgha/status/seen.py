@@ -9,6 +9,7 @@ from typing import TypeVar
 from pgha.backup import restore_record, verification
 from pgha.errors import PghaError, Unreachable
 from pgha.failures.broken import Broken
+from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 from pgha.tools.leader import Facts
@@ -54,6 +55,8 @@ class Seen:
     """None without a repository"""
     facts: Facts | PghaError | None
     """what the leader's Postgres says; None without a leader"""
+    login: Refusal | PghaError | None
+    """why a client cannot log in at the leader; None when it can, or without a leader"""
     slots: tuple[Fate, ...]
     """the leader's logical slots, and what becomes of them; nothing when the leader cannot be asked"""
     wanted_slots: Mapping[str, Mapping[str, str]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pgha.backup import restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
+from pgha.cluster.clients import log_in
 from pgha.cluster.slots import read_fates
 from pgha.cluster.view import agreed_view, cut_off, read_etcd, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
@@ -71,6 +72,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             raise unreachable[0]
         view = or_error(lambda: agreed_view(project, told))
         leader = leading(view, told)
+        login_ = pool.submit(or_error, lambda: log_in(project, leader or "")) if leader else None
         facts = or_error(lambda: read_facts(project, leader)) if leader else None
         return Seen(
             hosts={host.name: host.site.name for host in project.topology.hosts},
@@ -82,6 +84,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             etcd=etcd_.result(),
             stanza=stanza_.result() if stanza_ else None,
             facts=facts,
+            login=login_.result() if login_ else None,
             slots=_fates(project, leader, facts),
             differs=project.running.differs if project.running else {},
             wanted_slots=project.settings.slots,

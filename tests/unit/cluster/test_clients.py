@@ -1,5 +1,7 @@
 """Connection strings of the whole cluster, for everyone who may ask."""
 
+from types import SimpleNamespace
+
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -7,7 +9,10 @@ from pgha.cluster import clients
 from pgha.cluster.clients import Login, connection_string, printed_string
 from pgha.errors import BadValue, Missing
 from pgha.project.record import Record
+from pgha.remote import postgres_client
 from pgha.remote.postgres_client import Client
+from pgha.tools.command import Answer
+from pgha.tools.patroni import Member
 
 
 @pytest.fixture
@@ -129,3 +134,65 @@ def test_a_login_that_cannot_be_is_refused(published, login):
     with pytest.raises(BadValue) as caught:
         printed(published(), **login)
     assert "inv dsn" in caught.value.hint
+
+
+# Logging in -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leads(monkeypatch):
+    """pg1-node1 leads; the commands that it is given, and how a client's login ends there."""
+    ran, endings = [], []
+
+    class Leader:
+        def run(self, host, command):
+            ran.append((host, command))
+            return Answer(command, "", "FATAL:  password authentication failed", 2)
+
+        def must(self, host, command, message):
+            ran.append((host, command))
+            return Answer(command, "", "", 0)
+
+    def ended(conninfo):
+        ran.append(conninfo_to_dict(conninfo))
+        if endings[0] is postgres_client.NoLibpq:
+            raise postgres_client.NoLibpq
+        return endings[0]
+
+    monkeypatch.setattr(clients, "connect", lambda project: Leader())
+    monkeypatch.setattr(clients, "require_leader", lambda project: Member("pg1-node1", "leader", "running", 1, 0))
+    monkeypatch.setattr(postgres_client, "log_in", ended)
+    return SimpleNamespace(ran=ran, endings=endings)
+
+
+def test_a_client_logs_in_where_and_as_the_string_says(published, leads):
+    project = published()
+    leads.endings.append(None)
+    assert clients.log_in(project, "pg2-node1") is None
+    string = conninfo_to_dict(clients.connection_string(project, Login(), standby=False))
+    port = str(project.ports["postgres"]["pg2-node1"])
+    (asked,) = leads.ran
+    assert port in string.pop("port").split(",") and asked.pop("port") == port
+    assert asked.pop("host") in string.pop("host").split(",")
+    assert asked.items() <= string.items()
+
+
+def test_without_a_libpq_here_the_leader_s_psql_logs_in_with_the_same_password(published, leads):
+    leads.endings.append(postgres_client.NoLibpq)
+    assert clients.log_in(published(), "pg1-node1") == postgres_client.Refusal(
+        "FATAL:  password authentication failed", True
+    )
+    host, command = leads.ran[-1]
+    assert (host, command.argv[0]) == ("pg1-node1", "psql")
+    assert conninfo_to_dict(command.argv[1])["passfile"] == "/pgha/config/pgpass"
+
+
+def test_only_a_password_that_is_refused_is_set_back(published, leads):
+    for ending in (None, postgres_client.Refusal("nothing listens", False)):
+        leads.endings[:] = [ending]
+        assert clients.set_back_password(published()) == []
+    assert all(isinstance(asked, dict) for asked in leads.ran), "nothing was changed"
+    leads.endings[:] = [postgres_client.Refusal("refused", True)]
+    (note,) = clients.set_back_password(published())
+    assert "build/pgha/pgpass" in note
+    assert leads.ran[-1][1].argv[-2:] == ("postgres", "/pgha/config/pgpass")

@@ -10,6 +10,7 @@ from pgha.backup.verification import Kept
 from pgha.cli.show_status import show_survey
 from pgha.errors import Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
+from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.status.document import survey_document
 from pgha.status.kinds import Kind
@@ -67,6 +68,7 @@ WELL = Seen(
     etcd=etcd.EtcdView(ETCD, ()),
     stanza=STANZA,
     facts=Facts(postgres.Archiver(pgbackrest.ARCHIVE_COMMAND, None, False, None), (), 1 << 30, 5, 97, ()),
+    login=None,
     slots=(),
     wanted_slots={},
     kept=Kept((), {}),
@@ -149,6 +151,10 @@ CASES = [
     (seen(facts=facts(clients=97)), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "97 connections, 97 are for clients"),
     (seen(facts=NoConnection("it takes no connections")), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "takes no"),
     (seen(facts=facts(slots=(SLOT,))), Kind.SLOT_RETAINS_WAL, "pg1-node1", "unused logical slot cdc keeps 2.0GB"),
+    (
+        seen(login=Refusal('connection to server\nFATAL:  password authentication failed for user "postgres"', True)),
+        Kind.LOGIN_FAILED, "pg1-node1", "clients cannot log in as postgres: FATAL:  password authentication failed",
+    ),
     (
         seen(slots=(Fate("cdc", False, NODES[1:]),)),
         Kind.SLOT_NOT_KEPT, "pg1-node1", "the logical slot cdc is kept on no other member",
@@ -276,3 +282,14 @@ def test_what_up_refuses_is_to_be_set_back():
     assert next_command(find_problems(seen(differs={"ttl": "ttl 30, not 20"}))) == "inv up applies them"
     hint = next_command(find_problems(seen(differs={"nodes": "nodes 3, not 2", "ttl": "ttl 30, not 20"})))
     assert hint.startswith("set nodes back")
+
+
+def test_a_password_that_was_changed_has_its_way_back_and_a_port_that_is_closed_another():
+    def hint(**changes):
+        return next_command(find_problems(seen(**changes)))
+
+    assert hint(login=Refusal("refused", True)).startswith("inv up")
+    assert hint(login=Refusal("nothing listens", False)) == "inv logs --node pg1-node1"
+    gone = seen(login=Refusal("too many clients", False), facts=NoConnection("no connections"))
+    assert {p.kind for p in find_problems(gone)} == {Kind.CONNECTIONS_EXHAUSTED}, "that is the reason"
+    assert find_problems(seen(login=Unreachable("the node"))) == ()
