@@ -13,7 +13,7 @@ from pgha.project.project import Project
 from pgha.status.document import archiving_word
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import patroni, postgres, repository, wal
+from pgha.tools import patroni, postgres, wal
 
 
 def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
@@ -79,7 +79,7 @@ def _backup_lines(seen: Seen) -> list[str]:
         return [f"backup: the repository cannot be read, archiving {_archiving_text(seen)}"]
     if stanza.missing:
         return ["backup: no stanza yet, archiving off (inv stanza)"]
-    newest = stanza.newest
+    newest = seen.newest
     last = f"last {newest.type} {newest.label} at {time_text(time_of(newest.stop))}" if newest else "no backup yet"
     lines = [
         f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_verified_text(seen)}",
@@ -103,7 +103,7 @@ def _archiving_text(seen: Seen) -> str:
 
 def _verified_text(seen: Seen) -> str:
     """When the newest backup was last restored and looked at."""
-    if not isinstance(seen.stanza, repository.StanzaView) or seen.stanza.newest is None:
+    if seen.newest is None:
         return "not verified"
     found = seen.verified
     if found is None:

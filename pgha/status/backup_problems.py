@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pgha.errors import PghaError
 from pgha.status.kinds import Kind, Problem, first_line
 from pgha.status.seen import Seen
-from pgha.tools import pgbackrest, postgres, repository, wal
+from pgha.tools import pgbackrest, postgres, wal
 from pgha.tools.leader import Facts
 
 
@@ -20,6 +20,9 @@ def repository_(seen: Seen) -> Iterator[Problem]:
         if seen.system_id and seen.stanza.system_id and seen.stanza.system_id != seen.system_id:
             sentence = f"the stanza is of another database ({seen.stanza.system_id}), this one is not backed up"
             yield Problem(Kind.STANZA_OF_ANOTHER, "", sentence, "docs/restore.md")
+        elif seen.stanza.backups and seen.newest is None:
+            sentence = "every backup is of a history that was left: the present one cannot be restored"
+            yield Problem(Kind.BACKUP_OF_ANOTHER, "", sentence, "inv backup")
 
 
 def archiving(seen: Seen) -> Iterator[Problem]:
@@ -31,7 +34,7 @@ def archiving(seen: Seen) -> Iterator[Problem]:
 def archive_gap(seen: Seen) -> Iterator[Problem]:
     """Until a backup begins after it: then nothing has to pass there any more."""
     gap = seen.facts.archive_gap if isinstance(seen.facts, Facts) else ()
-    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
+    newest = seen.newest
     begun = wal.parse_segment(newest.wal_start)[1] if newest else 0
     if gap and wal.parse_segment(gap[-1])[1] >= begun:
         sentence = f"the archive lacks {wal.name_some(gap)}, and nobody has it: no restore can pass there"
@@ -51,7 +54,7 @@ def backups(seen: Seen) -> Iterator[Problem]:
 def jobs(seen: Seen) -> Iterator[Problem]:
     """Jobs of the present schedule, and the verification, which an operator may start too; until a later success."""
     scheduled = {job.name for job in seen.jobs} | {"verify-repository"}
-    newest = seen.stanza.newest if isinstance(seen.stanza, repository.StanzaView) else None
+    newest = seen.newest
     for job, result in seen.results.items():
         overtaken = job in pgbackrest.TYPES and newest is not None and newest.stop > result.ended
         if result.exit_code and job in scheduled and not overtaken:

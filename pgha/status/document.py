@@ -70,7 +70,7 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
     if isinstance(stanza, PghaError):
         waiting = archiver.waiting if isinstance(archiver, postgres.Archiver) else None
         return {**error_document(stanza), "archiving": archiving_word(archiver), "waiting_segments": waiting}
-    newest = stanza.newest
+    newest = seen.newest
     verified, results = seen.verified, seen.results
     archived = archiver if isinstance(archiver, postgres.Archiver) else None
     return {

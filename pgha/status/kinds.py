@@ -36,6 +36,7 @@ class Kind(StrEnum):
     CONTAINER_AWAY = "container_away"
     REPOSITORY_UNREADABLE = "repository_unreadable"
     STANZA_OF_ANOTHER = "stanza_of_another"
+    BACKUP_OF_ANOTHER = "backup_of_another"
     ARCHIVING_FAILS = "archiving_fails"
     ARCHIVE_GAP = "archive_gap"
     BROKEN = "broken"

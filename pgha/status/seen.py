@@ -97,9 +97,18 @@ class Seen:
         return tuple(self._member(name) for name in self.told)
 
     @property
+    def newest(self) -> repository.Backup | None:
+        """The newest backup of the present history: one that a restore went back before is none. Of any history, while
+        nobody can tell which the present one is."""
+        backups = self.stanza.backups if isinstance(self.stanza, repository.StanzaView) else ()
+        if isinstance(self.facts, Facts):
+            backups = tuple(b for b in backups if self.facts.history.holds(b.timeline, b.stop_lsn))
+        return backups[-1] if backups else None
+
+    @property
     def verified(self) -> pgbackrest.Verification | None:
         """The newest verification of the newest backup."""
-        newest = self.stanza.newest if isinstance(self.stanza, repository.StanzaView) else None
+        newest = self.newest
         return self.kept.verification_of(newest.label) if newest and isinstance(self.kept, verification.Kept) else None
 
     @property

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgha.errors import ToolFailed
-from pgha.tools import postgres
+from pgha.tools import postgres, wal
 
 ARCHIVE_GAP = "/pgdata/archive_gap"
 """Where a new leader keeps the names of the segments that nobody has (images/patroni/complete-history)."""
+
+_TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 
 FACTS = (
     f"select json_build_object('archiver', ({postgres.ARCHIVER}),"
@@ -21,6 +23,8 @@ FACTS = (
     " 'clients', (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
     " 'client_limit', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
     " - coalesce(current_setting('reserved_connections', true), '0')::int,"
+    f" 'timeline', {_TIMELINE},"
+    f" 'history', pg_read_file('pg_wal/' || {_TIMELINE} || '.history', 0, 65536, true),"
     f" 'archive_gap', coalesce(pg_read_file('{ARCHIVE_GAP}', 0, 65536, true), '[]')::json)"
 )
 
@@ -52,6 +56,8 @@ class Facts:
     """connections for those who are not superusers"""
     archive_gap: tuple[str, ...]
     """segments before the leader's timeline that neither the archive nor the leader has"""
+    history: wal.History
+    """the timelines that lead to the leader's"""
 
 
 def parse_facts(text: str) -> Facts:
@@ -65,6 +71,7 @@ def parse_facts(text: str) -> Facts:
             clients=document["clients"],
             client_limit=document["client_limit"],
             archive_gap=tuple(document["archive_gap"]),
+            history=wal.parse_history(int(document["timeline"], 16), document["history"] or ""),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolFailed("psql did not answer the question about the leader", text) from error

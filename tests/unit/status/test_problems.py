@@ -17,7 +17,7 @@ from pgha.status.kinds import Kind
 from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, wal
 from pgha.tools.leader import Facts, Slot
 from pgha.tools.slots import Fate
 
@@ -67,7 +67,9 @@ WELL = Seen(
     view=view(),
     etcd=etcd.EtcdView(ETCD, ()),
     stanza=STANZA,
-    facts=Facts(postgres.Archiver(pgbackrest.ARCHIVE_COMMAND, None, False, None), (), 1 << 30, 5, 97, ()),
+    facts=Facts(
+        postgres.Archiver(pgbackrest.ARCHIVE_COMMAND, None, False, None), (), 1 << 30, 5, 97, (), wal.History(1, ())
+    ),
     login=None,
     slots=(),
     wanted_slots={},
@@ -172,13 +174,18 @@ CASES = [
         Kind.NETWORK_MISSING, "etcd1", "etcd1 is not on the network p_wan",
     ),
     (seen(stanza=replace(STANZA, system_id="78")), Kind.STANZA_OF_ANOTHER, "", "another database (78)"),
+    (
+        seen(facts=facts(history=wal.History(2, ((1, BACKUP.stop_lsn - 1),)))),
+        Kind.BACKUP_OF_ANOTHER, "", "every backup is of a history that was left",
+    ),
     (seen(stanza=replace(STANZA, ok=False, message="other")), Kind.REPOSITORY_UNREADABLE, "", "not well: other"),
 ]  # fmt: skip
 
 
 def test_a_backup_after_a_gap_in_the_archive_ends_it():
     newest = replace(BACKUP, wal_start="000000020000000000000102")
-    assert find_problems(seen(facts=facts(archive_gap=GAP), stanza=replace(STANZA, backups=(newest,)))) == ()
+    followed = facts(archive_gap=GAP, history=wal.History(2, ((1, 9),)))
+    assert find_problems(seen(facts=followed, stanza=replace(STANZA, backups=(newest,)))) == ()
 
 
 @pytest.mark.parametrize(
@@ -293,3 +300,15 @@ def test_a_password_that_was_changed_has_its_way_back_and_a_port_that_is_closed_
     gone = seen(login=Refusal("too many clients", False), facts=NoConnection("no connections"))
     assert {p.kind for p in find_problems(gone)} == {Kind.CONNECTIONS_EXHAUSTED}, "that is the reason"
     assert find_problems(seen(login=Unreachable("the node"))) == ()
+
+
+def test_the_newest_backup_is_of_the_present_history():
+    later = replace(BACKUP, label="later", stop_lsn=50)
+    both = replace(STANZA, backups=(BACKUP, later))
+    left = facts(history=wal.History(3, ((1, 20), (2, 30))))
+    assert seen(stanza=both).newest == later
+    assert seen(stanza=both, facts=left).newest == BACKUP
+    assert find_problems(seen(stanza=both, facts=left)) == (), "there is one, and WAL leads from it to the present"
+    assert seen(stanza=both, facts=ToolFailed("no answer")).newest == later
+    found = Kept((replace(VERIFIED, label="later"), replace(VERIFIED, ok=True)), {})
+    assert seen(stanza=both, facts=left, kept=found).verified.label == BACKUP.label

@@ -13,7 +13,7 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository
+from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, wal
 from pgha.tools.command import Answer
 from pgha.tools.leader import Slot, parse_facts
 
@@ -235,7 +235,8 @@ def test_the_archiver():
 def facts(**changes):
     slots = [{"name": "cdc", "type": "logical", "active": False, "retained": 9}]
     document = {"archiver": json.loads(ARCHIVER), "slots": slots, "slot_limit": 7, "clients": 3, "client_limit": 97,
-                "archive_gap": ["000000010000000000000004"]}  # fmt: skip
+                "archive_gap": ["000000010000000000000004"], "timeline": "0000000B",
+                "history": "1\t0/5000000\tno recovery target specified\n"}  # fmt: skip
     return json.dumps({**document, **changes})
 
 
@@ -245,6 +246,8 @@ def test_the_leader_s_postgres_tells_slots_and_connections():
     assert told.slots == (Slot("cdc", "logical", False, 9),)
     assert (told.slot_limit, told.clients, told.client_limit) == (7, 3, 97)
     assert told.archive_gap == ("000000010000000000000004",)
+    assert told.history == wal.History(11, ((1, 0x5000000),))
+    assert parse_facts(facts(timeline="00000001", history=None)).history == wal.History(1, ())
 
 
 @pytest.mark.parametrize("text", ["", "{}", facts(slots=None), facts(slots=[{"name": "x"}])])
