@@ -78,6 +78,18 @@ def warnings_of_restore(project: Project, leader: str) -> list[str]:
     return said
 
 
+def warnings_of_new_slots(project: Project) -> list[str]:
+    """Patroni looks at all slots when it makes one: what the slots of the settings, once `up` declares them, end."""
+    wanted = set(project.settings.slots)
+    if not wanted:
+        return []
+    found = read_fates(project, require_leader(project).name)
+    ending = [fate.name for fate in found if fate.unknown and fate.name not in wanted]
+    if not ending or wanted <= {fate.name for fate in found}:
+        return []
+    return [f"Patroni drops the logical slots that it does not know and nobody uses: {', '.join(ending)} ({HELP})"]
+
+
 def settle_slots(project: Project, progress: Progress) -> list[str]:
     """Wait until every member has the logical slots of the settings: Patroni restarts a standby to give it one.
 

@@ -86,6 +86,8 @@ class Fate:
     """Patroni makes it, wherever it is not, on the leader"""
     lacking: tuple[str, ...]
     """standbys that do not have it, or would drop it"""
+    unknown: bool = False
+    """Patroni drops it when it looks at the slots next, unless somebody uses it then"""
 
 
 def fates(
@@ -98,6 +100,7 @@ def fates(
             slot.name,
             not slot.failover and slot.is_declared(config),
             tuple(name for name in standbys if slot.name not in lasting[name]),
+            not slot.failover and not slot.stays(config),
         )
         for slot in leader
     )

@@ -28,8 +28,22 @@ def test_to_a_restore_point_and_then_to_points_before_and_after_that_fork(number
     numbered.inv("restore-point", "--name", name)
     write(numbered, 5)
 
-    numbered.inv("restore", "--name", name, "--yes")
+    slots = "select slot_name from pg_replication_slots where slot_type = 'logical'"
+    edit = ("patronictl", "edit-config", "pgha_cluster", "--quiet", "--force", "-s")
+    kept = 'slots={"cdc": {"type": "logical", "database": "postgres", "plugin": "pgoutput"}}'
+    numbered.run(numbered.leader(), *edit, kept, user="postgres")
+    until(lambda: all(numbered.sql(node, slots) == "cdc" for node in numbered.nodes), "every member has the slot")
+    numbered.wait_well()
+    numbered.sql(numbered.leader(), "select pg_create_logical_replication_slot('loose', 'pgoutput')")
+
+    said = numbered.inv("restore", "--name", name, "--yes").stderr
+    assert "the logical slots go: loose" in said
+    assert "consumers have to begin anew: cdc" in said
     assert rows(numbered) == [1, 2, 3, 4]
+    until(lambda: all(numbered.sql(node, slots) == "cdc" for node in numbered.nodes), "Patroni made it anew")
+    numbered.run(numbered.leader(), *edit, "slots=null", user="postgres")
+    until(lambda: not any(numbered.sql(node, slots) for node in numbered.nodes), "it is gone again")
+    numbered.wait_well()
     if after:
         write(numbered, 10)
         between = now()

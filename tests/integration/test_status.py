@@ -1,5 +1,8 @@
 """What `inv status` says of a cluster that runs and is not as it should be, and what else heeds it."""
 
+import json
+
+import psycopg
 import pytest
 from tools import docker, sentences, until
 
@@ -110,6 +113,83 @@ def test_a_slot_that_keeps_more_than_a_checkpoint_gives_back_is_told(small):
         small.sql(leader, "alter system reset max_wal_size")
         small.sql(leader, "select pg_reload_conf()")
     until(lambda: kinds(small) == set(), "all is well again", 30)
+
+
+@pytest.fixture
+def declared(small):
+    """The small stack with a slot of its settings; without it afterwards."""
+    small.settings = {"slots": "{cdc: {database: postgres, plugin: test_decoding}}"}
+    small.inv("up")
+    yield small
+    small.settings = {}
+    patronictl(small, "edit-config", "--force", "-s", "slots=null")
+    small.inv("up")
+    until(lambda: not any(logical(small, node) for node in small.nodes), "Patroni dropped it", 30)
+
+
+def logical(stack, node):
+    return stack.sql(node, "select slot_name from pg_replication_slots where slot_type = 'logical' order by 1").split()
+
+
+def test_a_slot_of_the_settings_outlives_a_switchover_and_one_that_goes_is_named(declared):
+    leader = declared.leader()
+    assert {node: logical(declared, node) for node in declared.nodes} == {node: ["cdc"] for node in declared.nodes}
+    assert kinds(declared) == set()
+    declared.sql(leader, "create table sent as select 1 n")
+    declared.sql(leader, "select pg_create_logical_replication_slot('loose', 'pgoutput')")
+    assert kinds(declared) == {("slot_not_kept", leader)}
+    said = declared.inv("switchover").stderr
+    assert "the logical slot loose goes: nothing keeps it on another member" in said
+    assert "cdc" not in said
+    new = declared.wait_well()
+    sent = declared.sql(new, "select data from pg_logical_slot_get_changes('cdc', null, null)")
+    assert "table public.sent: INSERT: n[integer]:1" in sent, "it was committed before the switchover"
+    until(lambda: logical(declared, leader) == ["cdc"], "Patroni dropped the other one", 30)
+    declared.sql(new, "drop table sent")
+    before = declared.containers("running")
+    assert "slots." not in declared.inv("up").stderr
+    assert declared.containers("running") == before
+    assert logical(declared, new) == ["cdc"]
+
+
+def test_a_password_that_was_changed_is_told_and_set_back_by_up(small):
+    leader = small.wait_well()
+    small.sql(leader, "alter role postgres password 'of somebody else'")
+    try:
+        assert kinds(small) == {("login_failed", leader)}
+        shown = small.inv("status")
+        assert "password authentication failed" in shown.stdout and "inv up" in shown.stderr
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(small.dsn())
+    finally:
+        said = small.inv("up").stderr
+    assert "the password of postgres had been changed" in said
+    psycopg.connect(small.dsn()).close()
+    assert kinds(small) == set()
+    assert "had been changed" not in small.inv("up").stderr
+
+
+def test_settings_that_differ_from_what_runs_are_told_of_a_cluster_that_is_well(small):
+    def asked(**settings):
+        status = json.loads(small.inv("status", "--json", **settings).stdout)
+        return status, [problem["kind"] for problem in status["problems"]]
+
+    other = {"publish_address": "127.0.0.2", "postgres_port": small.ports["postgres_port"] + 10}
+    status, kinds_ = asked(**other)
+    assert kinds_ == ["settings_differ"]
+    assert "publish_address 127.0.0.2, not 127.0.0.1" in sentences(status)[0]
+    assert status["leader"] == small.leader()
+    assert small.inv("psql", "--command", "select 41 + 1", **other).stdout.strip().endswith("42")
+    shape = ("render", "-d", "1", "-p", "2")
+    files = {path: path.read_bytes() for path in small.folder.rglob("*") if path.is_file()}
+    assert "another shape" in small.refused(3, *shape[:-1], "3")
+    assert {path: path.read_bytes() for path in files} == files
+    small.inv(*shape, **other)
+    try:
+        assert asked(**other)[1] == ["settings_differ"], "it is rendered, and not up"
+    finally:
+        small.inv(*shape)
+    assert asked()[1] == []
 
 
 def test_connections_that_are_used_up_are_told(small):

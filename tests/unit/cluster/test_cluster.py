@@ -317,6 +317,16 @@ def test_a_restore_names_the_slots_it_drops_and_those_it_makes_anew(project, pla
     assert slots.warnings_of_restore(project, "pg1-node1") == []
 
 
+def test_up_names_the_slots_that_patroni_drops_when_it_makes_another(make_project, played):
+    project = make_project(data_centers=3, nodes=1, slots={"cdc": {"database": "app"}})
+    played.slots["pg1-node1"] = [{**CDC, "slot_name": "mine"}, {**CDC, "slot_name": "synced", "failover": True}]
+    (said,) = slots.warnings_of_new_slots(project)
+    assert ": mine (" in said
+    played.slots["pg1-node1"] += [CDC]
+    assert slots.warnings_of_new_slots(project) == [], "none is made"
+    assert slots.warnings_of_new_slots(make_project(data_centers=3, nodes=1)) == []
+
+
 @pytest.mark.parametrize(
     ("database", "held_by", "said"),
     [
