@@ -18,7 +18,7 @@ from pgha.status.survey import take
 from pgha.tools import postgres
 from pgha.waiting import wait_until
 
-TOLERATED = (Kind.BROKEN, Kind.PENDING_RESTART, Kind.SLOT_RETAINS_WAL)
+TOLERATED = (Kind.BROKEN, Kind.PENDING_RESTART, Kind.SLOT_RETAINS_WAL, Kind.SLOT_NOT_KEPT, Kind.SLOT_MISSING)
 """What does not make a cluster less than whole: a node with a small disk works on it."""
 
 

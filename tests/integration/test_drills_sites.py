@@ -36,7 +36,7 @@ def test_the_same_cut_in_async_shows_what_it_costs(main):
         assert document["durability"] == "async"
         assert summary(document)["lost"] > 0
         assert answer.returncode == 0, "in async nothing is promised about acknowledged writes"
-        assert "durability async" in main.refused(3, "drill", "--name", "switchover")
+        assert "durability quorum, not async" in main.refused(3, "drill", "--name", "switchover")
     finally:
         main.inv("up")
         main.wait_well()

@@ -21,6 +21,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pgha import ROOT
 from pgha.cli.changing import AFTER_INTERRUPT, telling_interrupts
 from pgha.errors import Interrupted, NotReady
+from pgha.project.project import open_project
+from pgha.project.running import note_running
 
 FORKS = Forks()
 
@@ -570,3 +572,15 @@ def test_a_disk_that_takes_nothing_more_is_one_sentence_and_loses_nothing(checko
     assert (checkout / "build" / "pgha" / "passwords.yaml").read_bytes() == passwords
     after = files_of(checkout / "build")
     assert {path: after[path] for path in before} == before
+
+
+def test_every_verb_but_those_that_follow_the_settings_speaks_of_what_runs(checkout, inv):
+    assert inv("render", "-d", "1", "-p", "1").returncode == 0
+    project = open_project([], root=checkout)
+    note_running(project)
+    other = {"publish_address": "127.0.0.2", "postgres_port": "45000"}
+    string = conninfo_to_dict(inv("dsn", **other).stdout.strip())
+    assert (string["host"], string["port"]) == ("127.0.0.1", str(project.ports["postgres"]["pg1-node1"]))
+    assert inv("render", "-d", "1", "-p", "1", **other).returncode == 0
+    assert "127.0.0.2:45" in (checkout / "build/pgha/compose.yaml").read_text()
+    assert conninfo_to_dict(inv("dsn", **other).stdout.strip()) == string, "it is rendered, and not up"
