@@ -46,7 +46,7 @@ def setup(c, check=False):
 
     Example: inv setup
     """
-    project = project_of(c, anew=True)
+    project = project_of(c, by_settings=True)
     if check:
         parts = host.check_host(project)
         show_parts(parts)
@@ -105,7 +105,7 @@ def plan(c, data_centers="", per_data_center="", witness=False, no_witness=False
         raise BadValue("--witness and --no-witness contradict each other", "inv plan --witness")
     flags = {"data_centers": data_centers, "nodes": per_data_center}
     given = {key: value for key, value in flags.items() if value}
-    project = project_of(c, given or None, anew=True)
+    project = project_of(c, given or None, by_settings=True)
     asked = True if witness else False if no_witness else None
     topology = build_topology(project.settings, asked)
     made = make_plan(project.settings, topology)

@@ -31,7 +31,7 @@ AFTER_INTERRUPT = {
 """What became of a command that Ctrl-C ended, where it is not COMPLETES."""
 
 
-ANEW = ("build", "keys", "render", "up")
+BY_SETTINGS = ("build", "keys", "render", "up")
 """Commands that follow the settings; all others are about what runs, which the settings may have left."""
 
 
@@ -59,7 +59,7 @@ def changing(
     begun while this command was typed. Unless `any_checkout`, refused when the project is another checkout's. `flags`
     are those of `render`. Raises Missing with the way on.
     """
-    project = project_of(context, flags, anew=command in ANEW)
+    project = project_of(context, flags, by_settings=command in BY_SETTINGS)
     with telling_interrupts(command), project.lock(command):
         if not during_restore:
             refuse_half_done(project)

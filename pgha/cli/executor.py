@@ -74,15 +74,15 @@ def _wants_json(tasks: Iterable[Any]) -> bool:
     return any("json" in arguments and arguments["json"].value for arguments in given)
 
 
-def project_of(context: invoke.Context, flags: dict[str, str] | None = None, *, anew: bool = False) -> Project:
-    """The project this call means, as it runs; with `anew`, or `flags`, as the settings say.
+def project_of(context: invoke.Context, flags: dict[str, str] | None = None, *, by_settings: bool = False) -> Project:
+    """The project this call means, as it runs; with `by_settings`, or `flags`, as the settings say.
 
     `flags` are those of `render`, None for what the last render was given.
     """
     config = context.config
     files = [(getattr(config, f"_{name}_path", None), getattr(config, f"_{name}", None)) for name in CONFIG_FILES]
     project = open_project([*typed_layers(files), _environment], flags)
-    return project if anew or flags is not None else as_it_runs(project)
+    return project if by_settings or flags is not None else as_it_runs(project)
 
 
 def exit_with(code: int) -> None:

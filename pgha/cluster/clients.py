@@ -111,7 +111,7 @@ def _check(login: Login) -> None:
 
 
 def log_in(project: Project, leader: str) -> postgres_client.Refusal | None:
-    """Log in once at the leader's published port, as `inv dsn` tells clients to; nothing when that went well.
+    """Log in once at the leader's published port, as the string of `inv dsn` does; None when that went well.
 
     Without a libpq on this host the leader's own psql logs in over its network, with the same password.
     Raises NotRendered, or Unreachable.

@@ -1,4 +1,4 @@
-"""Logical slots that a change of the leader, or a restore, drops: told before it happens."""
+"""Logical slots that a change of the leader, or a restore, drops: named before it happens."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from pgha.cluster.view import node_names, require_leader, wait_until_well
 from pgha.console import Progress
-from pgha.errors import PghaError, TimedOut
+from pgha.errors import NotRendered, PghaError, TimedOut
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import patroni, postgres
 from pgha.tools.command import Answer
-from pgha.tools.slots import LOGICAL, Fate, LogicalSlot, fates, parse_slots
+from pgha.tools.slots import LOGICAL, SlotCoverage, coverage, parse_slots
 from pgha.waiting import wait_until
 
 HELP = "docs/settings.md, Replication slots"
@@ -20,77 +20,74 @@ PATIENCE = 30
 """Seconds until every member has a new slot: two looks of Patroni, and a restart of each standby."""
 
 
-def read_fates(project: Project, leader: str) -> tuple[Fate, ...]:
+def read_coverage(project: Project, leader: str) -> tuple[SlotCoverage, ...]:
     """What becomes of each of the leader's logical slots; standbys that cannot be asked are left out.
 
     Raises ToolFailed, or Unreachable, when the leader cannot be asked.
     """
     ssh = connect(project)
     answers = ssh.everywhere(dict.fromkeys(node_names(project), postgres.query(LOGICAL)))
-    own = _parsed(answers.pop(leader))
-    if not own:
+    own = answers.pop(leader, None)
+    if not isinstance(own, Answer):
+        raise own or NotRendered(f"{leader} is not a node of the rendered settings", "inv render")
+    slots = parse_slots(own.stdout)
+    if not slots:
         return ()
     config = patroni.parse_config(ssh.must(leader, patroni.get("config"), "Patroni does not answer").stdout)
     standbys = {}
     for name, answer in answers.items():
         if isinstance(answer, Answer) and answer.ok:
             standbys[name] = parse_slots(answer.stdout)
-    return fates(own, standbys, config)
-
-
-def _parsed(answer: Answer | PghaError) -> tuple[LogicalSlot, ...]:
-    if isinstance(answer, PghaError):
-        raise answer
-    return parse_slots(answer.stdout)
+    return coverage(slots, standbys, config)
 
 
 def warnings_of_handover(project: Project, leader: str, candidate: str) -> list[str]:
     """A sentence for each slot that the next leader will not have; nothing when the leader cannot be asked."""
     try:
-        found = read_fates(project, leader)
+        found = read_coverage(project, leader)
     except PghaError:
         return []
-    return [sentence for fate in found if (sentence := _of_handover(fate, candidate, len(project.topology.nodes) - 1))]
+    return [sentence for slot in found if (sentence := _of_handover(slot, candidate, len(project.topology.nodes) - 1))]
 
 
-def _of_handover(fate: Fate, candidate: str, standbys: int) -> str:
-    lacking = [name for name in fate.lacking if candidate in ("", name)]
+def _of_handover(slot: SlotCoverage, candidate: str, standbys: int) -> str:
+    lacking = [name for name in slot.lacking if candidate in ("", name)]
     if not lacking:
         return ""
     where = "" if candidate or len(lacking) == standbys else f" if {' or '.join(lacking)} leads"
-    if fate.declared:
-        how = f"it is made anew{where}, and its consumer misses changes"
-        return f"the logical slot {fate.name} is not on every member yet: {how}"
-    return f"the logical slot {fate.name} goes{where}: nothing keeps it on another member ({HELP})"
+    if slot.declared:
+        how = f"it is created again{where}, and its consumer misses changes"
+        return f"the logical slot {slot.name} is not on every member yet: {how}"
+    return f"the logical slot {slot.name} is dropped{where}: nothing keeps it on another member ({HELP})"
 
 
 def warnings_of_restore(project: Project, leader: str) -> list[str]:
     """A sentence for the slots that a restore drops; nothing when the leader cannot be asked."""
     try:
-        found = read_fates(project, leader)
+        found = read_coverage(project, leader)
     except PghaError:
         return []
-    gone = [fate.name for fate in found if not fate.declared]
-    anew = [fate.name for fate in found if fate.declared]
-    said = [f"the logical slots go: {', '.join(gone)} ({HELP})"] if gone else []
-    if anew:
-        said.append(f"the logical slots are made anew, and consumers have to begin anew: {', '.join(anew)} ({HELP})")
+    dropped = [slot.name for slot in found if not slot.declared]
+    created = [slot.name for slot in found if slot.declared]
+    said = [f"these logical slots are dropped: {', '.join(dropped)} ({HELP})"] if dropped else []
+    if created:
+        said.append(f"these logical slots are created again, their consumers start over: {', '.join(created)} ({HELP})")
     return said
 
 
 def warnings_of_new_slots(project: Project) -> list[str]:
-    """Patroni looks at all slots when it makes one: what the slots of the settings, once `up` declares them, end."""
-    wanted = set(project.settings.slots)
+    """Slots that end when `up` declares others: Patroni looks at all slots when it creates one."""
+    wanted = {name for name, slot in project.settings.slots.items() if "database" in slot}
     if not wanted:
         return []
-    found = read_fates(project, require_leader(project).name)
-    ending = [fate.name for fate in found if fate.unknown and fate.name not in wanted]
-    if not ending or wanted <= {fate.name for fate in found}:
+    found = read_coverage(project, require_leader(project).name)
+    ending = [slot.name for slot in found if slot.unknown and slot.name not in wanted]
+    if not ending or wanted <= {slot.name for slot in found}:
         return []
     return [f"Patroni drops the logical slots that it does not know and nobody uses: {', '.join(ending)} ({HELP})"]
 
 
-def settle_slots(project: Project, progress: Progress) -> list[str]:
+def await_slots(project: Project, progress: Progress) -> list[str]:
     """Wait until every member has the logical slots of the settings: Patroni restarts a standby to give it one.
 
     Returns what could not be had: Patroni goes on trying.
@@ -110,7 +107,7 @@ def settle_slots(project: Project, progress: Progress) -> list[str]:
 
     def lacking() -> list[str]:
         """Slots that are not on every member."""
-        return sorted(ready - {fate.name for fate in read_fates(project, leader) if not fate.lacking})
+        return sorted(ready - {slot.name for slot in read_coverage(project, leader) if not slot.lacking})
 
     if ready and lacking():
         with progress.stage("wait until every member has its slots"), suppress(TimedOut):

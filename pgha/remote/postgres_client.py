@@ -50,7 +50,7 @@ class NoLibpq(Exception):
 
 
 def log_in(conninfo: str) -> Refusal | None:
-    """Connect as a client of this host does, with its own libpq, and end the connection; nothing when that went well.
+    """Connect as a client of this host does, with its own libpq, and end the connection; None when that went well.
 
     Within this process: a psql takes longer to start than to connect. Raises NoLibpq.
     """

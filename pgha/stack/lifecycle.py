@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgha.cluster.clients import set_back_password
 from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import replace_lost
-from pgha.cluster.slots import settle_slots, warnings_of_new_slots
+from pgha.cluster.slots import await_slots, warnings_of_new_slots
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed
@@ -70,7 +70,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
         progress.note(warning)
     changes = apply_settings(project)
     notes += [f"dynamic configuration: {line}" for line in changes]
-    notes += settle_slots(project, progress)
+    notes += await_slots(project, progress)
     return UpReport(view, clock.seconds, tuple(notes))
 
 

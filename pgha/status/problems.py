@@ -151,16 +151,18 @@ def _way_to_drop(seen: Seen, slot: Slot) -> str:
 
 def _slots(seen: Seen) -> Iterator[Problem]:
     """A logical slot that only the leader has, and one of the settings that even the leader has not."""
-    for fate in seen.slots:
-        if fate.lacking and not fate.declared:
-            where = "no other member" if len(fate.lacking) == len(seen.told) - 1 else "not every other member"
-            sentence = f"{seen.leader}: the logical slot {fate.name} is kept on {where}: it goes with the leader"
+    for slot in seen.slots:
+        if slot.lacking and not slot.declared:
+            where = "is on no other member"
+            if len(slot.lacking) < len(seen.told) - 1:
+                where = f"is not on {' and '.join(slot.lacking)}"
+            sentence = f"{seen.leader}: the logical slot {slot.name} {where}: it is lost with the leader"
             yield Problem(Kind.SLOT_NOT_KEPT, seen.leader or "", sentence, f"the setting slots keeps it: {SLOT_HELP}")
     there = {slot.name for slot in seen.facts.slots} if isinstance(seen.facts, Facts) else set(seen.wanted_slots)
-    for name, slot in seen.wanted_slots.items():
+    for name, given in seen.wanted_slots.items():
         if name not in there:
-            what = f", of the database {slot['database']}," if "database" in slot else ""
-            sentence = f"{seen.leader} lacks the slot {name}{what} which the settings want"
+            what = f", of the database {given['database']}," if "database" in given else ""
+            sentence = f"{seen.leader} lacks the slot {name}{what} which is in the settings"
             yield Problem(Kind.SLOT_MISSING, seen.leader or "", sentence, f"inv up; inv logs --node {seen.leader}")
 
 

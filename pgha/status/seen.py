@@ -13,7 +13,7 @@ from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
 from pgha.tools.leader import Facts
-from pgha.tools.slots import Fate
+from pgha.tools.slots import SlotCoverage
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Seen:
     """what the leader's Postgres says; None without a leader"""
     login: Refusal | PghaError | None
     """why a client cannot log in at the leader; None when it can, or without a leader"""
-    slots: tuple[Fate, ...]
+    slots: tuple[SlotCoverage, ...]
     """the leader's logical slots, and what becomes of them; nothing when the leader cannot be asked"""
     wanted_slots: Mapping[str, Mapping[str, str]]
     """those of the settings"""

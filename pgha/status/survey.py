@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pgha.backup import restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
 from pgha.cluster.clients import log_in
-from pgha.cluster.slots import read_fates
+from pgha.cluster.slots import read_coverage
 from pgha.cluster.view import agreed_view, cut_off, read_etcd, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
@@ -20,7 +20,7 @@ from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import Seen, leading, or_error
 from pgha.tools import docker
 from pgha.tools.leader import Facts
-from pgha.tools.slots import Fate
+from pgha.tools.slots import SlotCoverage
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             stanza=stanza_.result() if stanza_ else None,
             facts=facts,
             login=login_.result() if login_ else None,
-            slots=_fates(project, leader, facts),
+            slots=_coverage(project, leader, facts),
             differs=project.running.differs if project.running else {},
             wanted_slots=project.settings.slots,
             kept=kept_.result() if kept_ else None,
@@ -96,9 +96,9 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
         )
 
 
-def _fates(project: Project, leader: str | None, facts: Facts | PghaError | None) -> tuple[Fate, ...]:
+def _coverage(project: Project, leader: str | None, facts: Facts | PghaError | None) -> tuple[SlotCoverage, ...]:
     """Asked only where there is a logical slot: then every member has to be."""
     if leader is None or not isinstance(facts, Facts) or all(slot.type != "logical" for slot in facts.slots):
         return ()
-    found = or_error(lambda: read_fates(project, leader))
+    found = or_error(lambda: read_coverage(project, leader))
     return () if isinstance(found, PghaError) else found

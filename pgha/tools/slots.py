@@ -40,7 +40,7 @@ class LogicalSlot:
         return isinstance(given, dict) and (given.get("database"), given.get("plugin")) == (self.database, self.plugin)
 
     def is_ignored(self, config: Mapping[str, Any]) -> bool:
-        """Whether Patroni was told to leave it alone (`ignore_slots`)."""
+        """Whether Patroni is configured to leave it alone (`ignore_slots`)."""
         own = {"name": self.name, "type": "logical", "database": self.database, "plugin": self.plugin}
         return any(
             all(not entry.get(key) or entry[key] == value for key, value in own.items())
@@ -78,7 +78,7 @@ def parse_slots(text: str) -> tuple[LogicalSlot, ...]:
 
 
 @dataclass(frozen=True)
-class Fate:
+class SlotCoverage:
     """What becomes of one of the leader's slots."""
 
     name: str
@@ -90,13 +90,13 @@ class Fate:
     """Patroni drops it when it looks at the slots next, unless somebody uses it then"""
 
 
-def fates(
+def coverage(
     leader: tuple[LogicalSlot, ...], standbys: Mapping[str, tuple[LogicalSlot, ...]], config: Mapping[str, Any]
-) -> tuple[Fate, ...]:
+) -> tuple[SlotCoverage, ...]:
     """What becomes of each of the leader's slots when a standby takes over."""
     lasting = {name: {slot.name for slot in slots if slot.stays(config)} for name, slots in standbys.items()}
     return tuple(
-        Fate(
+        SlotCoverage(
             slot.name,
             not slot.failover and slot.is_declared(config),
             tuple(name for name in standbys if slot.name not in lasting[name]),

@@ -37,10 +37,10 @@ def test_to_a_restore_point_and_then_to_points_before_and_after_that_fork(number
     numbered.sql(numbered.leader(), "select pg_create_logical_replication_slot('loose', 'pgoutput')")
 
     said = numbered.inv("restore", "--name", name, "--yes").stderr
-    assert "the logical slots go: loose" in said
-    assert "consumers have to begin anew: cdc" in said
+    assert "these logical slots are dropped: loose" in said
+    assert "their consumers start over: cdc" in said
     assert rows(numbered) == [1, 2, 3, 4]
-    until(lambda: all(numbered.sql(node, slots) == "cdc" for node in numbered.nodes), "Patroni made it anew")
+    until(lambda: all(numbered.sql(node, slots) == "cdc" for node in numbered.nodes), "Patroni created it again")
     numbered.run(numbered.leader(), *edit, "slots=null", user="postgres")
     until(lambda: not any(numbered.sql(node, slots) for node in numbered.nodes), "it is gone again")
     numbered.wait_well()

@@ -139,7 +139,7 @@ def test_a_slot_of_the_settings_outlives_a_switchover_and_one_that_goes_is_named
     declared.sql(leader, "select pg_create_logical_replication_slot('loose', 'pgoutput')")
     assert kinds(declared) == {("slot_not_kept", leader)}
     said = declared.inv("switchover").stderr
-    assert "the logical slot loose goes: nothing keeps it on another member" in said
+    assert "the logical slot loose is dropped: nothing keeps it on another member" in said
     assert "cdc" not in said
     new = declared.wait_well()
     sent = declared.sql(new, "select data from pg_logical_slot_get_changes('cdc', null, null)")
@@ -152,7 +152,7 @@ def test_a_slot_of_the_settings_outlives_a_switchover_and_one_that_goes_is_named
     assert logical(declared, new) == ["cdc"]
 
 
-def test_a_password_that_was_changed_is_told_and_set_back_by_up(small):
+def test_a_password_that_was_changed_is_shown_and_set_back_by_up(small):
     leader = small.wait_well()
     small.sql(leader, "alter role postgres password 'of somebody else'")
     try:
@@ -169,7 +169,7 @@ def test_a_password_that_was_changed_is_told_and_set_back_by_up(small):
     assert "had been changed" not in small.inv("up").stderr
 
 
-def test_settings_that_differ_from_what_runs_are_told_of_a_cluster_that_is_well(small):
+def test_settings_that_differ_from_what_runs_are_shown_for_a_cluster_that_is_well(small):
     def asked(**settings):
         status = json.loads(small.inv("status", "--json", **settings).stdout)
         return status, [problem["kind"] for problem in status["problems"]]

@@ -275,15 +275,15 @@ def slots_on(played, *names, **changes):
 @pytest.mark.parametrize(
     ("config", "held_by", "candidate", "said"),
     [
-        ({}, (), "", "the logical slot cdc goes: nothing keeps it"),
-        ({}, (), "pg2-node1", "the logical slot cdc goes: nothing keeps it"),
-        (DECLARED, (), "pg2-node1", "the logical slot cdc is not on every member yet: it is made anew"),
-        (DECLARED, ("pg2-node1",), "pg3-node1", "not on every member yet: it is made anew, and its consumer"),
-        (DECLARED, ("pg2-node1",), "", "not on every member yet: it is made anew if pg3-node1 leads"),
+        ({}, (), "", "the logical slot cdc is dropped: nothing keeps it"),
+        ({}, (), "pg2-node1", "the logical slot cdc is dropped: nothing keeps it"),
+        (DECLARED, (), "pg2-node1", "the logical slot cdc is not on every member yet: it is created again"),
+        (DECLARED, ("pg2-node1",), "pg3-node1", "not on every member yet: it is created again, and its consumer"),
+        (DECLARED, ("pg2-node1",), "", "not on every member yet: it is created again if pg3-node1 leads"),
         (DECLARED, ("pg2-node1",), "pg2-node1", ""),
         (DECLARED, ("pg2-node1", "pg3-node1"), "", ""),
         # Patroni drops what it does not know, also where somebody made one of the same name.
-        ({}, ("pg2-node1", "pg3-node1"), "", "the logical slot cdc goes: nothing keeps it"),
+        ({}, ("pg2-node1", "pg3-node1"), "", "the logical slot cdc is dropped: nothing keeps it"),
     ],
 )
 def test_a_slot_that_a_switchover_drops_is_named_before_it_happens(
@@ -305,12 +305,12 @@ def test_a_slot_that_a_switchover_drops_is_named_before_it_happens(
     assert said in told[0] if said else "slot" not in told[0]
 
 
-def test_a_restore_names_the_slots_it_drops_and_those_it_makes_anew(project, played):
+def test_a_restore_names_the_slots_it_drops_and_those_it_creates_again(project, played):
     played.config |= DECLARED
     slots_on(played, "pg2-node1", "pg3-node1")
     played.slots["pg1-node1"] += [{**CDC, "slot_name": "mine"}]
-    gone, anew = slots.warnings_of_restore(project, "pg1-node1")
-    assert "go: mine" in gone and "made anew" in anew and "cdc" in anew
+    dropped, created = slots.warnings_of_restore(project, "pg1-node1")
+    assert "dropped: mine" in dropped and "created again" in created and "cdc" in created
     played.slots = {}
     assert slots.warnings_of_restore(project, "pg1-node1") == []
     played.away = {"pg1-node1"}
@@ -339,7 +339,7 @@ def test_up_waits_for_the_slots_of_the_settings(make_project, played, database, 
     project = make_project(data_centers=3, nodes=1, slots={"cdc": {"database": database}})
     played.config |= {"slots": {"cdc": {"type": "logical", "database": database, "plugin": "pgoutput"}}}
     slots_on(played, *held_by)
-    notes = slots.settle_slots(project, Progress())
+    notes = slots.await_slots(project, Progress())
     assert len(notes) == len(said) and all(words in note for words, note in zip(said, notes, strict=True))
 
 

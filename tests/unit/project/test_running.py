@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pgha.model.settings import read_settings
-from pgha.project.passwords import ensure_passwords
+from pgha.project.passwords import settled_passwords, write_passwords
 from pgha.project.record import Record
 from pgha.project.running import FILE, as_it_runs, note_running
 
@@ -59,8 +59,8 @@ def test_what_a_command_reads_as_it_goes_is_the_present_setting(ran, settings):
     assert seen.settings == read_settings({"data_centers": 1, "nodes": 1, **settings})
 
 
-def test_a_password_that_is_not_the_one_in_use_is_named_and_not_told(ran):
-    ensure_passwords(ran)
+def test_a_password_that_is_not_the_one_in_use_is_named_and_not_shown(ran):
+    write_passwords(ran, settled_passwords(ran, None))
     assert changed(ran, superuser_password="secret").running.differs == {}
     assert changed(ran, superuser_password="other").running.differs == {
         "superuser_password": "superuser_password is another one"

@@ -83,7 +83,7 @@ def test_a_login_that_goes_well_says_nothing(served):
     assert log_in(served(ASKS, GREETS)) is None
 
 
-def test_a_password_that_is_refused_is_told_with_the_server_s_words(served):
+def test_a_password_that_is_refused_comes_with_the_server_s_words(served):
     refusal = log_in(served(ASKS, REFUSES))
     assert refusal.asked
     assert "password authentication failed" in refusal.words

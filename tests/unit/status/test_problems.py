@@ -19,7 +19,7 @@ from pgha.status.seen import Seen
 from pgha.status.survey import Survey
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, wal
 from pgha.tools.leader import Facts, Slot
-from pgha.tools.slots import Fate
+from pgha.tools.slots import SlotCoverage
 
 NODES = ("pg1-node1", "pg2-node1", "pg3-node1")
 ETCD = ("etcd1", "etcd2", "etcd3")
@@ -158,12 +158,12 @@ CASES = [
         Kind.LOGIN_FAILED, "pg1-node1", "clients cannot log in as postgres: FATAL:  password authentication failed",
     ),
     (
-        seen(slots=(Fate("cdc", False, NODES[1:]),)),
-        Kind.SLOT_NOT_KEPT, "pg1-node1", "the logical slot cdc is kept on no other member",
+        seen(slots=(SlotCoverage("cdc", False, NODES[1:]),)),
+        Kind.SLOT_NOT_KEPT, "pg1-node1", "the logical slot cdc is on no other member",
     ),
     (
         seen(wanted_slots={"cdc": {"database": "app"}}),
-        Kind.SLOT_MISSING, "pg1-node1", "pg1-node1 lacks the slot cdc, of the database app, which the settings want",
+        Kind.SLOT_MISSING, "pg1-node1", "pg1-node1 lacks the slot cdc, of the database app, which is in the settings",
     ),
     (
         seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)), containers=without("etcd1", state="restarting")),
@@ -271,7 +271,7 @@ def test_the_document_has_every_time_in_utc(a_project):
 
 
 def test_a_slot_that_stays_is_no_problem_and_one_that_patroni_still_copies_is_none_either():
-    kept, copied = Fate("cdc", True, ()), Fate("other", True, ("pg2-node1",))
+    kept, copied = SlotCoverage("cdc", True, ()), SlotCoverage("other", True, ("pg2-node1",))
     assert find_problems(seen(slots=(kept, copied))) == ()
     wanted = {"cdc": {"database": "app"}}
     assert find_problems(seen(wanted_slots=wanted, facts=facts(slots=(replace(SLOT, retained=0),)))) == ()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pgha.errors import ToolFailed
-from pgha.tools.slots import LogicalSlot, fates, parse_slots
+from pgha.tools.slots import LogicalSlot, coverage, parse_slots
 
 ROW = {"slot_name": "cdc", "database": "app", "plugin": "pgoutput", "slot_type": "logical", "wal_status": "reserved"}
 CDC = LogicalSlot("cdc", "app", "pgoutput")
@@ -53,11 +53,11 @@ def test_no_answer_is_an_error(text):
 )
 def test_what_a_standby_still_has_when_it_leads(slot, config, stays):
     assert slot.stays(config) is stays
-    (fate,) = fates((slot,), {"b": (slot,), "c": ()}, config)
-    assert fate.lacking == (("c",) if stays else ("b", "c"))
+    (slot,) = coverage((slot,), {"b": (slot,), "c": ()}, config)
+    assert slot.lacking == (("c",) if stays else ("b", "c"))
 
 
-def test_a_slot_of_the_configuration_is_made_anew_but_not_over_one_that_postgres_synchronizes():
+def test_a_slot_of_the_configuration_is_created_again_but_not_over_one_that_postgres_synchronizes():
     synchronized = LogicalSlot("cdc", "app", "pgoutput", failover=True)
     for slot, declared in ((CDC, True), (synchronized, False)):
-        assert fates((slot,), {}, {"slots": DECLARED})[0].declared is declared
+        assert coverage((slot,), {}, {"slots": DECLARED})[0].declared is declared
