@@ -58,6 +58,9 @@ def _of_handover(slot: SlotCoverage, candidate: str, standbys: int) -> str:
     if slot.declared:
         how = f"it is created again{where}, and its consumer misses changes"
         return f"the logical slot {slot.name} is not on every member yet: {how}"
+    if slot.failover:
+        lost = "its consumer may lose its place there"
+        return f"the logical slot {slot.name} is not synchronized to {' and '.join(lacking)}: {lost} ({HELP})"
     return f"the logical slot {slot.name} is dropped{where}: nothing keeps it on another member ({HELP})"
 
 

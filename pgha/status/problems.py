@@ -154,10 +154,10 @@ def _slots(seen: Seen) -> Iterator[Problem]:
     for slot in seen.slots:
         if slot.lacking and not slot.declared:
             where = "is on no other member"
-            if len(slot.lacking) < len(seen.told) - 1:
-                where = f"is not on {' and '.join(slot.lacking)}"
+            if slot.failover or len(slot.lacking) < len(seen.told) - 1:
+                where = f"is not {'synchronized to' if slot.failover else 'on'} {' and '.join(slot.lacking)}"
             sentence = f"{seen.leader}: the logical slot {slot.name} {where}: it is lost with the leader"
-            yield Problem(Kind.SLOT_NOT_KEPT, seen.leader or "", sentence, f"the setting slots keeps it: {SLOT_HELP}")
+            yield Problem(Kind.SLOT_NOT_KEPT, seen.leader or "", sentence, f"the setting slots keeps one: {SLOT_HELP}")
     there = {slot.name for slot in seen.facts.slots} if isinstance(seen.facts, Facts) else set(seen.wanted_slots)
     for name, given in seen.wanted_slots.items():
         if name not in there:

@@ -305,6 +305,16 @@ def test_a_slot_that_a_switchover_drops_is_named_before_it_happens(
     assert said in told[0] if said else "slot" not in told[0]
 
 
+def test_a_slot_that_postgres_does_not_synchronize_is_named(project, played):
+    """A former leader has one of its own under that name, and PostgreSQL does not synchronize over it."""
+    slots_on(played, "pg2-node1", "pg3-node1", failover=True, synced=True)
+    assert slots.warnings_of_handover(project, "pg1-node1", "pg2-node1") == []
+    played.slots["pg3-node1"][0]["synced"] = False
+    assert slots.warnings_of_handover(project, "pg1-node1", "pg2-node1") == []
+    (said,) = slots.warnings_of_handover(project, "pg1-node1", "")
+    assert "the logical slot cdc is not synchronized to pg3-node1" in said
+
+
 def test_a_restore_names_the_slots_it_drops_and_those_it_creates_again(project, played):
     played.config |= DECLARED
     slots_on(played, "pg2-node1", "pg3-node1")

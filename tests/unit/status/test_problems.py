@@ -162,6 +162,10 @@ CASES = [
         Kind.SLOT_NOT_KEPT, "pg1-node1", "the logical slot cdc is on no other member",
     ),
     (
+        seen(slots=(SlotCoverage("cdc", False, NODES[2:], failover=True),)),
+        Kind.SLOT_NOT_KEPT, "pg1-node1", "the logical slot cdc is not synchronized to pg3-node1",
+    ),
+    (
         seen(wanted_slots={"cdc": {"database": "app"}}),
         Kind.SLOT_MISSING, "pg1-node1", "pg1-node1 lacks the slot cdc, of the database app, which is in the settings",
     ),
