@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pgha.cluster.view import able_member, node_names, require_quorum
+from pgha.cluster.view import able_member, node_names, require_leader, require_quorum
 from pgha.errors import PghaError, ToolFailed
-from pgha.model.dynamic import governed_configuration, without_known
+from pgha.model.dynamic import governed_configuration, slots_of, without_known
 from pgha.model.merging import flatten, merge_patch
 from pgha.model.rules import LIMITS
 from pgha.project.project import Project
 from pgha.remote.connections import connect
-from pgha.tools import limits, patroni
+from pgha.tools import limits, patroni, postgres
 
 
 def read_config(project: Project) -> dict[str, Any]:
@@ -46,6 +46,8 @@ def apply_settings(project: Project) -> list[str]:
     Whatever else somebody put there stays. Returns the changes, and what was not done.
     """
     wanted = governed_configuration(project.settings, project.topology)
+    if "slots" in wanted:
+        wanted["slots"] = slots_of(wanted["slots"], _databases(project))
     parameters = wanted.pop("postgresql", {}).get("parameters", {})
     if parameters:
         held = (read_config(project).get("postgresql") or {}).get("parameters") or {}
@@ -54,6 +56,11 @@ def apply_settings(project: Project) -> list[str]:
     left = {name: value for name, value in parameters.items() if name not in refused}
     changes = patch_config(project, {**wanted, "postgresql": {"parameters": left}} if left else wanted)
     return [*changes, *refused.values()]
+
+
+def _databases(project: Project) -> list[str]:
+    answer = connect(project).must(require_leader(project).name, postgres.query(postgres.DATABASES), "psql failed")
+    return answer.stdout.splitlines()
 
 
 def _too_low(project: Project, parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -102,7 +102,7 @@ def await_slots(project: Project, progress: Progress) -> list[str]:
     answer = connect(project).must(leader, postgres.query(postgres.DATABASES), "psql failed")
     databases = answer.stdout.splitlines()
     notes = [
-        f'the slot {name} waits for its database {database}: create database "{database}"'
+        f'the slot {name} waits for its database {database}: create database "{database}", then inv up'
         for name, database in wanted.items()
         if database not in databases
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pgha.model.merging import merge
@@ -79,7 +79,16 @@ def bootstrap_configuration(settings: Settings, topology: Topology) -> dict[str,
         # A crashed leader is replaced at once instead of being given five minutes to recover.
         first["primary_start_timeout"] = 0
         first["failsafe_mode"] = True
-    return merge(first, governed_configuration(settings, topology))
+    governed = governed_configuration(settings, topology)
+    if "slots" in governed:
+        governed["slots"] = slots_of(governed["slots"], ["postgres"])
+    return merge(first, governed)
+
+
+def slots_of(slots: Mapping[str, Any], databases: Iterable[str]) -> dict[str, Any]:
+    """Those that Patroni can create: one whose database is not there keeps it from creating those that follow."""
+    there = set(databases)
+    return {name: slot for name, slot in slots.items() if slot.get("database") in (None, *there)}
 
 
 def without_known(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:

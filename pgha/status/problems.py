@@ -163,7 +163,7 @@ def _slots(seen: Seen) -> Iterator[Problem]:
         if name not in there:
             what = f", of the database {given['database']}," if "database" in given else ""
             sentence = f"{seen.leader} lacks the slot {name}{what} which is in the settings"
-            yield Problem(Kind.SLOT_MISSING, seen.leader or "", sentence, f"inv up; inv logs --node {seen.leader}")
+            yield Problem(Kind.SLOT_MISSING, seen.leader or "", sentence, "inv up says what it waits for")
 
 
 def _cut_off(seen: Seen) -> Iterator[Problem]:

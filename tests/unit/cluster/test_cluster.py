@@ -82,8 +82,10 @@ class Played(connections.Connections):
         return "Successfully handed over\n"
 
     def _set(self, key, value):
-        name = key.removeprefix("postgresql.parameters.")
-        inner = self.config if name == key else self.config.setdefault("postgresql", {}).setdefault("parameters", {})
+        *path, name = key.split(".")
+        inner = self.config
+        for step in path:
+            inner = inner.setdefault(step, {})
         inner[name] = value
 
     def _cluster(self):
@@ -327,6 +329,14 @@ def test_a_restore_names_the_slots_it_drops_and_those_it_creates_again(project, 
     assert slots.warnings_of_restore(project, "pg1-node1") == []
 
 
+def test_up_declares_a_slot_once_its_database_is_there(make_project, played):
+    given = {"cdc": {"database": "app"}, "none": {"database": "later"}, "own": {"type": "physical"}}
+    project = make_project(data_centers=3, nodes=1, slots=given)
+    assert [line.split(":")[0] for line in apply_settings(project) if line.startswith("slots")] == [
+        "slots.cdc.type", "slots.cdc.plugin", "slots.cdc.database", "slots.own.type",
+    ]  # fmt: skip
+
+
 def test_up_names_the_slots_that_patroni_drops_when_it_makes_another(make_project, played):
     project = make_project(data_centers=3, nodes=1, slots={"cdc": {"database": "app"}})
     played.slots["pg1-node1"] = [{**CDC, "slot_name": "mine"}, {**CDC, "slot_name": "synced", "failover": True}]
@@ -342,7 +352,7 @@ def test_up_names_the_slots_that_patroni_drops_when_it_makes_another(make_projec
     [
         ("app", ("pg2-node1", "pg3-node1"), []),
         ("app", ("pg2-node1",), ["the slot cdc is not on every member yet"]),
-        ("later", (), ['the slot cdc waits for its database later: create database "later"']),
+        ("later", (), ['the slot cdc waits for its database later: create database "later", then inv up']),
     ],
 )
 def test_up_waits_for_the_slots_of_the_settings(make_project, played, database, held_by, said):

@@ -125,8 +125,10 @@ def test_parameters_of_the_settings_go_over_the_project_s():
 @pytest.mark.parametrize("given", [{"cdc": {"database": "app"}, "own": {"type": "physical"}}, SLOTS_TEXT])
 def test_slots_are_given_to_patroni_as_it_wants_them(given):
     logical = {"type": "logical", "database": "app", "plugin": "pgoutput"}
-    for configuration in both(slots=given):
-        assert configuration["slots"] == {"cdc": logical, "own": {"type": "physical"}}
+    governed, first = both(slots=given)
+    assert governed["slots"] == {"cdc": logical, "own": {"type": "physical"}}
+    assert first["slots"] == {"own": {"type": "physical"}}, "a new cluster has no database app"
+    assert both(slots={"cdc": {"database": "postgres"}})[1]["slots"]["cdc"]["database"] == "postgres"
     assert "slots" not in both()[1]
     assert both(slots={"cdc": {"database": "app", "plugin": "wal2json"}})[0]["slots"]["cdc"]["plugin"] == "wal2json"
 
