@@ -128,7 +128,7 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
     facts = seen.facts
     if isinstance(seen.login, Refusal):
         hint = "inv up gives it the project's password again" if seen.login.asked else f"inv logs --node {leader}"
-        words = (seen.login.words.splitlines() or ["no reason given"])[-1]
+        words = (seen.login.words.splitlines() or ["no reason given"])[0]
         yield Problem(Kind.LOGIN_FAILED, leader, f"clients cannot log in as {SUPERUSER}: {words}", hint)
     if facts.clients >= facts.client_limit:
         sentence = f"{leader}: {facts.clients} connections, {facts.client_limit} are for clients: new ones are refused"

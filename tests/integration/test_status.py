@@ -166,7 +166,6 @@ def test_a_password_that_was_changed_is_shown_and_set_back_by_up(small):
     assert "the password of postgres had been changed" in said
     psycopg.connect(small.dsn()).close()
     assert kinds(small) == set()
-    assert "had been changed" not in small.inv("up").stderr
 
 
 def test_settings_that_differ_from_what_runs_are_shown_for_a_cluster_that_is_well(small):
@@ -179,7 +178,7 @@ def test_settings_that_differ_from_what_runs_are_shown_for_a_cluster_that_is_wel
     assert kinds_ == ["settings_differ"]
     assert "publish_address 127.0.0.2, not 127.0.0.1" in sentences(status)[0]
     assert status["leader"] == small.leader()
-    assert small.inv("psql", "--command", "select 41 + 1", **other).stdout.strip().endswith("42")
+    assert small.inv("psql", "--command", "select 41 + 1", **other).stdout.split()[2] == "42"
     shape = ("render", "-d", "1", "-p", "2")
     files = {path: path.read_bytes() for path in small.folder.rglob("*") if path.is_file()}
     assert "another shape" in small.refused(3, *shape[:-1], "3")

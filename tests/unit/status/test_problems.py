@@ -154,8 +154,8 @@ CASES = [
     (seen(facts=NoConnection("it takes no connections")), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "takes no"),
     (seen(facts=facts(slots=(SLOT,))), Kind.SLOT_RETAINS_WAL, "pg1-node1", "unused logical slot cdc keeps 2.0GB"),
     (
-        seen(login=Refusal('connection to server\nFATAL:  password authentication failed for user "postgres"', True)),
-        Kind.LOGIN_FAILED, "pg1-node1", "clients cannot log in as postgres: FATAL:  password authentication failed",
+        seen(login=Refusal('failed: FATAL:  no such password\npassword retrieved from file "pgpass"', True)),
+        Kind.LOGIN_FAILED, "pg1-node1", "clients cannot log in as postgres: failed: FATAL:  no such password",
     ),
     (
         seen(slots=(SlotCoverage("cdc", False, NODES[1:]),)),
