@@ -181,6 +181,15 @@ CASES = [
         postgres.end_recovery(),
         f"env '{postgres.FREE}' psql -XAtq -h /tmp/aside -d postgres -c 'select pg_wal_replay_resume()'",
     ),
+    (
+        postgres.set_password("app", "/a/pgpass"),
+        f"env '{postgres.FREE}' sh -c "
+        + shlex.quote(
+            r"""secret=$(sed -n "s/^[*]:[*]:[*]:$0://p" "$1" | sed 's/\\\(.\)/\1/g'); [ -n "$secret" ] || exit 1; """
+            r"""printf '%s\n%s\n' "$secret" "$secret" | psql -Xq -d postgres -c '\password '"$0" """
+        )
+        + " app /a/pgpass",
+    ),
     (postgres.control_data(DATA), "env LC_ALL=C pg_controldata /pgdata/17"),
     (
         postgres.room(DATA),
@@ -454,6 +463,7 @@ def test_a_remote_command_ends_by_itself(command, line):
         etcd.forget_cluster(TOPOLOGY),
         *(make(DATA) for make in (postgres.stop, postgres.set_aside, postgres.take_back, postgres.remove_data)),
         postgres.end_recovery(),
+        postgres.set_password("app", "/a/pgpass"),
         cron.install(""),
     ],
     ids=str,
