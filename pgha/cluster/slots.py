@@ -109,8 +109,9 @@ def await_slots(project: Project, progress: Progress) -> list[str]:
     ready = {name for name, database in wanted.items() if database in databases}
 
     def lacking() -> list[str]:
-        """Slots that are not on every member."""
-        return sorted(ready - {slot.name for slot in read_coverage(project, leader) if not slot.lacking})
+        """Slots that are not on every member; one that restarts cannot be asked."""
+        standbys = len(project.topology.nodes) - 1
+        return sorted(ready - {slot.name for slot in read_coverage(project, leader) if len(slot.kept_on) == standbys})
 
     if ready and lacking():
         with progress.stage("wait until every member has its slots"), suppress(TimedOut):

@@ -86,6 +86,8 @@ class SlotCoverage:
     """Patroni makes it, wherever it is not, on the leader"""
     lacking: tuple[str, ...]
     """standbys that do not have it, or would drop it"""
+    kept_on: tuple[str, ...] = ()
+    """standbys that have it and still do when they lead"""
     failover: bool = False
     """Patroni does nothing with it: Postgres synchronizes it, or nobody"""
     unknown: bool = False
@@ -102,6 +104,7 @@ def coverage(
             slot.name,
             not slot.failover and slot.is_declared(config),
             tuple(name for name in standbys if slot.name not in lasting[name]),
+            tuple(name for name in standbys if slot.name in lasting[name]),
             slot.failover,
             not slot.failover and not slot.stays(config),
         )

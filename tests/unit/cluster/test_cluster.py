@@ -363,6 +363,23 @@ def test_up_waits_for_the_slots_of_the_settings(make_project, played, database, 
     assert len(notes) == len(said) and all(words in note for words, note in zip(said, notes, strict=True))
 
 
+def test_up_waits_for_a_standby_that_restarts_to_get_a_slot(make_project, played):
+    """While it does, its Postgres takes no connection."""
+    project = make_project(data_centers=3, nodes=1, slots={"cdc": {"database": "app"}})
+    played.config |= DECLARED
+    slots_on(played, "pg2-node1", "pg3-node1")
+    ordinary, refusals = played.run, ["refused"] * 2
+
+    def run(host, command, line=None):
+        if host == "pg3-node1" and command.argv[-1] == LOGICAL and refusals:
+            return Answer(command, "", refusals.pop(), 2)
+        return ordinary(host, command, line)
+
+    played.run = run
+    assert slots.await_slots(project, Progress()) == []
+    assert refusals == []
+
+
 # Reading and patching ---------------------------------------------------------------------------------------
 
 
