@@ -57,6 +57,7 @@ class Connections:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._held: dict[str, fabric.Connection] = {}
+        self._away: Mapping[str, str] = {}
 
     def run(self, host: str, command: Command, line: Callable[[str], None] | None = None) -> Answer:
         """Run a command on a host, whatever its exit code; with `line`, hand over each line as it comes.
@@ -166,7 +167,19 @@ class Connections:
             with suppress(Exception):
                 connection.close()
 
+    @contextmanager
+    def leaving_out(self, away: Mapping[str, str]) -> Iterator[None]:
+        """Do not try hosts whose container does not run, each with its state: the port of one that is frozen takes a
+        connection all the same, and every try would wait for an answer."""
+        self._away = away
+        try:
+            yield
+        finally:
+            self._away = {}
+
     def _connection(self, host: str) -> fabric.Connection:
+        if host in self._away:
+            raise Unreachable(f"{host} cannot be reached over SSH: its container is {self._away[host]}", "inv up")
         held = self._held.get(host)
         if held is not None and held.is_connected:
             return held

@@ -14,6 +14,7 @@ from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
 from pgha.project.project import Project
 from pgha.remote import engine, networks
+from pgha.remote.connections import connect
 from pgha.stack import crontab
 from pgha.status.kinds import Problem
 from pgha.status.problems import find_problems, next_command
@@ -50,7 +51,9 @@ def take(project: Project) -> Survey:
     if not any(container.state == "running" for container in containers.values()):
         state = "stopped" if containers else "not up"
         raise NotUp(f"Project {project.name} is {state}", "inv start" if containers else "inv up")
-    seen = look(project, containers)
+    away = {host: container.state for host, container in containers.items() if container.state != "running"}
+    with connect(project).leaving_out(away):
+        seen = look(project, containers)
     return Survey(seen, find_problems(seen))
 
 

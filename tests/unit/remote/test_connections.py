@@ -329,6 +329,12 @@ def test_a_refused_user_key_is_named(keyed, ssh):
     assert "inv up" in caught.value.hint
 
 
+def test_a_host_whose_container_is_known_not_to_run_is_not_tried(ssh):
+    with ssh.leaving_out({HOST: "paused"}), pytest.raises(Unreachable, match=f"{HOST} .* its container is paused"):
+        ssh.run(HOST, Command(("true",)))
+    assert ssh.run(HOST, Command(("true",))).ok
+
+
 def test_a_host_that_was_never_rendered_is_missing(ssh):
     with pytest.raises(Missing, match="pg3-node2") as caught:
         ssh.run("pg3-node2", Command(("true",)))
