@@ -32,11 +32,19 @@ def node_names(project: Project, first: str = "") -> list[str]:
 # Members ----------------------------------------------------------------------------------------------------
 
 
-def read_members(project: Project) -> dict[str, patroni.Told | PghaError]:
-    """What every member says, asked all at once."""
-    names = node_names(project)
-    answers = connect(project).everywhere({name: patroni.ask(project.topology) for name in names})
-    return {name: _parsed(name, answers[name]) for name in names}
+def read_members(project: Project, known: Members | None = None) -> dict[str, patroni.Told | PghaError]:
+    """What every member says, asked all at once; not again those whose answer is known."""
+    names, known = node_names(project), known or {}
+    command = patroni.ask(project.topology)
+    answers = connect(project).everywhere({name: command for name in names if name not in known})
+    return {name: known[name] if name in known else _parsed(name, answers[name]) for name in names}
+
+
+def _read_member(project: Project, name: str) -> patroni.Told | PghaError:
+    try:
+        return _parsed(name, connect(project).run(name, patroni.ask(project.topology)))
+    except PghaError as error:
+        return error
 
 
 def _parsed(name: str, answer: Answer | PghaError) -> patroni.Told | PghaError:
@@ -66,6 +74,14 @@ def cut_off(project: Project, members: Members) -> dict[str, str]:
     why = {name: _why_late(told, limit) for name, told in answering(members).items()}
     why |= {name: error.message for name, error in members.items() if isinstance(error, CutOff)}
     return {name: reason for name, reason in why.items() if reason} if not all(why.values()) else {}
+
+
+def without_quorum(members: Members) -> list[str]:
+    """Members that see no etcd majority while another one sees it."""
+    if not any(told.sees_quorum for told in answering(members).values()):
+        return []
+    blind = [name for name, told in answering(members).items() if not told.sees_quorum]
+    return blind + [name for name, error in members.items() if isinstance(error, CutOff)]
 
 
 def _why_late(told: patroni.Told, limit: float) -> str:
@@ -119,28 +135,59 @@ def read_view(project: Project, ask_first: str = "") -> patroni.ClusterView:
 
     Raises Unreachable when no member can be asked, ToolFailed when none knows (etcd has lost its quorum).
     """
-    ssh = connect(project)
-    asked = node_names(project, ask_first)[0]
-    try:
-        told = patroni.parse_told(ssh.run(asked, patroni.ask(project.topology)).stdout)
-    except PghaError:
-        return agreed_view(project, read_members(project))
-    if told.cluster is None or _why_late(told, freshness(project.settings)):
-        return agreed_view(project, read_members(project))
-    return _confirmed(project, told.cluster, asked, {asked: told})
+    asked, told = _ask_one(project, ask_first)
+    if isinstance(told, patroni.Told) and _knows(project, told):
+        assert told.cluster is not None
+        return _confirmed(project, told.cluster, asked, {asked: told})
+    members = read_members(project, {asked: told})
+    view = agreed_view(project, members)
+    _remember(project, members)
+    return view
 
 
 def able_member(project: Project, wished: str = "") -> str:
-    """A member to run patronictl on, one that sees the DCS: the wished one if it does.
+    """A member to run commands on, one that sees the DCS: the wished one if it does.
 
     Raises the first member's error when none can be asked.
     """
-    members = read_members(project)
+    asked, answer = _ask_one(project, wished)
+    if _knows(project, answer):
+        return asked
+    members = read_members(project, {asked: answer})
     told = answering(members)
     if not told:
         raise next((error for error in members.values() if isinstance(error, PghaError)), Unreachable("No member"))
-    late = cut_off(project, members)
-    return min(told, key=lambda name: (name in late, name != wished, told[name].dcs_age))
+    return _remember(project, members)
+
+
+def able_first(project: Project) -> list[str]:
+    """The Postgres nodes, one that sees the DCS first when there is one: the others may be cut off from the rest."""
+    try:
+        return node_names(project, able_member(project))
+    except PghaError:
+        return node_names(project)
+
+
+def _ask_one(project: Project, wished: str) -> tuple[str, patroni.Told | PghaError]:
+    """The wished member's answer; without a wish, that of the member that knew last time: one that is cut off costs
+    seconds each time it is asked."""
+    asked = node_names(project, wished or connect(project).informed)[0]
+    return asked, _read_member(project, asked)
+
+
+def _knows(project: Project, answer: patroni.Told | PghaError) -> bool:
+    """Whether a member has just seen the DCS, so that it can be believed."""
+    if not isinstance(answer, patroni.Told) or answer.cluster is None:
+        return False
+    return not _why_late(answer, freshness(project.settings))
+
+
+def _remember(project: Project, members: Members) -> str:
+    """The member that knows best; it is asked first from now on."""
+    told, late = answering(members), cut_off(project, members)
+    best = min(told, key=lambda name: (name in late, told[name].cluster is None, told[name].dcs_age))
+    connect(project).informed = best
+    return best
 
 
 def require_leader(project: Project) -> patroni.Member:

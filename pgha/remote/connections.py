@@ -58,6 +58,8 @@ class Connections:
         self._project = project
         self._held: dict[str, fabric.Connection] = {}
         self._away: Mapping[str, str] = {}
+        self.informed = ""
+        """The member that knew what the majority knows when all were asked; it is asked first the next time."""
 
     def run(self, host: str, command: Command, line: Callable[[str], None] | None = None) -> Answer:
         """Run a command on a host, whatever its exit code; with `line`, hand over each line as it comes.

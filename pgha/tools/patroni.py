@@ -168,9 +168,10 @@ def ask(topology: Topology, timeout: float = 3) -> Command:
     reads through the quorum; Patroni's `dcs_last_seen` goes on beside an etcd that is cut off)."""
     urls = " ".join(f"http://localhost:{PORT}/{path}" for path in ("patroni", "cluster"))
     healths = " ".join(f"{etcd.endpoint(member.name)}/health" for member in topology.etcd)
+    # Both at once: a member that is cut off lets each of them wait, and what is printed comes in this order.
     line = (
-        f"date +%s; curl -sS -m {timeout:g} -w '\\n' {urls}; "
-        f"curl -Zs -m {HEALTH_TIMEOUT:g} -w '\\n' {healths} | grep -c '\"health\":\"true\"'"
+        f"date +%s; curl -Zs -m {HEALTH_TIMEOUT:g} -w '\\n' {healths} | grep -c '\"health\":\"true\"' | "
+        f"{{ curl -sS -m {timeout:g} -w '\\n' {urls}; cat; }}"
     )
     return Command(("sh", "-c", line), timeout=2 * timeout + 3)
 

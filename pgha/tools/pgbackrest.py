@@ -72,6 +72,19 @@ def stanza_create() -> Command:
     return _command("stanza-create", timeout=120)
 
 
+UNREACHED = """
+for host; do
+    { pgbackrest server-ping "$host" > /dev/null 2>&1 || echo "$host"; } &
+done
+wait
+"""
+
+
+def unreached(hosts: Sequence[str]) -> Command:
+    """On the repository's host: print those of these hosts whose pgBackRest it does not reach, all asked at once."""
+    return Command(("sh", "-c", UNREACHED, "unreached", *hosts), timeout=30)
+
+
 HISTORIES = """
 cd "$1/pg_wal" || exit
 for path in "$PWD"/*.history; do

@@ -9,7 +9,16 @@ import yaml
 from pgha.cluster import configuration, handover, slots, view
 from pgha.cluster.configuration import apply_settings, patch_config
 from pgha.cluster.handover import hand_over
-from pgha.cluster.view import able_member, agreed_view, cut_off, read_etcd, read_members, read_view
+from pgha.cluster.view import (
+    able_first,
+    able_member,
+    agreed_view,
+    cut_off,
+    read_etcd,
+    read_members,
+    read_view,
+    without_quorum,
+)
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
 from pgha.remote import connections
@@ -427,6 +436,41 @@ def test_a_member_that_lost_sight_of_the_dcs_is_late_and_runs_no_patronictl(proj
     assert cut_off(project, members) == {"pg1-node1": "sees no etcd majority: it is cut off"}
     assert able_member(project) == "pg2-node1"
     assert able_member(project, "pg1-node1") != "pg1-node1"
+
+
+def test_a_member_that_is_cut_off_is_asked_once_and_never_first_again(project, played):
+    other_side(played)
+    asked = []
+    ordinary = played.run
+    played.run = lambda host, command, line=None: (asked.append(host), ordinary(host, command, line))[1]
+    assert able_first(project)[0] != "pg1-node1"
+    assert read_view(project).leader.name == "pg2-node1"
+    assert able_member(project) != "pg1-node1"
+    assert asked.count("pg1-node1") == 1
+
+
+def test_a_member_that_knows_is_asked_alone(project, played):
+    asked = []
+    ordinary = played.run
+    played.run = lambda host, command, line=None: (asked.append(host), ordinary(host, command, line))[1]
+    assert able_member(project, "pg3-node1") == "pg3-node1"
+    assert able_first(project) == ["pg1-node1", "pg2-node1", "pg3-node1"]
+    assert asked == ["pg3-node1", "pg1-node1"]
+
+
+def test_without_anybody_who_can_tell_the_nodes_are_asked_in_their_order(project, played):
+    played.away = set(played.names)
+    assert able_first(project) == ["pg1-node1", "pg2-node1", "pg3-node1"]
+
+
+def test_who_sees_no_quorum_while_others_do(project, played):
+    other_side(played)
+    played.silent = {"pg1-node1"}
+    assert without_quorum(read_members(project)) == ["pg1-node1"]
+    played.silent, played.cut = set(), {"pg1-node1", "pg3-node1"}
+    assert without_quorum(read_members(project)) == ["pg1-node1", "pg3-node1"]
+    played.cut = set(played.names)
+    assert without_quorum(read_members(project)) == []
 
 
 def test_a_member_whose_patroni_hangs_is_not_believed(project, played):

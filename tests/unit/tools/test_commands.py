@@ -72,6 +72,10 @@ CASES = [
     # pgBackRest
     (pgbackrest.stanza_create(), "pgbackrest --stanza=pg_ha_db stanza-create"),
     (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
+    (
+        pgbackrest.unreached(["pg1-node1", "pg2-node1"]),
+        f"sh -c {quote(pgbackrest.UNREACHED)} unreached pg1-node1 pg2-node1",
+    ),
     (pgbackrest.archive_histories(DATA), f"sh -c {quote(pgbackrest.HISTORIES)} histories {DATA} pg_ha_db"),
     (
         pgbackrest.backup("incr", leader_only=True),
@@ -427,9 +431,10 @@ def test_every_builder_is_compared():
             patroni.ask(TOPOLOGY),
             "timeout -k 5 9 sh -c "
             + quote(
-                "date +%s; curl -sS -m 3 -w '\\n' http://localhost:8008/patroni http://localhost:8008/cluster; "
+                "date +%s; "
                 "curl -Zs -m 1.5 -w '\\n' http://etcd1:2379/health http://etcd2:2379/health http://etcd3:2379/health | "
-                """grep -c '"health":"true"'"""
+                """grep -c '"health":"true"' | """
+                "{ curl -sS -m 3 -w '\\n' http://localhost:8008/patroni http://localhost:8008/cluster; cat; }"
             ),
         ),
         (patroni.get("cluster"), "timeout -k 5 8 curl -sS -m 3 http://localhost:8008/cluster"),
