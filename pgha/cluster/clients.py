@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from pgha.cluster.view import require_leader
+from pgha.cluster.view import able_first, require_leader
 from pgha.errors import BadValue, Interrupted, NotRendered
 from pgha.project.project import Project
 from pgha.remote import postgres_client, streams
@@ -180,9 +180,8 @@ def _psql_string(project: Project, standby: bool) -> str:
 
 
 def _psql_host(project: Project) -> str:
-    """Any node that can be reached: psql there is as new as the cluster."""
-    names = [node.name for node in project.topology.nodes]
-    return connect(project).first(names, Command(("hostname",)), str)[0]
+    """A node that can be reached and reaches the leader: psql there is as new as the cluster."""
+    return connect(project).first(able_first(project), Command(("hostname",)), str)[0]
 
 
 def ssh_stream(project: Project, host: str, command: str) -> int:
