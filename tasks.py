@@ -379,15 +379,14 @@ def schedule(c, show=False, off=False):
     """
     project = project_of(c)
     require_repository(project)
-    up = lifecycle.is_up(project)
+    running = lifecycle.running(project)
     if not show:
         with changing(c, "schedule"):
             crontab.switch(project, on=not off)
             render_project(project)
-            if up:
-                crontab.install(project)
-    results = verification.read_kept(project).results if up else {}
-    show_schedule(crontab.running(project) if up else crontab.jobs(project), results)
+            crontab.install(project, running)
+    results = verification.read_kept(project).results if running else {}
+    show_schedule(crontab.running(project) if running else crontab.jobs(project), results)
 
 
 # Clients and hosts ------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cronsim import CronSim
 
-from pgha.errors import BadValue, Missing, ToolFailed
+from pgha.errors import BadValue, Missing, PghaError, ToolFailed
 from pgha.model.topology import REPOSITORY, Host
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -61,13 +62,18 @@ def switch(project: Project, on: bool) -> None:
     project.write_record(replace(project.record(), scheduled=on))
 
 
-def install(project: Project) -> None:
-    """Give the running containers their rendered crontabs. Raises the first host's failure."""
-    for host in project.topology.ssh_hosts:
-        text = (project.folder / host.name / "crontab").read_text()
-        answer = connect(project).run(host.name, cron.install(text))
+def install(project: Project, hosts: Collection[str]) -> None:
+    """Give these hosts, those whose containers run, their rendered crontabs; the others take them when they start.
+
+    Raises the first host's failure, when all others have theirs.
+    """
+    tables = {host.name: (project.folder / host.name / "crontab").read_text() for host in project.topology.ssh_hosts}
+    commands = {name: cron.install(text) for name, text in tables.items() if name in hosts}
+    for name, answer in connect(project).everywhere(commands).items():
+        if isinstance(answer, PghaError):
+            raise answer
         if not answer.ok:
-            raise ToolFailed(f"cron on {host.name} did not take its table", answer.words, "inv schedule")
+            raise ToolFailed(f"cron on {name} did not take its table", answer.words, "inv schedule")
 
 
 def jobs(project: Project) -> list[Job]:

@@ -64,7 +64,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
     notes += [f"{name} had lost its data: etcd took it out and in again" for name in replace_lost(project, progress)]
     if project.record().scheduled:
-        crontab.install(project)
+        crontab.install(project, running(project))
     notes += set_back_password(project)
     for warning in warnings_of_new_slots(project):
         progress.note(warning)
@@ -193,11 +193,10 @@ def _compose(project: Project, progress: Progress, title: str, message: str, *ar
         engine.compose(project, message, *arguments, timeout=600, line=progress.detail)
 
 
-def is_up(project: Project) -> bool:
-    """Whether every host's container runs. Raises Missing without an engine."""
+def running(project: Project) -> list[str]:
+    """The hosts whose containers run, frozen ones, too. Raises Missing without an engine."""
     engine.require_engine()
-    states = [container.state for container in engine.containers(project).values()]
-    return states.count("running") == len(project.topology.hosts)
+    return [name for name, c in engine.containers(project).items() if c.state in ("running", "paused")]
 
 
 def show_logs(project: Project, host: str, *, follow: bool, tail: int) -> int:

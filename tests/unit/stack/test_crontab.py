@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pgha.backup.verification import Kept
+from pgha.errors import Unreachable
 from pgha.stack import crontab
 from pgha.stack.crontab import Job
 from pgha.tools import cron
@@ -186,3 +187,28 @@ def test_an_attempt_without_a_verdict_does_not_take_another_node_s_bad_one_back(
     assert Kept((unchecked, bad), {}).verification_of("a") is bad
     assert Kept((unchecked, good, bad), {}).verification_of("a") is unchecked
     assert Kept((good, bad), {}).verification_of("a") is good
+
+
+class Hosts:
+    def __init__(self, failing=()):
+        self.failing, self.given = failing, {}
+
+    def everywhere(self, commands):
+        self.given = commands
+        answers = {}
+        for host, command in commands.items():
+            answers[host] = Unreachable(f"{host} is away") if host in self.failing else Answer(command, "", "", 0)
+        return answers
+
+
+def test_every_host_that_runs_gets_its_table_also_beside_one_that_does_not_answer(scheduled, monkeypatch):
+    project = scheduled()
+    for host in project.topology.ssh_hosts:
+        (project.folder / host.name).mkdir(parents=True)
+        (project.folder / host.name / "crontab").write_text(f"# {host.name}\n")
+    hosts = Hosts(failing=["pg1-node1"])
+    monkeypatch.setattr(crontab, "connect", lambda project: hosts)
+    with pytest.raises(Unreachable, match="pg1-node1 is away"):
+        crontab.install(project, ["pg1-node1", "pg2-node1", "pgbackrest", "etcd1"])
+    assert set(hosts.given) == {"pg1-node1", "pg2-node1", "pgbackrest"}
+    assert "# pg2-node1" in str(hosts.given["pg2-node1"])
