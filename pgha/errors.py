@@ -115,6 +115,10 @@ class Unhealthy(Missing):
     """The cluster is not well enough for what was asked."""
 
 
+class Parted(Missing):
+    """Hosts that are needed together do not reach each other."""
+
+
 class ToolFailed(PghaError):
     """A tool answered with a failure, or with something that is not an answer; its own words follow."""
 

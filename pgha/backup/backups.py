@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-from pgha.backup.stanza import archive_current, read_archiver, read_stanza, require_repository
+from pgha.backup.stanza import (
+    archive_current,
+    read_archiver,
+    read_stanza,
+    require_repository,
+    require_repository_reaches,
+)
 from pgha.cluster.view import answering, read_members, require_leader
 from pgha.console import Progress
 from pgha.errors import BadValue, NoStanza, ToolFailed
@@ -37,7 +43,8 @@ def run_backup(project: Project, type: str, progress: Progress) -> repository.Ba
         raise NoStanza(f"There is no stanza {STANZA} yet", "inv stanza")
     if before.busy:
         _wait_for_lock(project)
-    _require_archiving(project, "a backup could not be made consistent")
+    leader = _require_archiving(project, "a backup could not be made consistent")
+    require_repository_reaches(project, leader, "no backup can be taken")
     paused = _replay_paused(project)
     if paused:
         progress.note(f"replay is paused on {', '.join(paused)}: this backup comes from the leader alone")
@@ -70,6 +77,7 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
     if not re.fullmatch(r"[ -~]{1,63}", name):
         raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
     leader = _require_archiving(project, "a restore point could not be reached")
+    require_repository_reaches(project, leader, "the point would not come into the archive")
     ssh = connect(project)
     position = ssh.must(leader, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()
     archive_current(project, leader, progress)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from pgha.backup.restore_record import Record, Stage, has_reached, write_restore
-from pgha.cluster.view import node_names
+from pgha.backup.stanza import unreached
+from pgha.cluster.view import node_names, read_members, without_quorum
 from pgha.console import Progress
-from pgha.errors import PghaError, ToolFailed
+from pgha.errors import Parted, PghaError, TimedOut, ToolFailed
 from pgha.failures import broken
 from pgha.project.project import Project
 from pgha.remote import connections, engine
@@ -61,6 +62,30 @@ def start_containers(project: Project, progress: Progress) -> None:
             "Every container can be reached over SSH",
             timeout=60,
         )
+
+
+def require_together(project: Project, patience: float = 0) -> None:
+    """A restore takes every member along: each has to reach the repository and etcd's majority, or it would come back
+    later with the old data. Members that do not run are left out: they are started first, and `patience` is for them.
+
+    Raises Parted.
+    """
+    apart = _apart(project)
+    if apart and patience:
+        with suppress(TimedOut):
+            apart = wait_until(lambda: _apart(project), lambda found: not found, "All are reached", timeout=patience)
+    if apart:
+        names = " and ".join(sorted(apart))
+        raise Parted(
+            f"{names} {'is' if len(apart) == 1 else 'are'} cut off, and a restore takes every member along",
+            "mend the network first (inv chaos.heal if chaos cut it), then the same command; inv status",
+        )
+
+
+def _apart(project: Project) -> set[str]:
+    containers = engine.containers(project)
+    running = [name for name in node_names(project) if name in containers and containers[name].state == "running"]
+    return {*without_quorum(read_members(project)), *(unreached(project, running) if running else [])}
 
 
 def hold(project: Project, record: Record, progress: Progress) -> Record:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgha.backup import catalogue, points, targets
-from pgha.backup.stanza import archive_current, read_archiver, require_repository
+from pgha.backup.stanza import archive_current, read_archiver, require_repository, require_repository_reaches
 from pgha.backup.targets import Request, Target
 from pgha.cluster.slots import warnings_of_restore
-from pgha.cluster.view import node_names, read_view, require_leader
+from pgha.cluster.view import able_first, node_names, read_view, require_leader
 from pgha.console import Progress
 from pgha.errors import Missing, NoRoom, PghaError, TimedOut, ToolFailed
 from pgha.project.project import Project
@@ -47,6 +47,9 @@ def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
     _await_leader(project, progress)
     found = catalogue.read_catalogue(project)
     situation = look(project, found.stanza)
+    if situation.writes:
+        leader = require_leader(project).name
+        require_repository_reaches(project, leader, "what it has written cannot be archived first")
     # A timeline that has just begun is in the archive with its first segment.
     begun = situation.timeline is not None and situation.timeline not in {1, *found.histories}
     if situation.writes and (request.name or request.xid or begun):
@@ -130,7 +133,7 @@ def finder(project: Project, found: catalogue.Catalogue) -> targets.Finder:
 def _look_into(project: Project, command: Command) -> list[pgbackrest.WalRecord]:
     """The records that the first node finds that can look; raises the last node's error when none can."""
     error: PghaError = Missing("No node can look into the archive", "inv up")
-    for node in node_names(project):
+    for node in able_first(project):
         try:
             answer = connect(project).run(node, command)
         except PghaError as failure:

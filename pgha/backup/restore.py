@@ -12,7 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pgha.backup import recovery
-from pgha.backup.members import Node, hold, is_held, patroni_leads, release_to_lead, start_containers, timed
+from pgha.backup.members import (
+    Node,
+    hold,
+    is_held,
+    patroni_leads,
+    release_to_lead,
+    require_together,
+    start_containers,
+    timed,
+)
 from pgha.backup.preparation import Prepared, require_room, settle, settle_end
 from pgha.backup.restore_record import (
     FILE,
@@ -41,6 +50,9 @@ from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni, pgbackrest, postgres, wal
 
+JOIN_PATIENCE = 15
+"""Seconds for the services of a container that was just started."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -62,6 +74,7 @@ def restore(project: Project, prepared: Prepared, progress: Progress) -> Report:
     """Begin a restore and bring it to its end. The caller holds the lock and has asked the operator."""
     start_containers(project, progress)
     require_quorum(project)
+    require_together(project, JOIN_PATIENCE)
     require_room(project, prepared.target.backup.database_size)
     target = settle(project, prepared, progress)
     record = Record(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgha.cluster.configuration import patch_config
 from pgha.cluster.view import require_leader
 from pgha.console import Progress
-from pgha.errors import BadValue, NoConnection, ToolFailed
+from pgha.errors import BadValue, NoConnection, Parted, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
 from pgha.project.project import Project
 from pgha.remote.connections import connect
@@ -32,6 +33,22 @@ def require_repository(project: Project) -> None:
     """Raises BadValue when the project runs without pgBackRest."""
     if project.topology.repository is None:
         raise BadValue("This project runs without pgBackRest", "set pgbackrest: on, then inv up")
+
+
+def require_repository_reaches(project: Project, node: str, what: str) -> None:
+    """Raises Parted when the repository is cut off from this node, and says that what was asked for cannot be. Without
+    this pgBackRest looks for a leader for half a minute, or Postgres waits for its segment as long."""
+    if unreached(project, [node]):
+        raise Parted(
+            f"The repository ({REPOSITORY}) is cut off from {node}: {what}",
+            f"inv status shows what is cut off; inv chaos.heal undoes it if chaos did it; inv logs --node {REPOSITORY}",
+        )
+
+
+def unreached(project: Project, nodes: Sequence[str]) -> list[str]:
+    """Those of these nodes whose pgBackRest the repository does not reach."""
+    answer = connect(project).must(REPOSITORY, pgbackrest.unreached(nodes), "The nodes could not be asked")
+    return sorted(answer.stdout.split())
 
 
 def read_stanza(project: Project) -> repository.StanzaView:
@@ -69,6 +86,7 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
     """
     require_repository(project)
     leader = require_leader(project)
+    require_repository_reaches(project, leader.name, "no WAL would arrive")
     ssh = connect(project)
     missing = read_stanza(project).missing
     # stanza-create of an existing stanza checks that it belongs to this database.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgha.backup.stanza import read_stanza
+from pgha.backup.stanza import read_stanza, require_repository_reaches
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
 from pgha.errors import BackupNotGood, BackupUnchecked, BadValue, NoBackup, NoLeader
@@ -29,6 +29,7 @@ def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Verif
         raise BadValue(f"Backup {label} is not in the repository", f"one of {', '.join(labels)}")
     _read_repository(project, label, progress)
     node = choose_node(project)
+    require_repository_reaches(project, node, "no backup can be restored there")
     with progress.stage(f"restore {label or labels[-1]} into a scratch directory on {node} and check it"):
         command = pgbackrest.verify_backup(label, project.settings.scratch_preload_libraries)
         answer = connect(project).run(node, command, line=progress.detail)

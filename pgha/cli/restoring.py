@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pgha import console
-from pgha.backup import abort, preparation, restore
-from pgha.backup.restore_record import Record, way_on
+from pgha.backup import abort, members, preparation, restore
+from pgha.backup.restore_record import NO_WAY_BACK, Record, way_on
 from pgha.backup.targets import Request
 from pgha.cli.show_status import show_view
 from pgha.console import Progress
@@ -23,8 +23,11 @@ def run_restore(project: Project, request: Request, half_done: Record | None, ye
         if request not in (Request(), asked):
             raise BadValue(f"A restore to {asked} is half done, not to {request}", way_on(half_done))
         console.confirm(f"Complete the restore to {asked}, which is at stage {half_done.stage}?", yes)
+        if half_done.stage not in NO_WAY_BACK:
+            members.require_together(project)
         return restore.resume(project, half_done, progress)
     prepared = prepare(project, request, progress)
+    members.require_together(project)
     for warning in preparation.warnings(project):
         progress.note(warning)
     console.confirm(

@@ -1,0 +1,119 @@
+"""Hosts that do not reach each other: what is refused for it, before anything waits."""
+
+import pytest
+
+from pgha.backup import backups, members, preparation, stanza, verification
+from pgha.errors import CutOff, Parted
+from pgha.model.topology import REPOSITORY
+from pgha.tools import patroni, repository
+from pgha.tools.command import Answer
+from pgha.tools.docker import Container
+
+LEADER = patroni.Member("pg2-node1", "leader", "running", 2, None)
+
+
+class Repository:
+    """The repository's host, which does not reach some nodes."""
+
+    def __init__(self, *lost):
+        self.lost = lost
+        self.commands = []
+
+    def must(self, host, command, message, hint=""):
+        assert (host, command.argv[3]) == (REPOSITORY, "unreached")
+        self.commands.append(command)
+        return Answer(command, "".join(f"{name}\n" for name in command.argv[4:] if name in self.lost), "", 0)
+
+
+@pytest.fixture
+def reaching(monkeypatch):
+    def reaching(*lost):
+        host = Repository(*lost)
+        monkeypatch.setattr(stanza, "connect", lambda project: host)
+        return host
+
+    return reaching
+
+
+def test_a_repository_that_is_cut_off_from_the_leader_is_named_with_the_way_on(a_project, reaching):
+    reaching("pg1-node1")
+    stanza.require_repository_reaches(a_project, "pg2-node1", "no backup can be taken")
+    reaching("pg2-node1")
+    with pytest.raises(Parted, match=r"pgbackrest\) is cut off from pg2-node1: no backup can be taken") as caught:
+        stanza.require_repository_reaches(a_project, "pg2-node1", "no backup can be taken")
+    assert (caught.value.exit_code, caught.value.kind) == (3, "parted")
+    assert "inv status" in caught.value.hint and "inv chaos.heal" in caught.value.hint
+
+
+def test_what_wants_the_repository_beside_the_leader_is_refused_before_it_waits(a_project, reaching, monkeypatch):
+    reaching("pg2-node1")
+    view = repository.StanzaView(True, "ok", False, (), None, None, False, "17-1", "42")
+    archiver = type("Archiver", (), {"command": "pgbackrest-archive-push %p"})
+    for module in (backups, stanza):
+        monkeypatch.setattr(module, "require_leader", lambda project: LEADER)
+        monkeypatch.setattr(module, "read_archiver", lambda project, leader: archiver)
+        monkeypatch.setattr(module, "read_stanza", lambda project: view)
+    for task in (
+        lambda: backups.run_backup(a_project, "incr", None),
+        lambda: backups.set_restore_point(a_project, "before", None),
+        lambda: stanza.create_stanza(a_project, None),
+    ):
+        with pytest.raises(Parted, match="cut off from pg2-node1"):
+            task()
+
+
+def test_a_backup_is_not_restored_where_the_repository_is_not_reached(a_project, reaching, monkeypatch):
+    reaching("pg3-node1")
+    backup = type("Backup", (), {"label": "20261123-053604F"})
+    view = repository.StanzaView(True, "ok", False, (backup,), None, None, False, "17-1", "42")
+    monkeypatch.setattr(verification, "read_stanza", lambda project: view)
+    monkeypatch.setattr(verification, "_read_repository", lambda *given: None)
+    monkeypatch.setattr(verification, "choose_node", lambda project: "pg3-node1")
+    with pytest.raises(Parted, match="cut off from pg3-node1: no backup can be restored there"):
+        verification.verify(a_project, "", None)
+
+
+@pytest.fixture
+def restoring(a_project, reaching, monkeypatch):
+    """Whether a restore may begin, with these nodes out of the repository's reach, blind or not running."""
+
+    def restoring(lost=(), blind=(), away=()):
+        states = {node.name: "exited" if node.name in away else "running" for node in a_project.topology.nodes}
+        containers = {name: Container(name, name, "", state, "", "", (), {}, {}) for name, state in states.items()}
+        node = patroni.NodeState("", "replica", "running", 1, None, None, 1, (), "")
+        told = {name: patroni.Told(node, None, 0, name not in blind) for name in states}
+        told |= {name: CutOff("cut off") for name in blind[:1]}
+        monkeypatch.setattr(members.engine, "containers", lambda project: containers)
+        monkeypatch.setattr(members, "read_members", lambda project: told)
+        host = reaching(*lost, *away)
+        members.require_together(a_project)
+        return host
+
+    return restoring
+
+
+def test_a_restore_takes_every_member_along(restoring):
+    restoring()
+    with pytest.raises(Parted, match="pg1-node1 and pg1-node2 are cut off, and a restore takes every member along"):
+        restoring(lost=["pg1-node1", "pg1-node2"])
+    with pytest.raises(Parted, match="pg3-node1 is cut off"):
+        restoring(blind=["pg3-node1"])
+
+
+def test_members_that_do_not_run_are_started_first(restoring):
+    host = restoring(away=["pg2-node1"])
+    assert "pg2-node1" not in host.commands[0].argv
+
+
+def test_wal_is_looked_for_where_the_archive_can_be_reached(a_project, monkeypatch):
+    asked = []
+
+    class Nodes:
+        def run(self, host, command, line=None):
+            asked.append(host)
+            return Answer(command, "", "", 1)
+
+    monkeypatch.setattr(preparation, "connect", lambda project: Nodes())
+    monkeypatch.setattr(preparation, "able_first", lambda project: ["pg2-node1", "pg1-node1"])
+    assert preparation._look_into(a_project, patroni.get("patroni")) == []
+    assert asked == ["pg2-node1"]
