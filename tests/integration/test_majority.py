@@ -1,9 +1,11 @@
 """One data center is cut off: every task tells and does what the majority's side knows and wants."""
 
 import json
+import time
 
+import psycopg
 import pytest
-from tools import docker, inspect, until
+from tools import PATIENCE, docker, inspect, now, take_backup, until
 
 pytestmark = pytest.mark.integration
 
@@ -61,11 +63,82 @@ def test_status_and_the_verbs_believe_the_majority(main, cut, site):
     assert {m["role"] for m in shown.values() if m["name"] in NODES[site]} <= {"", "replica"}
     cut_off = {problem["host"] for problem in status["problems"] if problem["kind"] == "cut_off"}
     assert cut_off == {*NODES[site], *ETCD[site]}
-    assert main.inv("config", "--json").stdout
-    assert main.inv("info").stdout
     assert old in NODES[site]
+    look_around(main, new)
+    take_backups(main, verify=site == "dc3")
+    refuse_what_takes_all(main, site)
     candidate = next(n for name, nodes in NODES.items() if name != site for n in nodes if n != new)
     assert f"switchover {new} -> {candidate}" in main.inv("failover", "--candidate", candidate).stdout
+
+
+def look_around(stack, leader):
+    """What is read: the majority's, and soon."""
+    began = time.monotonic()
+    stack.status()
+    assert time.monotonic() - began < 5 * PATIENCE, (
+        "a member that is cut off costs one timeout, and not one after another"
+    )
+    assert stack.inv("config", "--json").stdout
+    assert "can be restored" in stack.inv("info").stdout
+    stack.inv("schedule")
+    try:
+        hosts = [nodes[0] for nodes in NODES.values()]
+        assert all("verify-" in stack.shell(host, "crontab -u postgres -l") for host in (*hosts, "pgbackrest"))
+        assert "repository" in stack.inv("schedule", "--show").stdout
+    finally:
+        stack.inv("schedule", "--off")
+    with psycopg.connect(stack.dsn()) as connection:
+        assert connection.info.port == stack.published(leader, 5432)
+    for flags, is_standby in (((), "f"), (("--standby",), "t")):
+        assert f"\n {is_standby}\n" in stack.inv("psql", *flags, "--command", "select pg_is_in_recovery()").stdout
+    for host in (NODES["dc1"][0], "pgbackrest"):
+        assert stack.inv("ssh", "--node", host, "--command", "hostname").stdout.strip() == host
+
+
+def take_backups(stack, verify):
+    """Archiving is looked at, a backup is taken, and restored for real, on the majority's side."""
+    assert "pgbackrest check passed" in stack.inv("stanza").stdout
+    before = stack.backups()
+    take_backup(stack, "--type", "incr")
+    assert len(stack.backups()) == len(before) + 1
+    if verify:
+        assert "is good" in stack.inv("verify").stdout
+
+
+def refuse_what_takes_all(stack, site):
+    """A member that is out of reach would come back with the old data; nothing is touched."""
+    leader = stack.leader()
+    said = stack.refused(3, "restore", "--time", now(), "--yes")
+    assert f"{NODES[site][0]} and {NODES[site][1]} are cut off, and a restore takes every member along" in said
+    assert not (stack.folder / "restore.yaml").exists()
+    assert stack.leader() == leader
+    assert "chaos.heal" in stack.refused(3, "drill", "--name", "switchover")
+
+
+def test_a_repository_that_is_cut_off_is_named_and_nothing_waits_for_it(main):
+    leader = main.wait_well()
+    main.inv("chaos.partition", "--dc", "backup")
+    try:
+        began = time.monotonic()
+        for line in (
+            ("backup",),
+            ("backup", "--type", "incr"),
+            ("stanza",),
+            ("restore", "--time", now(), "--yes"),
+            ("restore-point", "--name", "never"),
+        ):
+            said = main.refused(3, *line)
+            assert f"The repository (pgbackrest) is cut off from {leader}" in said, line
+            assert "inv chaos.heal" in said
+        assert time.monotonic() - began < 60 * PATIENCE
+        assert "can be restored" in main.inv("info").stdout
+        assert main.status()["leader"] == leader
+        assert main.inv("psql", "--command", "select 1").returncode == 0
+        assert "nothing is scheduled" in main.inv("schedule", "--show").stdout
+    finally:
+        main.inv("chaos.heal")
+    assert main.wait_well() == leader
+    until(lambda: main.status()["healthy"], "everything is archived", 90)
 
 
 def image(stack):
