@@ -141,6 +141,7 @@ def _run_document(result: Result) -> dict[str, Any]:
         "acknowledged": result.verdict.acknowledged,
         "probed": result.verdict.probed,
         "roles": {member: [[round(at, 3), role] for at, role in roles] for member, roles in result.roles.items()},
+        "asked": list(result.asked),
         "missed": list(result.missed),
     }
 

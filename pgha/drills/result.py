@@ -26,6 +26,16 @@ class Marks:
     ended: float = 0.0
 
 
+@dataclass
+class Notes:
+    """What comes up in a run beside its numbers."""
+
+    broken: list[str] = field(default_factory=list)
+    """Promises that were not kept."""
+    asked: list[str] = field(default_factory=list)
+    """What was asked on the way, and the answer."""
+
+
 @dataclass(frozen=True)
 class Result:
     """One run of one scenario."""
@@ -48,6 +58,8 @@ class Result:
     writes: tuple[Write, ...] = field(repr=False)
     reads: tuple[Read, ...] = field(repr=False)
     roles: Mapping[str, list[tuple[float, str]]] = field(repr=False)
+    asked: tuple[str, ...] = ()
+    """What was asked on the way, and the answers."""
 
     @property
     def whole(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
 from pgha.drills import ledger
 from pgha.drills.health import wait_until_whole
-from pgha.drills.result import Marks, Result, broken_promises
-from pgha.drills.scenarios import Scenario, Scene
+from pgha.drills.result import Marks, Notes, Result, broken_promises
+from pgha.drills.scenarios import Scenario
+from pgha.drills.scene import Scene
 from pgha.drills.traffic import Traffic, remove_table
 from pgha.errors import Missing, PghaError, TimedOut
 from pgha.failures import broken, disks, healing
@@ -28,9 +29,6 @@ READ_TIMEOUT = 60.0
 
 LEAD_IN = 2.0
 """Seconds the clients work before anything breaks, and after everything is whole again."""
-
-
-# Before -----------------------------------------------------------------------------------------------------
 
 
 # One run ----------------------------------------------------------------------------------------------------
@@ -55,17 +53,17 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
             scenario.prepare(scene)
             scene = _scene(project, progress)
         traffic, marks = _traffic(project), Marks()
-        problems: list[str] = []
+        notes = Notes()
         kept = folder / f"{scenario.name}-{run}"
         try:
             with traffic:
                 traffic.go_on(LEAD_IN)
-                with _told(problems):
-                    _break(scenario, scene, traffic, marks, problems)
-                _mend(project, scenario, traffic, marks, problems, progress)
+                with _told(notes):
+                    _break(scenario, scene, traffic, marks, notes)
+                _mend(scenario, scene, traffic, marks, notes)
                 traffic.go_on(LEAD_IN)
                 marks.ended = traffic.clock()
-            result = _judge(project, scenario, run, scene, traffic, marks, problems)
+            result = _judge(project, scenario, run, scene, traffic, marks, notes)
         except PghaError:
             _keep_logs(project, traffic, kept)
             raise
@@ -75,12 +73,12 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
 
 
 @contextmanager
-def _told(problems: list[str]) -> Iterator[None]:
+def _told(notes: Notes) -> Iterator[None]:
     """A part that fails is a promise that was not kept. The drill goes on: to heal, and to its verdict."""
     try:
         yield
     except PghaError as error:
-        problems.append(error.message)
+        notes.broken.append(error.message)
 
 
 def _scene(project: Project, progress: Progress) -> Scene:
@@ -129,8 +127,11 @@ def _traffic(project: Project) -> Traffic:
     )
 
 
-def _break(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]) -> None:
-    """Inject, wait for service, look on."""
+def _break(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, notes: Notes) -> None:
+    """Inject, wait for service, look on, ask."""
+    if scenario.first:
+        with scene.progress.stage(f"{scenario.name}: what comes first"):
+            scenario.first(scene)
     with scene.progress.stage(f"{scenario.name}: break"):
         marks.injected = traffic.clock()
         scenario.inject(scene)
@@ -142,37 +143,60 @@ def _break(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, pro
         traffic.go_on(_hold(scenario, scene))
         scenario.react(scene)
     with scene.progress.stage(f"{scenario.name}: wait for service"):
-        _wait_for_service(scenario, scene, traffic, marks, problems)
+        _wait_for_service(scenario, scene, traffic, marks, notes)
+    if scenario.then:
+        _break_next(scenario.name, scenario.then, scene, traffic, marks)
     with scene.progress.stage(f"{scenario.name}: look on"):
         traffic.go_on(_hold(scenario, scene))
+    _inquire(scenario, scene, notes, "broken")
+
+
+def _break_next(name: str, then: Callable[[Scene], None], scene: Scene, traffic: Traffic, marks: Marks) -> None:
+    """The next fault, on the cluster as it is now: service has to come back from somebody else."""
+    now = Scene(scene.project, scene.progress, read_view(scene.project))
+    since, lost = traffic.clock(), now.leader.name
+    marks.served = None
+    with scene.progress.stage(f"{name}: break the next"):
+        then(now)
+    with scene.progress.stage(f"{name}: wait for service"):
+        marks.served = traffic.wait_for_service(since, lost, 4 * scene.project.settings.ttl)
+
+
+def _inquire(scenario: Scenario, scene: Scene, notes: Notes, when: str) -> None:
+    if scenario.inquire is None:
+        return
+    with _told(notes):
+        found = scenario.inquire(scene)
+        notes.asked.append(f"{when}: {found.words}")
+        notes.broken += [f"{when}: {sentence}" for sentence in found.wrong]
 
 
 def _hold(scenario: Scenario, scene: Scene) -> float:
     return scenario.hold + (scene.project.settings.ttl if scenario.beyond_ttl else 0)
 
 
-def _wait_for_service(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]) -> None:
+def _wait_for_service(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, notes: Notes) -> None:
     assert marks.injected is not None
     since = marks.injected if scenario.new_leader else marks.broken or marks.injected
     other_than = scene.leader.name if scenario.new_leader else ""
-    with _told(problems):
+    with _told(notes):
         marks.served = traffic.wait_for_service(since, other_than, 4 * scene.project.settings.ttl)
 
 
-def _mend(
-    project: Project, scenario: Scenario, traffic: Traffic, marks: Marks, problems: list[str], progress: Progress
-) -> None:
+def _mend(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, notes: Notes) -> None:
     """Heal, and wait for full redundancy and, where healing brings it back, for service."""
+    project, progress = scene.project, scene.progress
     marks.healing = traffic.clock()
-    with _told(problems), progress.stage(f"{scenario.name}: heal"):
+    with _told(notes), progress.stage(f"{scenario.name}: heal"):
         healing.heal(project, progress, wait=False)
         marks.healed = traffic.clock()
     healed = traffic.clock()
-    with _told(problems), progress.stage(f"{scenario.name}: wait until the cluster is whole"):
+    with _told(notes), progress.stage(f"{scenario.name}: wait until the cluster is whole"):
         wait_until_whole(project, progress)
         marks.redundant = traffic.clock()
+        _inquire(scenario, scene, notes, "whole again")
     close_all()
-    with _told(problems):
+    with _told(notes):
         served = traffic.wait_for_service(healed, "", 4 * project.settings.ttl)
         marks.served = served if scenario.heals_service else marks.served
 
@@ -198,11 +222,11 @@ def make_whole(project: Project, progress: Progress) -> None:
 
 
 def _judge(
-    project: Project, scenario: Scenario, run: int, scene: Scene, traffic: Traffic, marks: Marks, problems: list[str]
+    project: Project, scenario: Scenario, run: int, scene: Scene, traffic: Traffic, marks: Marks, notes: Notes
 ) -> Result:
     writes, reads, probes = tuple(traffic.writes), tuple(traffic.reads), tuple(traffic.probes)
     rows = wait_until(traffic.rows, lambda _: True, "The drill's rows can be read", timeout=READ_TIMEOUT)
-    with _told(problems):
+    with _told(notes):
         remove_table(connection_string(project, Login(), standby=False))
     verdict = ledger.check(writes, rows, probes)
     has_standby = len(project.topology.nodes) > 1
@@ -218,10 +242,11 @@ def _judge(
         read_gap=ledger.longest_gap([r.ended for r in reads], LEAD_IN / 2, marks.ended) if has_standby else None,
         stale=ledger.staleness(reads, writes),
         new_leader=ledger.new_leader_after(writes, marks.injected or 0.0),
-        missed=(*problems, *broken_promises(project.settings, verdict)),
+        missed=(*notes.broken, *broken_promises(project.settings, verdict)),
         writes=writes,
         reads=reads,
         roles=traffic.roles,
+        asked=tuple(notes.asked),
     )
 
 

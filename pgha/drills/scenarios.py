@@ -7,43 +7,14 @@ from dataclasses import dataclass
 
 from pgha.cluster.handover import hand_over
 from pgha.cluster.view import node_names
-from pgha.console import Progress
-from pgha.errors import NoLeader
+from pgha.drills.inquiries import Finding, status_agrees
+from pgha.drills.scene import Scene
 from pgha.failures import containers, disks, networks
 from pgha.failures.broken import Mechanism
 from pgha.model.settings import Settings
 from pgha.model.topology import Host, Topology
-from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni, postgres
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The healthy cluster a scenario begins with."""
-
-    project: Project
-    progress: Progress
-    view: patroni.ClusterView
-
-    @property
-    def topology(self) -> Topology:
-        return self.project.topology
-
-    @property
-    def leader(self) -> Host:
-        """Raises Missing when nobody leads."""
-        host = self.topology.host(self.view.leader.name) if self.view.leader else None
-        if host is None:
-            raise NoLeader("There is no leader", "inv status")
-        return host
-
-    @property
-    def standbys(self) -> list[Host]:
-        """The other members, those a commit may wait for first, those of other sites before the leader's own."""
-        sync = {member.name for member in self.view.members if member.is_sync}
-        others = [node for node in self.topology.nodes if node != self.leader]
-        return sorted(others, key=lambda node: (node.name not in sync, node.site == self.leader.site))
 
 
 def _switch_over(scene: Scene) -> None:
@@ -184,10 +155,16 @@ class Scenario:
     """Look on for `ttl` seconds more: until a lock that is not renewed would have expired."""
     prepare: Callable[[Scene], None] | None = None
     """What has to be there before the clients start."""
+    first: Callable[[Scene], None] | None = None
+    """What is done under load before the fault that is measured."""
+    then: Callable[[Scene], None] | None = None
+    """The next fault, once service is back; it has to come back once more."""
     react: Callable[[Scene], None] | None = None
     """What an operator does: without it service does not come back."""
     heals_service: bool = False
     """Service comes back only by healing."""
+    inquire: Callable[[Scene], Finding] | None = None
+    """What is asked before anything is healed, and once more when all is whole; what is wrong breaks the promise."""
     needs: Callable[[Topology], str] = _always
 
     def allowed(self, settings: Settings) -> float:
@@ -218,8 +195,9 @@ SCENARIOS = (
              _leader(Mechanism.PAUSE), new_leader=True, needs=_nodes(2)),
     Scenario("site-killed", "every container of the leader's data center is killed", BY_ITSELF, "drill_gap_lost",
              _kill_site, new_leader=True, needs=_survivors_elsewhere),
-    Scenario("site-cut", "the leader's data center is cut off from all others", BY_ITSELF, "drill_gap_lost",
-             _cut_site, new_leader=True, needs=_survivors_elsewhere),
+    Scenario("site-cut", "the leader's data center is cut off from all others",
+             f"{BY_ITSELF}, and inv status says what the majority says", "drill_gap_lost",
+             _cut_site, new_leader=True, inquire=status_agrees, needs=_survivors_elsewhere),
     Scenario("link-cut", "the link between the leader's data center and another one; the rest sees both", GOES_ON,
              "drill_gap_link", _cut_link, hold=10.0, beyond_ttl=True, needs=_centers(2)),
     Scenario("replica-wiped", "the data directory of a standby is gone", f"{GOES_ON}, the standby is cloned again",

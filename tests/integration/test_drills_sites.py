@@ -1,6 +1,7 @@
 """Drills that take several data centers: a switchover among six, a site that is cut off, and all scenarios."""
 
 import json
+import re
 
 import pytest
 from tools import GENEROUS, play, summary
@@ -23,6 +24,10 @@ def test_a_data_center_is_cut_off_and_no_acknowledged_write_is_lost(main):
     roles = document["runs"][0]["roles"]
     assert set(roles) == set(main.nodes)
     assert "leader" in {role for _, role in roles[document["runs"][0]["leader"]]}
+    cut, whole = document["runs"][0]["asked"]
+    (leader,) = re.findall(r"inv status says that (\S+) leads", cut)
+    assert leader not in (document["runs"][0]["leader"], "nobody")
+    assert "quorum" in cut and "etcd 5 of 5" not in cut and "etcd 5 of 5, quorum" in whole
 
 
 @pytest.mark.long

@@ -8,7 +8,8 @@ import pytest
 from pgha.drills import report, series
 from pgha.drills.ledger import ACKNOWLEDGED, Gap, Read, Verdict, Write
 from pgha.drills.result import Marks, Result, broken_promises
-from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scene
+from pgha.drills.scenarios import BY_NAME, SCENARIOS
+from pgha.drills.scene import Scene
 from pgha.drills.summary import summarize
 from pgha.errors import BadValue, Missed, TimedOut
 from pgha.model.settings import FIELDS, Settings

@@ -1,0 +1,39 @@
+"""What a scenario begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgha.console import Progress
+from pgha.errors import NoLeader
+from pgha.model.topology import Host, Topology
+from pgha.project.project import Project
+from pgha.tools import patroni
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The healthy cluster a scenario begins with."""
+
+    project: Project
+    progress: Progress
+    view: patroni.ClusterView
+
+    @property
+    def topology(self) -> Topology:
+        return self.project.topology
+
+    @property
+    def leader(self) -> Host:
+        """Raises Missing when nobody leads."""
+        host = self.topology.host(self.view.leader.name) if self.view.leader else None
+        if host is None:
+            raise NoLeader("There is no leader", "inv status")
+        return host
+
+    @property
+    def standbys(self) -> list[Host]:
+        """The other members, those a commit may wait for first, those of other sites before the leader's own."""
+        sync = {member.name for member in self.view.members if member.is_sync}
+        others = [node for node in self.topology.nodes if node != self.leader]
+        return sorted(others, key=lambda node: (node.name not in sync, node.site == self.leader.site))
