@@ -59,14 +59,22 @@ def pause(c, node="", dc="", process=""):
     _break(c, Mechanism.PAUSE, node, dc, process)
 
 
-@task(help={"dc": "the site to cut off, such as dc2", "from_": "only from this site"})
-def partition(c, dc="", from_=""):
+@task(
+    help={
+        "dc": "the site to cut off, such as dc2",
+        "from_": "only from this site",
+        "node": "a Postgres node instead: cut off from the other Postgres nodes only",
+    }
+)
+def partition(c, dc="", from_="", node=""):
     """Cut a data center off from all others, or from one; inside it everything still talks.
 
     Example: inv chaos.partition --dc dc2 --from dc1
     """
+    if node and (dc or from_):
+        raise BadValue("--node takes no site: it is cut off from the other nodes", f"inv chaos.partition --node {node}")
     with changing(c, "chaos.partition") as (project, _):
-        entries = networks.partition(project, dc, from_)
+        entries = networks.isolate(project, node) if node else networks.partition(project, dc, from_)
     _tell(entries)
 
 

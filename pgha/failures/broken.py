@@ -40,7 +40,7 @@ class Broken:
     host: str
     process: str = ""
     sites: tuple[str, ...] = ()
-    """The sites a partition or delay lies between: the host's own, then the others."""
+    """What a partition or delay lies between: the host's own site, then the other sites, or single hosts."""
     milliseconds: int = 0
     started: str = field(default="", compare=False)
     """When its container had been started last; as the engine says it."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.failures import broken
-from pgha.failures.aims import helper_image, require_running, site_named, wan_network
+from pgha.failures.aims import helper_image, postgres_node, require_running, site_named, wan_network
 from pgha.failures.broken import Broken, Mechanism
 from pgha.model.topology import Host
 from pgha.project.project import Project
@@ -34,20 +34,53 @@ def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
         )
         for host in hosts
     ]
+    _drop(project, containers, entries)
+    return entries
+
+
+def isolate(project: Project, node: str) -> list[Broken]:
+    """Cut a node off from the other Postgres nodes, and from nothing else. The caller holds the lock.
+
+    It streams from nobody and falls behind; what the archive has still reaches it, and it goes on seeing etcd.
+    Raises BadValue for a host that is no Postgres node, or the only one.
+    """
+    host = postgres_node(project, node)
+    others = [other.name for other in project.topology.nodes if other != host]
+    if not others:
+        raise BadValue(f"{node} is the only Postgres node", "inv chaos.partition --dc <a site>")
+    containers = require_running(project, [host])
+    entries = [Broken(Mechanism.PARTITION, node, sites=(host.site.name, *others), started=containers[node].started)]
+    _drop(project, containers, entries)
+    return entries
+
+
+def rejoin(project: Project, node: str) -> None:
+    """Take every cut of one host away. The caller holds the lock."""
+    engine.engine_of(project, node).must(network.mend(project.container(node), helper_image(project)))
+    broken.remove(project, cuts_of(project, node))
+
+
+def cuts_of(project: Project, node: str) -> list[Broken]:
+    return [entry for entry in broken.read(project) if (entry.mechanism, entry.host) == (Mechanism.PARTITION, node)]
+
+
+def _drop(project: Project, containers: dict[str, docker.Container], entries: Sequence[Broken]) -> None:
     broken.add(project, entries)
     known = broken.read(project)
+    names = {entry.host for entry in entries}
+    hosts = [host for host in project.topology.hosts if host.name in names]
     engine.together(project, {host.name: _cut(project, containers, host, known) for host in hosts})
-    return entries
 
 
 def _cut(project: Project, containers: dict[str, docker.Container], host: Host, known: Sequence[Broken]) -> Command:
     """All cuts of one host, this one and those before."""
-    sites = {site for e in known if e.mechanism == Mechanism.PARTITION and e.host == host.name for site in e.sites[1:]}
-    names = [other.name for other in project.topology.hosts if other.site.name in sites]
-    wan = wan_network(project)
+    cut = {name for e in known if e.mechanism == Mechanism.PARTITION and e.host == host.name for name in e.sites[1:]}
+    names = [other.name for other in project.topology.hosts if other.site.name in cut or other.name in cut]
     # One that does not run now is cut off as well when it comes back.
     known_at = [{**containers[name].fixed, **containers[name].addresses} for name in names if name in containers]
-    addresses = [at[wan] for at in known_at if wan in at]
+    # Hosts of one site also have its own network.
+    ways = (wan_network(project), f"{project.name}_{host.site.name}")
+    addresses = [at[way] for at in known_at for way in ways if way in at]
     return network.cut(project.container(host.name), helper_image(project), addresses)
 
 

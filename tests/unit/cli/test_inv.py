@@ -213,6 +213,8 @@ def test_another_password_is_not_written_where_no_engine_can_tell_of_data(checko
         ("destroy --keep-repository", "with all its data, but not its backups", "--yes"),
         ("keys --rotate", "Replace every SSH key and certificate of project pgha", "--yes"),
         ("restore-point", "A restore point needs a name", "inv restore-point --name"),
+        ("chaos.partition --node pg1-node1 --dc dc1", "--node takes no site", "inv chaos.partition --node pg1-node1"),
+        ("chaos.partition --node etcd1", "etcd1 runs no Postgres", "pg1-node1"),
     ],
 )
 def test_a_wrong_value_is_refused(inv, line, words, hint):
