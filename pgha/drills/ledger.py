@@ -56,6 +56,8 @@ class Verdict:
     """Acknowledged on an old timeline after a newer one had acknowledged: two members accepted writes at once."""
     probed: int = 0
     """Writes acknowledged by a member that was asked by itself."""
+    shared_timelines: tuple[int, ...] = ()
+    """Timelines on which more than one member acknowledged: two promotions took the same number."""
 
 
 def check(writes: Sequence[Write], rows: Iterable[int], probes: Sequence[Write] = ()) -> Verdict:
@@ -76,7 +78,18 @@ def check(writes: Sequence[Write], rows: Iterable[int], probes: Sequence[Write] 
         duplicates=tuple(sorted(number for number, times in present.items() if times > 1)),
         two_leaders=two_leaders((*writes, *probes)),
         probed=sum(probe.outcome == ACKNOWLEDGED for probe in probes),
+        shared_timelines=shared_timelines((*writes, *probes)),
     )
+
+
+def shared_timelines(writes: Iterable[Write]) -> tuple[int, ...]:
+    """Each promotion begins a timeline with a number of its own; two with one number are two databases, and the archive
+    takes one of them only."""
+    servers: dict[int, set[str]] = {}
+    for write in writes:
+        if write.outcome == ACKNOWLEDGED:
+            servers.setdefault(write.timeline, set()).add(write.server)
+    return tuple(sorted(timeline for timeline, names in servers.items() if len(names) > 1))
 
 
 def two_leaders(writes: Sequence[Write]) -> tuple[int, ...]:

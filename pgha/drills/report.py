@@ -136,6 +136,7 @@ def _run_document(result: Result) -> dict[str, Any]:
         "phantom": list(result.verdict.phantom),
         "duplicates": list(result.verdict.duplicates),
         "two_leaders": list(result.verdict.two_leaders),
+        "shared_timelines": list(result.verdict.shared_timelines),
         "unknown": len(result.verdict.unknown),
         "unknown_present": result.verdict.unknown_present,
         "acknowledged": result.verdict.acknowledged,

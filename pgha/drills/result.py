@@ -81,6 +81,7 @@ def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
         found.append(f"{len(verdict.lost)} acknowledged writes are lost, at most {settings.drill_lost_writes} may be")
     if settings.durability == "quorum" and verdict.two_leaders:
         found.append(f"two members accepted writes at once ({len(verdict.two_leaders)} writes)")
+    found += [f"two members began the timeline {timeline}" for timeline in verdict.shared_timelines]
     if verdict.phantom:
         found.append(f"{len(verdict.phantom)} writes are there that were refused or never made")
     if verdict.duplicates:

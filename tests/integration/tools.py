@@ -546,7 +546,7 @@ def play(stack, name, **settings):
     (run,) = document["runs"]
     assert run["acknowledged"] > 20
     assert run["probed"] > 0
-    assert (run["lost"], run["phantom"], run["duplicates"], run["two_leaders"]) == ([], [], [], [])
+    assert [run[kind] for kind in ("lost", "phantom", "duplicates", "two_leaders", "shared_timelines")] == [[]] * 5
     return document
 
 

@@ -130,3 +130,16 @@ def test_staleness_counts_from_the_first_write_not_seen():
     assert ledger.staleness([Read(5.0, 5.1, "pg2-node1", 1)], writes) == 3.0
     assert ledger.staleness([Read(5.0, 5.1, "pg2-node1", 3)], writes) == 0.0
     assert ledger.staleness([], writes) == 0.0
+
+
+# Timelines --------------------------------------------------------------------------------------------------
+
+
+def test_two_promotions_with_one_number_are_seen():
+    writes = [write(1, server="a", timeline=1), write(2, server="b", timeline=2), write(3, server="b", timeline=2)]
+    assert ledger.shared_timelines(writes) == ()
+    # What was refused or is in doubt says nothing of who led.
+    assert ledger.shared_timelines([*writes, write(4, REFUSED, server="c", timeline=2)]) == ()
+    clash = write(4, server="c", timeline=2)
+    assert ledger.shared_timelines([*writes, clash]) == (2,)
+    assert ledger.check(writes, [1, 2, 3, 4], [clash]).shared_timelines == (2,)
