@@ -153,13 +153,22 @@ def _break(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, not
 
 def _break_next(name: str, then: Callable[[Scene], None], scene: Scene, traffic: Traffic, marks: Marks) -> None:
     """The next fault, on the cluster as it is now: service has to come back from somebody else."""
-    now = Scene(scene.project, scene.progress, read_view(scene.project))
-    since, lost = traffic.clock(), now.leader.name
+    project, lost = scene.project, scene.leader.name
+    # Clients are served a moment before the DCS says by whom.
+    view = wait_until(
+        lambda: read_view(project),
+        lambda seen: seen.leader is not None and seen.leader.name != lost,
+        "The next leader is known",
+        timeout=project.settings.ttl,
+        interval=0.2,
+    )
+    now = Scene(project, scene.progress, view)
+    since = traffic.clock()
     marks.served = None
     with scene.progress.stage(f"{name}: break the next"):
         then(now)
     with scene.progress.stage(f"{name}: wait for service"):
-        marks.served = traffic.wait_for_service(since, lost, 4 * scene.project.settings.ttl)
+        marks.served = traffic.wait_for_service(since, now.leader.name, 4 * project.settings.ttl)
 
 
 def _inquire(scenario: Scenario, scene: Scene, notes: Notes, when: str) -> None:

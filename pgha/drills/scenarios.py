@@ -15,6 +15,7 @@ from pgha.model.settings import Settings
 from pgha.model.topology import Host, Topology
 from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni, postgres
+from pgha.waiting import wait_until
 
 
 def _switch_over(scene: Scene) -> None:
@@ -68,6 +69,32 @@ def _hand_over_from_full_disk(scene: Scene) -> None:
 
 def _kill_leader_and_sync(scene: Scene) -> None:
     _signal(scene, Mechanism.KILL, [scene.leader, scene.standbys[0]])
+
+
+BEHIND = 30.0
+"""Seconds of writes that the lagging member lacks."""
+
+
+def _hold_back(scene: Scene) -> None:
+    """The member that would be the first candidate receives nothing from the others; the archive goes on."""
+    held, ssh = scene.standbys[0].name, connect(scene.project)
+    networks.isolate(scene.project, held)
+    ssh.must(scene.leader.name, postgres.query("select pg_switch_wal()"), "psql failed")
+    wait_until(
+        lambda: float(ssh.must(held, postgres.query(postgres.BEHIND), "psql failed").stdout),
+        lambda seconds: seconds >= BEHIND,
+        f"{held} is {BEHIND:g} s behind",
+        timeout=3 * BEHIND,
+        explain=lambda seconds: f"{seconds:.0f} s",
+    )
+
+
+def _kill_next_leader(scene: Scene) -> None:
+    """In this order: of the timeline that ends here the lagging member has heard nothing, unless from the archive."""
+    _signal(scene, Mechanism.KILL, [scene.leader])
+    for node in scene.topology.nodes:
+        if networks.cuts_of(scene.project, node.name):
+            networks.rejoin(scene.project, node.name)
 
 
 def _kill_etcd_leader(scene: Scene) -> None:
@@ -128,6 +155,13 @@ def _survivors_elsewhere(topology: Topology) -> str:
 def _spare_standbys(topology: Topology) -> str:
     """With a leader and a standby lost Patroni promotes only if fewer standbys are lost than acknowledge a commit."""
     return "" if topology.synchronous_node_count >= 2 else "takes 2 standbys that acknowledge a commit"
+
+
+def _spare_standbys_in_turn(topology: Topology) -> str:
+    """One lags and two are lost: the rest must still lead and acknowledge."""
+    needed = 3 + 1 + topology.synchronous_node_count
+    enough = "" if len(topology.nodes) >= needed else f"takes {needed} Postgres nodes"
+    return _has_repository(topology) or _spare_standbys(topology) or enough
 
 
 def _has_witness(topology: Topology) -> str:
@@ -207,6 +241,10 @@ SCENARIOS = (
              needs=_nodes(2)),
     Scenario("leader-and-standby-killed", "the leader and one synchronous standby are killed together", BY_ITSELF,
              "drill_gap_lost", _kill_leader_and_sync, new_leader=True, needs=_spare_standbys),
+    Scenario("lagging-candidate", "a member is 30 s behind; leader and next leader are killed in turn",
+             f"{BY_ITSELF} each time, and every timeline has one beginning", "drill_gap_lost",
+             _leader(Mechanism.KILL), new_leader=True, first=_hold_back, then=_kill_next_leader,
+             needs=_spare_standbys_in_turn),
     Scenario("etcd-leader-killed", "the etcd member that leads is killed", GOES_ON, "drill_gap_bystander",
              _kill_etcd_leader, hold=10.0),
     Scenario("etcd-minority-killed", "as many etcd members as may fail are killed", GOES_ON, "drill_gap_bystander",

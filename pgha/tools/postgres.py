@@ -23,6 +23,10 @@ FREE = "PGOPTIONS=-c statement_timeout=0 -c lock_timeout=0 -c default_transactio
 """What the database or the role was given for its users is not meant for these questions."""
 
 
+BEHIND = "select coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)"
+"""How many seconds ago what a standby replayed last was committed."""
+
+
 def query(sql: str, timeout: float = 10) -> Command:
     """SQL on the node's own Postgres over its socket, as postgres, without a password."""
     psql = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", sql)

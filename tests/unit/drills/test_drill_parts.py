@@ -56,7 +56,7 @@ def test_every_scenario_has_a_name_of_its_own_and_states_a_promise():
     "switchover", "switchover-candidate", "leader-stopped", "postgres-killed", "patroni-killed", "patroni-hung",
     "leader-killed", "leader-paused", "site-killed", "site-cut", "link-cut", "replica-wiped", "disk-full",
     "leader-and-standby-killed", "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed",
-    "repository-killed", "sshd-stopped", "cold-start",
+    "repository-killed", "sshd-stopped", "cold-start", "lagging-candidate",
 ])  # fmt: skip
 def test_every_failure_an_operator_fears_is_there(needed):
     assert needed in BY_NAME
@@ -66,10 +66,13 @@ def test_every_failure_an_operator_fears_is_there(needed):
     ("shape", "cannot"),
     [
         ({"data_centers": 3, "nodes": 2}, {"witness-killed"}),
-        ({"data_centers": 2, "nodes": 2}, set()),
-        ({"data_centers": 2, "nodes": 1}, {"leader-and-standby-killed"}),
+        ({"data_centers": 2, "nodes": 2}, {"lagging-candidate"}),
+        ({"data_centers": 2, "nodes": 1}, {"leader-and-standby-killed", "lagging-candidate"}),
+        ({"data_centers": 3, "nodes": 2, "pgbackrest": False},
+         {"witness-killed", "repository-killed", "lagging-candidate"}),
         ({"data_centers": 1, "nodes": 2, "pgbackrest": False},
-         {"site-killed", "site-cut", "link-cut", "leader-and-standby-killed", "witness-killed", "repository-killed"}),
+         {"site-killed", "site-cut", "link-cut", "leader-and-standby-killed", "witness-killed", "repository-killed",
+          "lagging-candidate"}),
     ],
 )  # fmt: skip
 def test_a_topology_plays_what_it_can_and_says_why_not_the_rest(make_project, shape, cannot):
@@ -118,6 +121,7 @@ def test_the_etcd_leader_is_found(captured):
         ({"phantom": (7,)}, "1 writes are there that were refused"),
         ({"duplicates": (7,)}, "1 writes are there twice"),
         ({"two_leaders": (7,)}, "two members accepted writes at once"),
+        ({"shared_timelines": (7,)}, "two members began the timeline 7"),
     ],
 )
 def test_what_the_ledger_shows_is_a_broken_promise(change, words):
@@ -128,6 +132,7 @@ def test_what_the_ledger_shows_is_a_broken_promise(change, words):
 def test_async_promises_nothing_about_acknowledged_writes():
     verdict = replace(CLEAN, lost=(1, 2), two_leaders=(3,))
     assert broken_promises(Settings(durability="async"), verdict) == []
+    assert broken_promises(Settings(durability="async"), replace(verdict, shared_timelines=(7,))) != []
     assert broken_promises(Settings(drill_lost_writes=2), replace(CLEAN, lost=(1, 2))) == []
 
 
