@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgha.cluster.configuration import patch_config
-from pgha.cluster.view import require_leader
+from pgha.cluster.view import node_names, require_leader
 from pgha.console import Progress
 from pgha.errors import BadValue, NoConnection, Parted, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
@@ -103,8 +103,13 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
         )
     histories = pgbackrest.archive_histories(postgres.data_dir(project.settings.postgres))
     ssh.must(leader.name, histories, "The histories of the timelines cannot be archived")
+    away = unreached(project, node_names(project))
+    if away:
+        progress.note(f"the repository does not reach {', '.join(away)}: checked from {leader.name}")
     with progress.stage("pgbackrest check"):
-        ssh.must(REPOSITORY, pgbackrest.check(), "pgbackrest check failed", "inv logs --node " + leader.name)
+        # The repository's host would want an answer of every node.
+        where = leader.name if away else REPOSITORY
+        ssh.must(where, pgbackrest.check(), "pgbackrest check failed", "inv logs --node " + leader.name)
     return StanzaReport(missing, tuple(changes), leader.name)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from pgha.backup import backups, members, preparation, stanza, verification
+from pgha.console import Progress
 from pgha.errors import CutOff, Parted
 from pgha.model.topology import REPOSITORY
 from pgha.tools import patroni, repository
@@ -117,3 +118,27 @@ def test_wal_is_looked_for_where_the_archive_can_be_reached(a_project, monkeypat
     monkeypatch.setattr(preparation, "able_first", lambda project: ["pg2-node1", "pg1-node1"])
     assert preparation._look_into(a_project, patroni.get("patroni")) == []
     assert asked == ["pg2-node1"]
+
+
+@pytest.mark.parametrize(("lost", "where"), [((), REPOSITORY), (("pg1-node1", "pg1-node2"), "pg2-node1")])
+def test_the_check_of_the_archive_wants_no_answer_of_a_node_that_is_away(a_project, monkeypatch, lost, where):
+    """pgbackrest check on the repository's host fails when one node does not answer."""
+    ran = []
+
+    class Hosts(Repository):
+        def must(self, host, command, message, hint=""):
+            if "unreached" in command.argv:
+                return super().must(host, command, message, hint)
+            ran.append((host, command.argv[-1]))
+            return Answer(command, "", "", 0)
+
+    view = repository.StanzaView(True, "ok", False, (), None, None, False, "17-1", "42")
+    archiver = type("Archiver", (), {"command": "pgbackrest-archive-push %p"})
+    monkeypatch.setattr(stanza, "connect", lambda project: Hosts(*lost))
+    monkeypatch.setattr(stanza, "require_leader", lambda project: LEADER)
+    monkeypatch.setattr(stanza, "read_archiver", lambda project, leader: archiver)
+    monkeypatch.setattr(stanza, "read_stanza", lambda project: view)
+    monkeypatch.setattr(stanza, "patch_config", lambda project, wanted: [])
+    monkeypatch.setattr(stanza, "_create_when_unlocked", lambda project: None)
+    assert stanza.create_stanza(a_project, Progress()).leader == "pg2-node1"
+    assert [host for host, verb in ran if verb == "check"] == [where]
