@@ -138,7 +138,10 @@ def read_view(project: Project, ask_first: str = "") -> patroni.ClusterView:
     asked, told = _ask_one(project, ask_first)
     if isinstance(told, patroni.Told) and _knows(project, told):
         assert told.cluster is not None
-        return _confirmed(project, told.cluster, asked, {asked: told})
+        view = _confirmed(project, told.cluster, asked, {asked: told})
+        # A leader this member does not reach may be lost, or only the line between the two.
+        if view.leader or not told.cluster.leader:
+            return view
     members = read_members(project, {asked: told})
     view = agreed_view(project, members)
     _remember(project, members)

@@ -449,6 +449,25 @@ def test_a_member_that_is_cut_off_is_asked_once_and_never_first_again(project, p
     assert asked.count("pg1-node1") == 1
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_line_that_is_cut_between_the_member_asked_and_the_leader_is_no_lost_leader(project, played, lost):
+    """The member asked sees etcd, and the leader does, too."""
+    played.leader = "pg2-node1"
+    if lost:
+        played.away = {"pg2-node1"}
+    ordinary = played.run
+
+    def run(host, command, line=None):
+        unreached = ["pg1-node1", "pg3-node1"] if lost else ["pg1-node1"]
+        if command.argv[0] == "curl" and "pg2-node1" in command.argv[-1] and host in unreached:
+            return Answer(command, "", "timed out", 28)
+        return ordinary(host, command, line)
+
+    played.run = run
+    leader = read_view(project).leader
+    assert (leader.name if leader else None) == (None if lost else "pg2-node1")
+
+
 def test_a_member_that_knows_is_asked_alone(project, played):
     asked = []
     ordinary = played.run
