@@ -43,7 +43,7 @@ def kill_at(stack, stage, *line):
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("stages", [("restored", "cloning"), pytest.param(STAGES, marks=LONG)], ids=["two", "every"])
+@pytest.mark.parametrize("stages", [("restored",), pytest.param(STAGES, marks=LONG)], ids=["one", "every"])
 def test_killed_in_a_stage_and_completed_by_the_same_command(small, table, stages):
     write(small, 1, 2, table=table)
     wanted = now()
@@ -60,7 +60,8 @@ def test_killed_in_a_stage_and_completed_by_the_same_command(small, table, stage
             assert "half done" in small.refused(3, "chaos.kill", "--node", "pg1-node1")
             other = small.refused(2, "restore", "--xid", "5", "--yes")
             assert wanted in other
-    assert "already leads" in small.refused(2, "restore", "--abort", "--yes")
+    if stages[-1] == "cloning":
+        assert "already leads" in small.refused(2, "restore", "--abort", "--yes")
     small.inv("restore", *line)
     small.wait_well()
     assert rows(small, table) == [1, 2]

@@ -151,6 +151,7 @@ def test_a_second_changing_command_is_told_who_holds_the_lock(archiving):
     archiving.inv("stanza")
 
 
+@pytest.mark.long
 def test_a_port_that_is_taken_is_replaced_by_the_next_free_one_and_shown(small):
     port = small.published("pg1-node1", 5432)
     small.inv("down")

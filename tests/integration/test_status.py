@@ -33,17 +33,17 @@ def test_a_pause_is_a_problem_with_its_way_out(paused):
     assert "patronictl resume" in paused.inv("status").stderr
 
 
-def test_start_and_up_of_a_paused_cluster_say_so_instead_of_waiting(paused):
+@pytest.mark.parametrize("verb", ["up", pytest.param("start", marks=pytest.mark.long)])
+def test_start_and_up_of_a_paused_cluster_say_so_instead_of_waiting(paused, verb):
     """In a pause Patroni starts no Postgres; its data are there when the pause ends."""
-    paused.sql(paused.leader(), "create table before_the_pause as select 1 n")
+    paused.sql(paused.leader(), f"create table before_{verb} as select 1 n")
     paused.inv("stop")
-    for verb in ("start", "up"):
-        # The lock of the lost leader has to expire, no more: who waited for a leader would be ended by this test.
-        said = paused.refused(3, verb, up_timeout=3600)
-        assert "paused" in said and "patronictl resume" in said
+    # The lock of the lost leader has to expire, no more: who waited for a leader would be ended by this test.
+    said = paused.refused(3, verb, up_timeout=3600)
+    assert "paused" in said and "patronictl resume" in said
     patronictl(paused, "resume")
     paused.inv("up")
-    assert paused.sql(paused.leader(), "select n from before_the_pause") == "1"
+    assert paused.sql(paused.leader(), f"select n from before_{verb}") == "1"
 
 
 def test_in_a_pause_no_watchdog_ends_a_postgres(paused):
