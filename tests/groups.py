@@ -4,7 +4,7 @@ from pathlib import Path
 
 GROUPS = {
     "unit": (),
-    "programs": (),
+    "rendering": (),
     "big": (
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "majority", "drills_sites", "closed",
         "restore_sites", "second_project",
@@ -26,6 +26,6 @@ def module_of(path):
 
 
 def group_of(path):
-    """The fast tests are two groups, of equal length: two processes have work while a third one builds the images."""
-    fast = "programs" if Path(path).parent.name in ("cli", "stack") else "unit"
+    """The fast tests are two groups: two processes have work while a third one builds the images."""
+    fast = "rendering" if Path(path).parent.name == "stack" else "unit"
     return next((group for group, modules in GROUPS.items() if module_of(path) in modules), fast)

@@ -11,7 +11,8 @@ from pgha.tools import pgbackrest, postgres, wal
 from pgha.tools.leader import Facts
 
 
-def repository_(seen: Seen) -> Iterator[Problem]:
+def repository(seen: Seen) -> Iterator[Problem]:
+    """The repository, its stanza, and whether what is in it is of this database and of its present history."""
     if isinstance(seen.stanza, PghaError):
         yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the repository cannot be read: {first_line(seen.stanza)}")
     elif seen.stanza and not seen.stanza.missing:
@@ -26,6 +27,7 @@ def repository_(seen: Seen) -> Iterator[Problem]:
 
 
 def archiving(seen: Seen) -> Iterator[Problem]:
+    """The leader's archiver fails at a segment."""
     if isinstance(seen.archiver, postgres.Archiver) and seen.archiver.failing:
         sentence = f"archiving fails at {seen.archiver.last_failed}"
         yield Problem(Kind.ARCHIVING_FAILS, seen.leader or "", sentence, f"inv logs --node {seen.leader}")
@@ -42,6 +44,7 @@ def archive_gap(seen: Seen) -> Iterator[Problem]:
 
 
 def backups(seen: Seen) -> Iterator[Problem]:
+    """The newest backup was restored and is not good, or could not be checked."""
     verified = seen.verified
     if verified and not verified.ok:
         kind, verdict = Kind.BACKUP_NOT_GOOD, "is not good"

@@ -211,6 +211,6 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     _restore, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres,
-    _slots, _strangers, _containers, _networks, backup_problems.repository_, backup_problems.archiving,
+    _slots, _strangers, _containers, _networks, backup_problems.repository, backup_problems.archiving,
     backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs, _pending_restart,
 )  # fmt: skip
