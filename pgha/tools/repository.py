@@ -56,10 +56,6 @@ class StanzaView:
     system_id: str = ""
     cipher: str = "none"
 
-    @property
-    def newest(self) -> Backup | None:
-        return self.backups[-1] if self.backups else None
-
 
 MISSING_STANZA = (1, 3)
 """Status codes of `info`: missing stanza path, missing stanza data. 2 is 'no valid backups'."""

@@ -107,7 +107,7 @@ def test_a_stanza_with_a_backup(captured):
     view = repository.parse_info(captured("pgbackrest_info.json"))
     assert view.ok and not view.missing and not view.busy
     assert (view.archive_min, view.archive_max) == ("000000010000000000000007", "00000001000000000000000A")
-    assert view.newest == repository.Backup(
+    assert view.backups[-1] == repository.Backup(
         "20261123-053604F",
         "full",
         1795412164,
@@ -119,15 +119,15 @@ def test_a_stanza_with_a_backup(captured):
         stop_lsn=0x9000050,
     )
     assert (view.archive_id, view.system_id, view.cipher) == ("17-1", "7711236413125439530", "none")
-    assert view.newest.timeline == 1
-    assert view.newest.consistent_from == 1795412168
+    assert view.backups[-1].timeline == 1
+    assert view.backups[-1].consistent_from == 1795412168
 
 
 @pytest.mark.parametrize("text", [None, "[]"])
 def test_no_stanza_is_missing(captured, text):
     view = repository.parse_info(captured("pgbackrest_info_missing.json") if text is None else text)
     assert view.missing and not view.ok
-    assert view.newest is None
+    assert view.backups == ()
     assert view.message.startswith("missing stanza")
 
 
@@ -136,7 +136,7 @@ def test_a_stanza_without_backups_is_not_missing(captured, code, missing):
     (stanza,) = json.loads(captured("pgbackrest_info.json"))
     stanza.update(backup=[], archive=[], status={"code": code, "message": "words"})
     view = repository.parse_info(json.dumps([stanza]))
-    assert (view.ok, view.missing, view.message, view.newest) == (False, missing, "words", None)
+    assert (view.ok, view.missing, view.message, view.backups) == (False, missing, "words", ())
 
 
 def test_a_running_backup_is_busy_and_a_bad_one_is_marked(captured):
@@ -145,7 +145,7 @@ def test_a_running_backup_is_busy_and_a_bad_one_is_marked(captured):
     stanza["backup"][0]["error"] = True
     view = repository.parse_info(json.dumps([stanza]))
     assert view.busy
-    assert view.newest.error
+    assert view.backups[-1].error
 
 
 def test_an_etcd_member_that_is_down(captured):
@@ -264,7 +264,7 @@ def test_cron_s_table_tells_the_jobs_it_runs():
 def test_an_encrypted_repository(captured):
     view = repository.parse_info(captured("pgbackrest_info_encrypted.json"))
     assert (view.cipher, view.archive_id, view.system_id) == ("aes-256-cbc", "17-1", "7711289045087797297")
-    assert (view.newest.wal_start, view.newest.stop_lsn) == ("000000010000000000000006", 0x7000088)
+    assert (view.backups[-1].wal_start, view.backups[-1].stop_lsn) == ("000000010000000000000006", 0x7000088)
 
 
 def test_a_stanza_that_is_missing_has_no_archive(captured):
