@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
@@ -56,7 +56,9 @@ class Connections:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._held: dict[str, fabric.Connection] = {}
+        self._lock = threading.Lock()
+        self._held: dict[str, Future[fabric.Connection]] = {}
+        """One a host. Who asks while it is being opened waits for the same one, and for the same error."""
         self._away: Mapping[str, str] = {}
         self.informed = ""
         """The member that knew what the majority knows when all were asked; it is asked first the next time."""
@@ -74,21 +76,21 @@ class Connections:
             # The remote side ends it first; this is for a host that vanishes meanwhile.
             options["timeout"] = command.timeout + 10
         if line:
-            options["out_stream"] = _Lines(line)
+            options["out_stream"] = streams.Lines(line)
         try:
             with _noticing_interrupt(command.terminal) as interrupted:
                 result = connection.run(command.remote_line, **options)
         except CommandTimedOut:
-            self._drop(host)
+            self._drop(host, connection)
             raise TimedOut(f"{host} did not answer within {command.timeout:g} s: {command}") from None
         except (OSError, EOFError, paramiko.SSHException, ThreadException) as error:
-            self._drop(host)
+            self._drop(host, connection)
             raise Unreachable(f"The connection to {host} broke: {_words(error)}", "inv status") from None
         if interrupted.is_set():
             raise KeyboardInterrupt
         if result.exited == -1 and not connection.is_connected:
             # paramiko's exit code for a channel that closed without one.
-            self._drop(host)
+            self._drop(host, connection)
             raise Unreachable(f"The connection to {host} broke while {command.argv[0]} ran", "inv status")
         if result.exited == TIMEOUT_EXIT and not command.terminal:
             raise TimedOut(f"{command.argv[0]} on {host} did not end within {command.timeout:g} s: {command}")
@@ -148,26 +150,30 @@ class Connections:
             channel = connection.create_session()
             channel.exec_command(command.remote_line)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            self._drop(host)
+            self._drop(host, connection)
             raise Unreachable(f"The connection to {host} broke: {_words(error)}", "inv status") from None
         try:
             ended = streams.follow(channel)
         finally:
             channel.close()
         if ended.exit_code == -1 and not connection.is_connected:
-            self._drop(host)
+            self._drop(host, connection)
             raise Unreachable(f"The connection to {host} broke while its program ran", "inv status")
         return ended
 
     def close(self) -> None:
-        for host in list(self._held):
-            self._drop(host)
+        for host, held in list(self._held.items()):
+            if held.done():
+                self._drop(host, held.result())
 
-    def _drop(self, host: str) -> None:
-        connection = self._held.pop(host, None)
-        if connection is not None:
-            with suppress(Exception):
-                connection.close()
+    def _drop(self, host: str, connection: fabric.Connection) -> None:
+        with self._lock:
+            held = self._held.get(host)
+            # Another thread may have opened the next one already.
+            if held is not None and held.done() and held.result() is connection:
+                del self._held[host]
+        with suppress(Exception):
+            connection.close()
 
     @contextmanager
     def leaving_out(self, away: Mapping[str, str]) -> Iterator[None]:
@@ -182,10 +188,24 @@ class Connections:
     def _connection(self, host: str) -> fabric.Connection:
         if host in self._away:
             raise Unreachable(f"{host} cannot be reached over SSH: its container is {self._away[host]}", "inv up")
-        held = self._held.get(host)
-        if held is not None and held.is_connected:
-            return held
-        self._drop(host)
+        with self._lock:
+            held = self._held.get(host)
+            theirs = held is not None and (not held.done() or held.result().is_connected)
+            if held is None or not theirs:
+                held = self._held[host] = Future()
+        if not theirs:
+            self._open(host, held)
+        return held.result()
+
+    def _open(self, host: str, held: Future[fabric.Connection]) -> None:
+        try:
+            held.set_result(self._opened(host))
+        except BaseException as error:
+            with self._lock:
+                del self._held[host]
+            held.set_exception(error)
+
+    def _opened(self, host: str) -> fabric.Connection:
         connection = self._new(host)
         name = f"{host} ({connection.host}:{connection.port})"
         try:
@@ -202,7 +222,6 @@ class Connections:
             ) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise Unreachable(f"{name} cannot be reached over SSH: {_words(error)}", "inv up") from None
-        self._held[host] = connection
         return connection
 
     def _new(self, host: str) -> fabric.Connection:
@@ -273,19 +292,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "the other side closed the connection"
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-class _Lines:
-    """A stream that hands over whole lines."""
-
-    def __init__(self, line: Callable[[str], None]) -> None:
-        self._line = line
-        self._rest = ""
-
-    def write(self, text: str) -> None:
-        *lines, self._rest = (self._rest + text.replace("\r", "")).split("\n")
-        for line in lines:
-            self._line(line)
-
-    def flush(self) -> None:
-        """Nothing is held back but an unfinished line."""

@@ -142,3 +142,19 @@ def _send_signal(channel: paramiko.Channel, name: str) -> None:
     request.add_string(name)
     transport = channel.get_transport()
     transport._send_user_message(request)  # type: ignore[attr-defined]
+
+
+class Lines:
+    """A stream that hands over whole lines."""
+
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self._line = line
+        self._rest = ""
+
+    def write(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text.replace("\r", "")).split("\n")
+        for line in lines:
+            self._line(line)
+
+    def flush(self) -> None:
+        """Nothing is held back but an unfinished line."""

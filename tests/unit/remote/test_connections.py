@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -181,6 +182,28 @@ def test_each_connection_is_opened_once(ssh, server):
     for _ in range(3):
         assert ssh.run(HOST, Command(("true",))).ok
     assert server.accepted == 1
+
+
+def test_threads_that_ask_at_once_share_a_connection(ssh, server):
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: ssh.run(HOST, sh(f"echo {number}")).stdout, range(4)))
+    assert answers == ["0\n", "1\n", "2\n", "3\n"]
+    assert server.accepted == 1
+
+
+def test_threads_that_ask_at_once_share_an_error_and_the_next_one_tries_again(ssh_to, serve):
+    mute = serve(greet=None)
+    ssh = ssh_to(pg1_node1=mute.port)
+
+    def asked(number):
+        with pytest.raises(Unreachable):
+            ssh.run(HOST, sh("true"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(asked, range(4)))
+    assert mute.accepted == 1
+    asked(5)
+    assert mute.accepted == 2
 
 
 def test_lines_are_handed_over(ssh):
