@@ -204,6 +204,17 @@ def require_leader(project: Project) -> patroni.Member:
 # etcd -------------------------------------------------------------------------------------------------------
 
 
+def etcd_view(project: Project, members: Members) -> etcd.EtcdView:
+    """Which etcd members can commit, by what the members saw of them; asked again with etcdctl when that is no quorum.
+
+    Raises as `read_etcd`.
+    """
+    names = [member.name for member in project.topology.etcd]
+    healthy = max((told.etcd for told in answering(members).values()), key=len, default=())
+    view = etcd.EtcdView(healthy, tuple(name for name in names if name not in healthy))
+    return view if view.has_quorum else read_etcd(project)
+
+
 def read_etcd(project: Project) -> etcd.EtcdView:
     """Which etcd members can commit, asked from a node of every data center: the view with the most healthy ones.
 

@@ -9,7 +9,7 @@ from pgha.backup import restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
 from pgha.cluster.clients import log_in
 from pgha.cluster.slots import read_coverage
-from pgha.cluster.view import agreed_view, cut_off, read_etcd, read_members
+from pgha.cluster.view import agreed_view, cut_off, etcd_view, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
 from pgha.project.project import Project
@@ -64,9 +64,8 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
     """
     half_done = restore_record.read_restore(project)
     has_repository = project.topology.repository is not None
-    with ThreadPoolExecutor(max_workers=5) as pool:
+    with ThreadPoolExecutor(max_workers=4) as pool:
         members_ = pool.submit(read_members, project)
-        etcd_ = pool.submit(or_error, lambda: read_etcd(project))
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
         kept_ = pool.submit(or_error, lambda: verification.read_kept(project)) if has_repository else None
         told = members_.result()
@@ -84,7 +83,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             told=told,
             late=cut_off(project, told),
             view=view,
-            etcd=etcd_.result(),
+            etcd=or_error(lambda: etcd_view(project, told)),
             stanza=stanza_.result() if stanza_ else None,
             facts=facts,
             login=login_.result() if login_ else None,

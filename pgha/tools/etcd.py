@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,18 @@ def _ctl(topology: Topology, seconds: float, *arguments: str) -> Command:
 def health(topology: Topology, timeout: float = 2) -> Command:
     """Ask every member at once whether it can commit; exits 1 when one cannot, and still prints all."""
     return _ctl(topology, timeout, "--dial-timeout=1s", "--write-out=json", "endpoint", "health")
+
+
+def curl_health(topology: Topology, timeout: float) -> str:
+    """The same in a shell line that costs a third of a start of etcdctl: a member a line, in the order they answer."""
+    # Braces are curl's: one -o and one -w for all of them.
+    urls = ",".join(f"{endpoint(member.name)}/health" for member in topology.etcd)
+    return f"curl -Zs -m {timeout:g} -o /dev/null -w '%{{http_code}} %{{url_effective}}\\n' '{{{urls}}}'"
+
+
+def parse_curl_health(text: str) -> tuple[str, ...]:
+    """The members that can commit: etcd answers 503 when it cannot, and curl prints 000 when nobody answers."""
+    return tuple(sorted(re.findall(r"^200 http://([^:/]+):", text, re.MULTILINE)))
 
 
 def put_config(topology: Topology, document: dict[str, Any]) -> Command:

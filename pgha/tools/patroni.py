@@ -107,8 +107,13 @@ class Told:
     """None when it cannot ask the DCS"""
     dcs_age: float
     """seconds since its Patroni looked at the DCS, by its own clock"""
-    sees_quorum: bool
-    """whether an etcd member that can commit is to be seen from there"""
+    etcd: tuple[str, ...]
+    """the etcd members that can commit, as seen from there"""
+
+    @property
+    def sees_quorum(self) -> bool:
+        """One that can commit is enough: it asks the others itself."""
+        return bool(self.etcd)
 
 
 def _is_well(member: Member | None, leader: Member) -> bool:
@@ -164,14 +169,12 @@ def get(path: str, host: str = "localhost", timeout: float = 3) -> Command:
 
 
 def ask(topology: Topology, timeout: float = 3) -> Command:
-    """A line each: its clock, `/patroni`, `/cluster`, and how many etcd members that can commit it sees (etcd's /health
+    """A line each: its clock, `/patroni`, `/cluster`, and which etcd members that can commit it sees (etcd's /health
     reads through the quorum; Patroni's `dcs_last_seen` goes on beside an etcd that is cut off)."""
     urls = " ".join(f"http://localhost:{PORT}/{path}" for path in ("patroni", "cluster"))
-    healths = " ".join(f"{etcd.endpoint(member.name)}/health" for member in topology.etcd)
     # Both at once: a member that is cut off lets each of them wait, and what is printed comes in this order.
     line = (
-        f"date +%s; curl -Zs -m {HEALTH_TIMEOUT:g} -w '\\n' {healths} | grep -c '\"health\":\"true\"' | "
-        f"{{ curl -sS -m {timeout:g} -w '\\n' {urls}; cat; }}"
+        f"date +%s; {etcd.curl_health(topology, HEALTH_TIMEOUT)} | {{ curl -sS -m {timeout:g} -w '\\n' {urls}; cat; }}"
     )
     return Command(("sh", "-c", line), timeout=2 * timeout + 3)
 
@@ -245,12 +248,12 @@ def _pending(document: dict[str, Any]) -> tuple[str, ...]:
 def parse_told(text: str) -> Told:
     """The answer to `ask`. Raises ToolFailed when the member says nothing of itself; CutOff when it sees no etcd
     majority either: a Patroni that was started there waits for one before it answers."""
-    clock, node_text, cluster_text, healthy = (*text.split("\n"), "", "", "")[:4]
-    sees_quorum = healthy.strip() not in ("", "0")
+    clock, node_text, cluster_text, healths = (*text.split("\n", 3), "", "", "")[:4]
+    healthy = etcd.parse_curl_health(healths)
     try:
         node = parse_node(node_text)
     except ToolFailed:
-        if sees_quorum or not clock.isdigit():
+        if healthy or not clock.isdigit():
             raise
         raise CutOff("sees no etcd majority, and its Patroni does not answer: it is cut off") from None
     try:
@@ -258,7 +261,7 @@ def parse_told(text: str) -> Told:
     except ToolFailed:
         cluster = None
     age = float(clock) - node.dcs_last_seen if node.dcs_last_seen and clock.isdigit() else 0.0
-    return Told(node, cluster, max(0.0, age), sees_quorum)
+    return Told(node, cluster, max(0.0, age), healthy)
 
 
 def without_answer(view: ClusterView, name: str) -> ClusterView:

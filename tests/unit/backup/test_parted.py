@@ -82,7 +82,7 @@ def restoring(a_project, reaching, monkeypatch):
         states = {node.name: "exited" if node.name in away else "running" for node in a_project.topology.nodes}
         containers = {name: Container(name, name, "", state, "", "", (), {}, {}) for name, state in states.items()}
         node = patroni.NodeState("", "replica", "running", 1, None, None, 1, (), "")
-        told = {name: patroni.Told(node, None, 0, name not in blind) for name in states}
+        told = {name: patroni.Told(node, None, 0, () if name in blind else ("etcd1",)) for name in states}
         told |= {name: CutOff("cut off") for name in blind[:1]}
         monkeypatch.setattr(members.engine, "containers", lambda project: containers)
         monkeypatch.setattr(members, "read_members", lambda project: told)

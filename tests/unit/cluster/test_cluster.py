@@ -14,6 +14,7 @@ from pgha.cluster.view import (
     able_member,
     agreed_view,
     cut_off,
+    etcd_view,
     read_etcd,
     read_members,
     read_view,
@@ -24,6 +25,7 @@ from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
 from pgha.remote import connections
 from pgha.tools import postgres
 from pgha.tools.command import Answer
+from pgha.tools.etcd import EtcdView
 from pgha.tools.slots import LOGICAL
 from pgha.waiting import wait_until
 
@@ -60,7 +62,8 @@ class Played(connections.Connections):
             now = 1_000_000 + self.clock.get(host, 0)
             cluster = {} if host in self.blind else self._cluster()
             told = {**self._node(host, "localhost"), "dcs_last_seen": now - self.age.get(host, 0)}
-            seen = 0 if host in self.cut else 3
+            healthy = {name for name, up in self.etcd.items() if up and host not in self.cut}
+            seen = "\n".join(f"{200 if n in healthy else 503} http://{n}:2379/health" for n in self.etcd)
             if host in self.silent:
                 return f"{now}\n\n\n{seen}\n"
             return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n{seen}\n"
@@ -532,6 +535,18 @@ def test_etcd_is_what_the_side_with_more_members_says(project, played):
     played._answer = answer
     played.etcd["etcd1"] = False
     assert read_etcd(project).healthy == ("etcd2", "etcd3")
+
+
+def test_etcd_is_what_the_member_saw_that_sees_most(project, played):
+    played.cut = {"pg1-node1"}
+    played.etcd["etcd1"] = False
+    assert etcd_view(project, read_members(project)) == EtcdView(("etcd2", "etcd3"), ("etcd1",))
+
+
+def test_an_etcd_without_quorum_is_asked_again_where_no_member_answers(project, played):
+    played.silent = {"pg2-node1", "pg3-node1"}
+    played.cut = {"pg1-node1"}
+    assert etcd_view(project, read_members(project)).has_quorum
 
 
 def test_a_configuration_that_holds_is_not_patched(project, played):

@@ -37,7 +37,7 @@ def container(name, state="running", networks=None):
 def told(name, age=0, **changes):
     leads = name == "pg1-node1"
     node = patroni.NodeState(name, "leader" if leads else "replica", "running", 1, "77", 170012, 1000, (), "4.1.5")
-    return patroni.Told(replace(node, **changes), None, age, True)
+    return patroni.Told(replace(node, **changes), None, age, ETCD)
 
 
 def member(name, state="streaming"):

@@ -432,8 +432,8 @@ def test_every_builder_is_compared():
             "timeout -k 5 9 sh -c "
             + quote(
                 "date +%s; "
-                "curl -Zs -m 1.5 -w '\\n' http://etcd1:2379/health http://etcd2:2379/health http://etcd3:2379/health | "
-                """grep -c '"health":"true"' | """
+                "curl -Zs -m 1.5 -o /dev/null -w '%{http_code} %{url_effective}\\n' "
+                "'{http://etcd1:2379/health,http://etcd2:2379/health,http://etcd3:2379/health}' | "
                 "{ curl -sS -m 3 -w '\\n' http://localhost:8008/patroni http://localhost:8008/cluster; cat; }"
             ),
         ),
