@@ -38,7 +38,8 @@ from pgha.backup.restore_record import (
 from pgha.backup.stanza import read_stanza
 from pgha.backup.targets import Request, Target
 from pgha.cluster.configuration import read_config
-from pgha.cluster.view import node_names, read_view, require_quorum, wait_until_well
+from pgha.cluster.quorum import require_quorum
+from pgha.cluster.view import node_names, read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import NoBackup, PghaError
 from pgha.model.dynamic import bootstrap_configuration

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pgha.cluster.view import able_member, node_names, require_leader, require_quorum
+from pgha.cluster.quorum import require_quorum
+from pgha.cluster.view import able_member, node_names, require_leader
 from pgha.errors import PghaError, ToolFailed
 from pgha.model.dynamic import governed_configuration, slots_of, without_known
 from pgha.model.merging import flatten, merge_patch

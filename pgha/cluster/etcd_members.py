@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pgha.cluster.view import able_member, read_etcd, require_quorum
+from pgha.cluster.quorum import read_etcd, require_quorum
+from pgha.cluster.view import able_member
 from pgha.console import Progress
 from pgha.errors import TimedOut
 from pgha.project.files import write_file

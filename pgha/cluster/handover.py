@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgha.cluster.configuration import read_config
+from pgha.cluster.quorum import require_quorum
 from pgha.cluster.slots import warnings_of_handover
-from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view, require_quorum
+from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view
 from pgha.console import Progress
 from pgha.errors import BadValue, NoLeader, TimedOut, ToolFailed
 from pgha.project.project import Project

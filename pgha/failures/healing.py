@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pgha.cluster.view import read_etcd, read_view, wait_until_well
+from pgha.cluster.quorum import read_etcd
+from pgha.cluster.view import read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotUp, TimedOut
 from pgha.failures import broken

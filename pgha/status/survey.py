@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pgha.backup import restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
 from pgha.cluster.clients import log_in
+from pgha.cluster.quorum import etcd_view
 from pgha.cluster.slots import read_coverage
-from pgha.cluster.view import agreed_view, cut_off, etcd_view, read_members
+from pgha.cluster.view import agreed_view, cut_off, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
 from pgha.project.project import Project

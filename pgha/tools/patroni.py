@@ -103,16 +103,14 @@ class Told:
     """What one member says: of itself, and of the cluster as it last saw it."""
 
     node: NodeState
-    cluster: ClusterView | None
-    """None when it cannot ask the DCS"""
+    cluster: ClusterView | None  # None when it cannot ask the DCS
     dcs_age: float
     """seconds since its Patroni looked at the DCS, by its own clock"""
     etcd: tuple[str, ...]
-    """the etcd members that can commit, as seen from there"""
+    """the etcd members that can commit, as seen from there; one is enough, it asks the others itself"""
 
     @property
     def sees_quorum(self) -> bool:
-        """One that can commit is enough: it asks the others itself."""
         return bool(self.etcd)
 
 

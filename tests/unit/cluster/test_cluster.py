@@ -6,20 +6,11 @@ import re
 import pytest
 import yaml
 
-from pgha.cluster import configuration, handover, slots, view
+from pgha.cluster import configuration, handover, quorum, slots, view
 from pgha.cluster.configuration import apply_settings, patch_config
 from pgha.cluster.handover import hand_over
-from pgha.cluster.view import (
-    able_first,
-    able_member,
-    agreed_view,
-    cut_off,
-    etcd_view,
-    read_etcd,
-    read_members,
-    read_view,
-    without_quorum,
-)
+from pgha.cluster.quorum import etcd_view, read_etcd
+from pgha.cluster.view import able_first, able_member, agreed_view, cut_off, read_members, read_view, without_quorum
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
 from pgha.remote import connections
@@ -134,7 +125,7 @@ def project(make_project):
 @pytest.fixture
 def played(project, monkeypatch):
     played = Played(project)
-    for module in (configuration, handover, slots, view):
+    for module in (configuration, handover, quorum, slots, view):
         monkeypatch.setattr(module, "connect", lambda project: played)
     quick = {"timeout": 0.1, "interval": 0.01}
     for module in (handover, slots, view):

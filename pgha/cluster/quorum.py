@@ -1,0 +1,56 @@
+"""etcd as the nodes see it: which members can commit, and whether that is a quorum."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from pgha.cluster.view import Members, answering
+from pgha.errors import NoQuorum, PghaError
+from pgha.project.project import Project
+from pgha.remote.connections import connect
+from pgha.tools import etcd
+
+
+def etcd_view(project: Project, members: Members) -> etcd.EtcdView:
+    """Which etcd members can commit, by what the members saw of them; asked again with etcdctl when that is no quorum.
+
+    Raises as `read_etcd`.
+    """
+    names = [member.name for member in project.topology.etcd]
+    healthy = max((told.etcd for told in answering(members).values()), key=len, default=())
+    view = etcd.EtcdView(healthy, tuple(name for name in names if name not in healthy))
+    return view if view.has_quorum else read_etcd(project)
+
+
+def read_etcd(project: Project) -> etcd.EtcdView:
+    """Which etcd members can commit, asked from a node of every data center: the view with the most healthy ones.
+
+    Raises the first data center's error when none can ask.
+    """
+    topology = project.topology
+    sites = [[node.name for node in topology.at(site) if node in topology.nodes] for site in topology.data_centers]
+
+    def ask(names: list[str]) -> etcd.EtcdView | PghaError:
+        try:
+            asked = connect(project).first(names, etcd.health(topology), lambda text: etcd.parse_health(text, topology))
+            return asked[1]
+        except PghaError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(sites)) as pool:
+        answers = list(pool.map(ask, sites))
+    views = [answer for answer in answers if isinstance(answer, etcd.EtcdView)]
+    if not views:
+        raise next(answer for answer in answers if isinstance(answer, PghaError))
+    return max(views, key=lambda view: len(view.healthy))
+
+
+def require_quorum(project: Project) -> None:
+    """Raises NoQuorum while etcd cannot commit: nobody can be promoted, nothing can be configured."""
+    view = read_etcd(project)
+    if not view.has_quorum:
+        raise NoQuorum(
+            f"etcd has lost its quorum: {len(view.healthy)} of {view.members} members are healthy, "
+            f"{view.quorum} are needed",
+            "inv status; inv up brings back what does not run",
+        )
