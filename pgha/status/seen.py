@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pgha.backup import restore_record, verification
-from pgha.errors import PghaError, Unreachable
+from pgha.errors import CutOff, PghaError, Unreachable
 from pgha.failures.broken import Broken
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
@@ -126,10 +126,10 @@ class Seen:
         return self.containers[host].state if host in self.containers else "missing"
 
     def is_site_cut_off(self, host: str) -> bool:
-        """Whether every member at this host's site that answers is cut off."""
+        """Whether every member at this host's site is cut off, those left out that say nothing at all."""
         beside = [
             name for name, told in self.told.items()
-            if self.hosts[name] == self.hosts[host] and isinstance(told, patroni.Told)
+            if self.hosts[name] == self.hosts[host] and isinstance(told, (patroni.Told, CutOff))
         ]  # fmt: skip
         return bool(beside) and all(name in self.late for name in beside)
 

@@ -453,7 +453,7 @@ def promoted(imported, fake, tmp_path, monkeypatch):
     # The first answer comes from a Postgres that is not promoted yet.
     fake(
         "psql",
-        f'case "$*" in *pg_switch_wal*) echo switched >> {tmp_path}/pushed; exit;; esac\n'
+        f'case "$*" in *pg_logical_emit_message*pg_switch_wal*) echo switched >> {tmp_path}/pushed; exit;; esac\n'
         f"if [ -e {tmp_path}/asked ]; then echo f; else touch {tmp_path}/asked; echo t; fi",
     )
     monkeypatch.setattr(script.time, "sleep", lambda seconds: (tmp_path / "away").unlink(missing_ok=True))

@@ -8,7 +8,7 @@ import pytest
 from pgha.backup.restore_record import Record
 from pgha.backup.verification import Kept
 from pgha.cli.show_status import show_survey
-from pgha.errors import Damaged, NoConnection, ToolFailed, Unreachable
+from pgha.errors import CutOff, Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
@@ -217,6 +217,8 @@ def test_what_is_cut_off_is_shown_so_and_is_not_the_leader():
     assert shown["pg1-node1"] == ("replica", "cut off")
     kinds = {(p.kind, p.host) for p in find_problems(looked)}
     assert kinds == {(Kind.CUT_OFF, "pg1-node1"), (Kind.CUT_OFF, "etcd1")}
+    silent = replace(looked, told={**looked.told, "pg1-node1": CutOff("sees no etcd majority")})
+    assert (Kind.CUT_OFF, "etcd1") in {(p.kind, p.host) for p in find_problems(silent)}
 
 
 def test_the_hint_ends_what_was_broken_on_purpose_before_it_starts_what_does_not_run():
