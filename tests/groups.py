@@ -6,9 +6,9 @@ GROUPS = {
     "unit": (),
     "rendering": (),
     "big": (
-        "main_job", "seed_commands", "handover", "processes", "chaos_sites", "majority", "drills_sites", "closed",
-        "restore_sites", "second_project",
+        "main_job", "seed_commands", "handover", "processes", "chaos_sites", "closed", "second_project", "drills_all",
     ),
+    "sites": ("majority", "drills_sites", "restore_sites"),
     "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "psql_ssh_dsn"),
     "restore": ("restore", "drills", "scratch"),
     "stages": ("restore_stages",),

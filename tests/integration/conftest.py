@@ -11,6 +11,7 @@ import pytest
 from tools import PATIENCE, ROOT, STACKS, Stack, docker, told
 
 SIX_NODES = [f"pg{dc}-node{n}" for dc in (1, 2, 3) for n in (1, 2)]
+THREE_NODES = [f"pg{dc}-node1" for dc in (1, 2, 3)]
 TWO_NODES = ["pg1-node1", "pg1-node2"]
 
 FAILED = ROOT / "build" / "failed"
@@ -51,6 +52,7 @@ class Bench:
     def __init__(self):
         self.stacks = {name: Stack(name) for name in STACKS}
         self.stacks["big"].nodes = SIX_NODES
+        self.stacks["sites"].nodes = THREE_NODES
         for name in ("second", "small", "restore", "stages"):
             self.stacks[name].nodes = TWO_NODES
         self.fresh = None
@@ -86,9 +88,9 @@ class Bench:
         line = self.big.inv("build", "up", "stanza", "backup", folder="tests/integration")
         self.fresh = SimpleNamespace(line=line, status=self.big.inv("status", "--json"), stanza=self.big.stanza())
 
-    def make_two(self, stack):
+    def make(self, stack, data_centers, nodes):
         stack.clear()
-        stack.inv("render", "-d", "1", "-p", "2", "up", "stanza", "backup")
+        stack.inv("render", "-d", data_centers, "-p", nodes, "up", "stanza", "backup")
 
     def need(self, stack, make):
         """A stack that is well, whatever an earlier test did to it."""
@@ -158,10 +160,16 @@ def fresh(bench, main):
 
 
 @pytest.fixture
+def sites(bench):
+    """Three data centers with one node each, streaming, with a stanza and a backup."""
+    return bench.need(bench.stacks["sites"], lambda: bench.make(bench.stacks["sites"], "3", "1"))
+
+
+@pytest.fixture
 def small(bench):
     """One data center with two nodes, streaming, with a stanza and a backup; in a project of the module's group."""
     stack = bench.stacks[bench.group]
-    bench.need(stack, lambda: bench.make_two(stack))
+    bench.need(stack, lambda: bench.make(stack, "1", "2"))
     if "pgbackrest" not in stack.dynamic_configuration()["postgresql"]["parameters"].get("archive_command", ""):
         stack.inv("stanza", "backup")
     return stack
