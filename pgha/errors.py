@@ -152,6 +152,10 @@ class Unreachable(PghaError):
     exit_code = 5
 
 
+class OtherKeys(Unreachable):
+    """A host refuses this checkout's key, or shows another host key than it knows."""
+
+
 class TimedOut(PghaError):
     """What was waited for did not come in time."""
 

@@ -17,7 +17,7 @@ import paramiko
 from invoke.exceptions import CommandTimedOut, ThreadException, UnexpectedExit
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from pgha.errors import Damaged, Missing, NotRendered, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.errors import Damaged, Missing, NotRendered, OtherKeys, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.project.keys import require_user_key
 from pgha.project.project import Project
 from pgha.remote import streams
@@ -211,12 +211,12 @@ class Connections:
         try:
             connection.open()
         except paramiko.AuthenticationException:
-            raise Unreachable(
+            raise OtherKeys(
                 f"{name} refuses the key {self._project.identity_file.name}",
                 "the container still has other keys: `inv up` gives it the present ones",
             ) from None
         except paramiko.BadHostKeyException:
-            raise Unreachable(
+            raise OtherKeys(
                 f"{name} shows another host key than {self._project.known_hosts.name} says",
                 "`inv up` gives the container the present key; if it has that, something else answers there",
             ) from None
