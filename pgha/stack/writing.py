@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
+from pgha.errors import Damaged
 from pgha.project import subnets
 from pgha.project.certificates import ensure_certificates
 from pgha.project.files import write_file
-from pgha.project.keys import ensure_keys
+from pgha.project.keys import containers_key, ensure_keys
 from pgha.project.passwords import write_passwords
 from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
 from pgha.project.project import Project
 from pgha.remote import engine, networks
 from pgha.stack.fit import fitting_passwords
-from pgha.stack.rendering import render
+from pgha.stack.rendering import render, secrets_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,15 @@ class RenderReport:
     """host name -> its container, as the compose file defines it"""
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """Ports and addresses, chosen and not written down yet."""
+
+    block: IPv4Network
+    ports: Ports
+    moved: tuple[str, ...]
+
+
 def render_project(project: Project) -> RenderReport:
     """Write every file of the project that changed. The caller holds the lock.
 
@@ -39,11 +50,47 @@ def render_project(project: Project) -> RenderReport:
     when there are no addresses for the containers.
     """
     passwords = fitting_passwords(project)
-    known = project.record().subnet
-    block = subnets.choose_block(project, known, subnets.reserved_by_others(project), networks.taken(project))
+    placed = _place(project)
     ensure_keys(project)
     ensure_certificates(project)
     write_passwords(project, passwords)
+    first = project.settings.first_ports
+    record = replace(project.record(), flags=project.flags, ports=placed.ports, first=first, subnet=str(placed.block))
+    project.write_record(record)
+    rendered = render(project, passwords, placed.ports, placed.block)
+    changed = tuple(
+        path
+        for path, content in rendered.files.items()
+        if write_file(project.folder / path, content, rendered.mode(path))
+    )
+    return RenderReport(changed, placed.ports, placed.moved, placed.block, rendered.services)
+
+
+def preview_project(project: Project) -> RenderReport:
+    """What `render_project` would come to; nothing is written, and no file is said to have changed.
+
+    Raises as that does, and Damaged when a key or certificate would have to be made first.
+    """
+    passwords = fitting_passwords(project)
+    placed = _place(project)
+    for path in _identities(project):
+        if not path.exists():
+            raise Damaged(f"{project.relative(path)} is missing", "inv keys makes it, or inv up")
+    services = render(project, passwords, placed.ports, placed.block).services
+    return RenderReport((), placed.ports, placed.moved, placed.block, services)
+
+
+def _identities(project: Project) -> list[Path]:
+    """What `render` reads: the keys and certificates."""
+    given = [path for host in project.topology.hosts for path in secrets_of(project, host).values()]
+    paths = [(project.folder / path).resolve() for path in given if not path.startswith("./")]
+    users = (project.identity_file, containers_key(project))
+    return [*paths, *(path.with_name(path.name + ".pub") for path in users)]
+
+
+def _place(project: Project) -> _Placed:
+    known = project.record().subnet
+    block = subnets.choose_block(project, known, subnets.reserved_by_others(project), networks.taken(project))
     record = project.record()
     own = _own_ports(project)
     reserved = reserved_by_others(project)
@@ -57,17 +104,10 @@ def render_project(project: Project) -> RenderReport:
     if project.running:
         recorded = project.running.ports
     ports = choose_ports(project.settings, project.topology, recorded, is_free)
-    project.write_record(replace(record, flags=project.flags, ports=ports, first=first, subnet=str(block)))
-    rendered = render(project, passwords, ports, block)
-    changed = tuple(
-        path
-        for path, content in rendered.files.items()
-        if write_file(project.folder / path, content, rendered.mode(path))
-    )
     moved = [f"port taken, the next free one is used: {line}" for line in _moved(project, recorded, ports)]
     if known and not project.settings.subnet and str(block) != known:
         moved.append(f"addresses taken, a block that is free is used: {known} -> {block}")
-    return RenderReport(changed, ports, tuple(moved), block, rendered.services)
+    return _Placed(block, ports, tuple(moved))
 
 
 def _own_ports(project: Project) -> set[int]:

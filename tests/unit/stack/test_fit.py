@@ -2,13 +2,13 @@
 
 import pytest
 
-from pgha.errors import NotReady, OtherData
+from pgha.errors import Damaged, NotReady, OtherData
 from pgha.project.passwords import kept_passwords, passwords_file
 from pgha.remote import engine
 from pgha.remote.engine import Volume
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.rendering import shape
-from pgha.stack.writing import render_project
+from pgha.stack.writing import preview_project, render_project
 
 
 @pytest.fixture
@@ -106,3 +106,17 @@ def test_where_no_engine_can_tell_nothing_is_replaced(make_project, write_down_p
         render_project(make_project(repository_passphrase="another"))
     assert kept_passwords(make_project()) == kept
     assert render_project(make_project()).changed
+
+
+def test_a_preview_is_what_would_be_rendered_and_writes_nothing(make_project, root):
+    with pytest.raises(Damaged, match="is missing") as caught:
+        preview_project(make_project())
+    assert "inv keys" in caught.value.hint
+    render_project(make_project())
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    other = make_project(shm_size="1g", ssh_port=40000)
+    seen = preview_project(other)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    made = render_project(other)
+    assert (seen.services, seen.ports, seen.block) == (made.services, made.ports, made.block)
+    assert seen.changed == ()
