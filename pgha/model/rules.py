@@ -154,6 +154,8 @@ def _bounds(s: Settings) -> Iterator[str]:
         yield f"shm_size: {s.shm_size!r} is not a size of at least 64m, such as 256m or 1g"
     if s.up_timeout < 10:
         yield f"up_timeout: {s.up_timeout} is less than 10 seconds"
+    if s.long_transaction < 1:
+        yield f"long_transaction: {s.long_transaction} is less than 1 second"
     for key, value in vars(s).items():
         if key.startswith("drill_") and value < 0:
             yield f"{key}: {value} is less than 0"

@@ -56,6 +56,7 @@ class Settings:
         default_factory=dict, metadata={"help": "replication slots that outlive a change of the leader"}
     )
     up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
+    long_transaction: int = _setting(60, "seconds after which an open transaction keeps a rollout from going on")
     drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
     drill_gap_stopped: float = _setting(4.0, "drills: when the leader is stopped")
     drill_gap_process: float = _setting(4.0, "drills: when a process of the leader is killed")

@@ -17,7 +17,7 @@ from pgha.project.project import Project, Running
 
 FILE = "running.json"
 
-READ_AT_ONCE = ("project", "up_timeout", "scratch_preload_libraries", *SCHEDULES, *SECRETS)
+READ_AT_ONCE = ("project", "up_timeout", "long_transaction", "scratch_preload_libraries", *SCHEDULES, *SECRETS)
 """With those of the drills: settings that no `up` has to bring anywhere, a command reads them as it goes, or `inv
 schedule` does. Secrets are never written down here."""
 

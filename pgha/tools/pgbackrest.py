@@ -98,6 +98,11 @@ def archive_histories(data_dir: str) -> Command:
     return Command(("sh", "-c", HISTORIES, "histories", data_dir, STANZA), timeout=120)
 
 
+def ping() -> Command:
+    """Ask the server of the host it runs on whether it answers."""
+    return Command(("pgbackrest", "--log-level-console=warn", "server-ping", "localhost"), timeout=10)
+
+
 def check() -> Command:
     """Switches WAL on the leader and waits until the segment is in the repository."""
     return _command("--archive-timeout=60", "check", timeout=120)
