@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pgha.cluster.clients import set_back_password
 from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import replace_lost
+from pgha.cluster.rollout import NOT_THERE, Plan
+from pgha.cluster.rollout_record import forget_rollout
 from pgha.cluster.slots import await_slots, warnings_of_new_slots
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
-from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed
+from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed, Unhealthy
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
 from pgha.project.passwords import passwords_file
@@ -18,11 +20,11 @@ from pgha.project.project import Project
 from pgha.project.record import RECORD
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, ownership
+from pgha.stack import crontab, ownership, rolling
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
 from pgha.stack.rollout import GONE, Rollout, plan, without_network
-from pgha.stack.writing import render_project
+from pgha.stack.writing import RenderReport, preview_project, render_project
 from pgha.tools import docker, ipam, patroni
 from pgha.waiting import Stopwatch
 
@@ -36,24 +38,29 @@ class UpReport:
     notes: tuple[str, ...]
 
 
-def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpReport:
+def up(project: Project, progress: Progress, *, take_over: bool = False, at_once: bool = False) -> UpReport:
     """Create and start everything, and return when every member streams. The caller holds the lock.
 
-    With `take_over` the project is this checkout's from then on, if the settings fit its data.
+    Containers that run and have to be made again are, one after another; with `at_once`, or where that cannot be, all
+    together. With `take_over` the project is this checkout's from then on, if the settings fit its data.
 
     Raises Missing for what has to be there first, TimedOut when a member does not come.
     """
-    engine.require_engine()
-    readiness.require_fitting_compose()
-    fitting_passwords(project)
-    require_images(project)
+    _require_all(project)
     if take_over:
         ownership.take_over(project)
     clock = Stopwatch()
     report = render_project(project)
-    planned = plan(project, report.services, report.block, readiness.compose_version)
-    _announce(planned, progress)
+    planned = _compare(project, report)
+    way = rolling.choose_way(project, planned, at_once=at_once)
+    _announce(project, way, progress)
     notes = list(report.moved)
+    if way.turns:
+        rolling.make_again(project, way, progress)
+        planned = _compare(project, report)
+        if planned.interrupted:
+            names = ", ".join(planned.interrupted)
+            raise Unhealthy(f"Something changed meanwhile: {names} would have to be made again once more", "inv up")
     with progress.stage(planned.title):
         _compose_up(project, planned, progress)
     note_running(project)
@@ -71,15 +78,45 @@ def up(project: Project, progress: Progress, *, take_over: bool = False) -> UpRe
     changes = apply_settings(project)
     notes += [f"dynamic configuration: {line}" for line in changes]
     notes += await_slots(project, progress)
+    forget_rollout(project, rolling.VERB)
     return UpReport(view, clock.seconds, tuple(notes))
 
 
-def _announce(planned: Rollout, progress: Progress) -> None:
-    """Say it before containers that run are made again: nodes that restart together stop writes for seconds."""
-    for note in planned.notes:
+def plan_up(project: Project, *, at_once: bool = False) -> Plan:
+    """What `up` would do to which container, and why it would not begin now; nothing is changed.
+
+    Raises as `up` does before it begins, and Damaged when a key would have to be made first.
+    """
+    _require_all(project)
+    if not engine.containers(project):
+        return Plan(rolling.VERB, rolling.ACTION, first=dict.fromkeys(_names(project), NOT_THERE))
+    planned = _compare(project, preview_project(project))
+    return rolling.plan_of(project, rolling.choose_way(project, planned, at_once=at_once), gates=True)
+
+
+def _names(project: Project) -> list[str]:
+    return [host.name for host in project.topology.hosts]
+
+
+def _require_all(project: Project) -> None:
+    engine.require_engine()
+    readiness.require_fitting_compose()
+    fitting_passwords(project)
+    require_images(project)
+
+
+def _compare(project: Project, report: RenderReport) -> Rollout:
+    return plan(project, report.services, report.block, readiness.compose_version)
+
+
+def _announce(project: Project, way: rolling.Way, progress: Progress) -> None:
+    """Say it before containers that run are made again."""
+    if way.turns or way.at_once:
+        for line in rolling.plan_of(project, way).describe():
+            progress.note(line)
+        return
+    for note in way.planned.notes:
         progress.note(note)
-    if planned.interrupted:
-        progress.note(f"{len(planned.interrupted)} of them run, and end together; writes stop until a leader is back")
 
 
 def _compose_up(project: Project, planned: Rollout, progress: Progress) -> None:
@@ -151,6 +188,7 @@ def down(project: Project, progress: Progress) -> None:
     over = [entry for entry in broken.read(project) if entry.mechanism != "fill"]
     _remove_containers(project, progress)
     broken.remove(project, over)
+    forget_rollout(project)
 
 
 def _remove_containers(project: Project, progress: Progress) -> None:

@@ -19,6 +19,11 @@ from pgha.tools.versions import major
 
 GONE = "their network is gone"
 
+PORTS = "their published addresses or ports changed"
+
+COMPOSE = "Compose "
+"""How the reason begins when another Compose made a container."""
+
 RUNNING = ("running", "paused", "restarting")
 
 
@@ -118,11 +123,11 @@ def _why(container: Container, service: Mapping[str, Any], image: str, live: Col
     if container.config != labels["pgha.config"]:
         return "their files changed"
     if list(container.bindings) != sorted(service.get("ports", [])):
-        return "their published addresses or ports changed"
+        return PORTS
     if container.checkout != labels["pgha.checkout"]:
         return "they are taken over" if container.checkout else "they did not say whose they are"
     if container.definition != labels["pgha.definition"]:
         return "what the compose file says of them changed"
     if compose and container.made_by and major(container.made_by) != major(compose):
-        return f"Compose {container.made_by} made them and this one is {compose}"
+        return f"{COMPOSE}{container.made_by} made them and this one is {compose}"
     return ""

@@ -29,6 +29,8 @@ from pgha.tools import (
     pip,
     postgres,
     processes,
+    restarts,
+    trust,
 )
 from pgha.tools.command import Command
 
@@ -201,6 +203,12 @@ CASES = [
         """ used=$(du -scB1 "$0" "$0"/pg_tblspc/*/ 2> /dev/null | tail -n 1 | cut -f 1);"""
         """ echo "${used:-0}"' /pgdata/17""",
     ),
+    (
+        restarts.restart("pg1-node1", 180),
+        "patronictl -c /pgha/config/patroni.conf restart pgha_cluster pg1-node1 --force --timeout 180",
+    ),
+    (trust.show_authority(), "cat /pgha/tls/ca.crt"),
+    (pgbackrest.ping(), "pgbackrest --log-level-console=warn server-ping localhost"),
     # cron
     (
         cron.recorded("/pgdata/scheduled", "full", pgbackrest.backup("full")),

@@ -1,0 +1,182 @@
+"""Whether containers are made again one after another, or all at once and why."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pgha.cluster.gates import Refusal
+from pgha.cluster.rollout import NOT_RUNNING
+from pgha.cluster.rollout_record import Record, write_rollout
+from pgha.errors import NoQuorum, OtherKeys, Unhealthy
+from pgha.project.certificates import authority, ensure_certificates
+from pgha.stack import rolling
+from pgha.stack.rolling import begin, choose_way, given_up, plan_of
+from pgha.stack.rollout import GONE, PORTS, Rollout
+from pgha.tools.command import Answer, Command
+
+FILES = "their files changed"
+HOSTS = ["etcd1", "pgbackrest", "pg1-node1", "pg1-node2"]
+
+
+@pytest.fixture
+def project(make_project):
+    made = make_project(data_centers=1, nodes=2)
+    made.folder.mkdir(parents=True)
+    ensure_certificates(made)
+    return made
+
+
+@pytest.fixture
+def told(monkeypatch, project):
+    """What the containers say of the authority they trust: this checkout's."""
+    ca = authority(project).certificate.read_text()
+    told = {host: Answer(Command(("cat",)), ca, "", 0) for host in ("pgbackrest", "pg1-node1", "pg1-node2")}
+
+    def everywhere(commands):
+        return {host: told[host] for host in commands}
+
+    monkeypatch.setattr(rolling, "connect", lambda project: SimpleNamespace(everywhere=everywhere))
+    monkeypatch.setattr(rolling, "_is_well", lambda project, host: False)
+    return told
+
+
+def planned(why=FILES, create=(), start=(), again=HOSTS, stopped=(), **more):
+    running = tuple(host for host in again if host not in stopped)
+    return Rollout(tuple(create), dict.fromkeys(again, why), tuple(start), running, **more)
+
+
+def test_what_runs_has_turns_and_the_rest_is_brought_up_before(project, told):
+    way = choose_way(project, planned(create=["etcd2"], start=["etcd3"], stopped=["pg1-node2"]), at_once=False)
+    assert (way.at_once, way.first) == ("", ("etcd2", "etcd3", "pg1-node2"))
+    assert way.turns == ("etcd1", "pgbackrest", "pg1-node1")
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"renumbered": True}, "every container gets another address"),
+        ({"why": GONE}, "their network is gone"),
+        ({"why": PORTS}, "the ports change"),
+        ({"why": "Compose 2.26.1 made them and this one is 1.29.2"}, "another Compose made them"),
+        ({"again": ["etcd1", "pg1-node1", "pg1-node2"], "stopped": ["pg1-node1", "pg1-node2"]}, "no Postgres runs"),
+    ],
+)
+def test_what_cannot_be_done_one_after_another_is_done_at_once_and_why(project, told, given, why):
+    way = choose_way(project, planned(**given), at_once=False)
+    assert why in way.at_once
+    assert (way.first, way.turns) == ((), ())
+    plan = plan_of(project, way)
+    assert set(plan.together) == set(given.get("again", HOSTS))
+    assert any(why in line for line in plan.describe()) and "until a leader is back" in plan.describe()[-1]
+
+
+def test_one_node_has_nobody_to_hand_over_to(make_project, told):
+    project = make_project(data_centers=1, nodes=1)
+    assert "nobody to hand over to" in choose_way(project, planned(again=["pg1-node1"]), at_once=False).at_once
+
+
+def test_as_asked(project, told):
+    assert choose_way(project, planned(), at_once=True).at_once == "as asked"
+
+
+def test_containers_with_other_ssh_keys_cannot_be_asked(project, told):
+    told["pg1-node2"] = OtherKeys("refuses the key")
+    assert "other SSH keys" in choose_way(project, planned(), at_once=False).at_once
+
+
+def test_certificates_of_another_authority_would_trust_one_half(project, told):
+    told["pg1-node1"] = Answer(Command(("cat",)), "another one", "", 0)
+    assert "another authority" in choose_way(project, planned(), at_once=False).at_once
+
+
+def test_where_nothing_that_runs_is_made_again_nothing_is_asked(project):
+    for given in ({"again": []}, {"again": [], "create": HOSTS}, {"stopped": HOSTS}):
+        way = choose_way(project, planned(**given), at_once=False)
+        assert (way.at_once, way.turns) == ("", ())
+        assert set(plan_of(project, way).first) == {*given.get("again", HOSTS), *given.get("create", ())}
+
+
+def test_where_it_stopped_comes_first_unless_it_is_well(project, told, monkeypatch):
+    write_rollout(project, Record("up", 1.0, {}, "pg1-node2", ["etcd1"]))
+    way = choose_way(project, planned(again=["pg1-node1", "pg1-node2"]), at_once=False)
+    assert (way.first, way.turns) == (("pg1-node2",), ("pg1-node1",))
+    assert begin(way).done == ["etcd1", "pg1-node2"]
+    monkeypatch.setattr(rolling, "_is_well", lambda project, host: True)
+    way = choose_way(project, planned(again=["pg1-node1", "pg1-node2"]), at_once=False)
+    assert (way.first, set(way.turns)) == ((), {"pg1-node1", "pg1-node2"})
+
+
+def test_a_host_that_has_to_be_made_again_once_more_is_not_done(project, told):
+    write_rollout(project, Record("up", 1.0, {}, "", ["etcd1", "pgbackrest"]))
+    way = choose_way(project, planned(again=["etcd1", "pg1-node1"]), at_once=False)
+    assert begin(way).done == ["pgbackrest"]
+
+
+def test_a_restart_that_is_half_done_is_given_up_and_it_is_said(project, told):
+    write_rollout(project, Record("restart", 1.0, {"pending": "yes"}))
+    way = choose_way(project, planned(), at_once=False)
+    assert "is given up, and inv restart --pending begins anew" in given_up(way)
+    assert begin(way).verb == "up"
+    assert given_up(choose_way(project, planned(again=[]), at_once=False)) == ""
+
+
+def test_the_plan_of_a_rollout_leaves_out_what_is_over_when_the_first_ones_run(project, told, monkeypatch):
+    """etcd3 does not run, and is brought up before; pg1-node2 does not stream, and nothing is done about that."""
+    found = [
+        Refusal(NoQuorum("etcd could not do without one more member")),
+        Refusal(Unhealthy("etcd3"), host="etcd3"),
+        Refusal(Unhealthy("pg1-node2 does not stream"), host="pg1-node2"),
+    ]
+    monkeypatch.setattr(rolling, "look", lambda project, nodes: nodes)
+    monkeypatch.setattr(rolling, "refusals", lambda seen: found if seen == ["pg1-node1", "pg1-node2"] else [])
+    monkeypatch.setattr(rolling, "leading_etcd", lambda project: "etcd1")
+    leader = SimpleNamespace(name="pg1-node2")
+    monkeypatch.setattr(rolling, "read_view", lambda project: SimpleNamespace(leader=leader))
+    way = choose_way(project, planned(start=["etcd3"]), at_once=False)
+    plan = plan_of(project, way, gates=True)
+    assert plan.first == {"etcd3": NOT_RUNNING}
+    assert [step.host for step in plan.steps] == HOSTS
+    assert plan.hands_over and plan.steps[0].because == FILES
+    assert [str(error) for error in plan.refusals] == ["pg1-node2 does not stream"]
+    assert plan_of(project, way).refusals == ()
+    leader = None
+    assert "nobody knows who leads" in plan_of(project, way).notes[-1]
+
+
+@pytest.fixture
+def compose(monkeypatch, project):
+    """What is asked of the engine, in its order; Compose may fail, and leave a container that does not run."""
+    asked = SimpleNamespace(happened=[], fails=None, state="running")
+
+    def run(project, message, *arguments, **options):
+        asked.happened.append(" ".join(arguments))
+        if asked.fails:
+            raise asked.fails
+
+    def note(verb):
+        return lambda project, hosts, hint="": asked.happened.append(f"{verb} {' '.join(hosts)}")
+
+    monkeypatch.setattr(rolling.engine, "compose", run)
+    monkeypatch.setattr(rolling.engine, "signal", lambda project, verb, hosts: note(verb)(project, hosts))
+    monkeypatch.setattr(rolling.engine, "remove", note("remove"))
+    monkeypatch.setattr(rolling.engine, "start", note("start"))
+    seen = {"pg1-node1": SimpleNamespace(state="running"), "pg1-node2": asked}
+    monkeypatch.setattr(rolling.engine, "containers", lambda project: seen)
+    return asked
+
+
+MADE = ["stop pg1-node2", "remove pg1-node2", "up --detach --no-deps pg1-node2"]
+
+
+def test_one_container_is_stopped_removed_and_made_and_no_other_is_touched(project, compose):
+    rolling._replace(project, ["pg1-node2"], ["pg1-node2"], rolling.Progress())
+    assert compose.happened == MADE
+
+
+def test_a_port_that_a_client_got_meanwhile_is_waited_for(project, compose):
+    compose.fails, compose.state = rolling.ToolFailed("no", "bind: address already in use"), "created"
+    rolling._replace(project, ["pg1-node2"], ["pg1-node2"], rolling.Progress())
+    assert compose.happened == [*MADE, "start pg1-node2"]
+    compose.fails = rolling.ToolFailed("no", "no space left on device")
+    with pytest.raises(rolling.ToolFailed, match="no space left"):
+        rolling._replace(project, ["pg1-node2"], ["pg1-node2"], rolling.Progress())
