@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     SETTINGS_DIFFER = "settings_differ"
     RESTORE_HALF_DONE = "restore_half_done"
+    ROLLOUT_HALF_DONE = "rollout_half_done"
     ETCD_UNKNOWN = "etcd_unknown"
     QUORUM_LOST = "quorum_lost"
     ETCD_UNHEALTHY = "etcd_unhealthy"

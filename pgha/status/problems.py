@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pgha.backup.restore_record import describe_restore, way_on
 from pgha.cluster.clients import SUPERUSER
+from pgha.cluster.rollout_record import describe_rollout
 from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.cluster.view import resume_command
 from pgha.errors import NoConnection, PghaError
@@ -30,7 +31,7 @@ def next_command(problems: tuple[Problem, ...]) -> str:
     hinting = [problem for problem in problems if problem.hint]
     if not hinting:
         return ""
-    first = (Kind.RESTORE_HALF_DONE, Kind.BROKEN, Kind.CONTAINER_AWAY)
+    first = (Kind.RESTORE_HALF_DONE, Kind.BROKEN, Kind.ROLLOUT_HALF_DONE, Kind.CONTAINER_AWAY)
     return min(hinting, key=lambda p: first.index(p.kind) if p.kind in first else len(first)).hint
 
 
@@ -40,6 +41,14 @@ def next_command(problems: tuple[Problem, ...]) -> str:
 def _restore(seen: Seen) -> Iterator[Problem]:
     if seen.half_done:
         yield Problem(Kind.RESTORE_HALF_DONE, "", describe_restore(seen.half_done), way_on(seen.half_done))
+
+
+def _rollout(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.rollout, PghaError):
+        yield Problem(Kind.RECORD_DAMAGED, "", seen.rollout.message, seen.rollout.hint)
+    elif seen.rollout:
+        record = seen.rollout
+        yield Problem(Kind.ROLLOUT_HALF_DONE, "", describe_rollout(record), f"{record.command} goes on with it")
 
 
 def _settings(seen: Seen) -> Iterator[Problem]:
@@ -113,10 +122,7 @@ def _pending_restart(seen: Seen) -> Iterator[Problem]:
     if names:
         parameters = sorted({parameter for name in names for parameter in waiting[name]})
         sentence = f"{', '.join(names)}: a restart is pending for {', '.join(parameters)}"
-        yield Problem(
-            Kind.PENDING_RESTART, names[0], sentence,
-            f'inv ssh --node {names[0]} --command "patronictl restart --pending --force {SCOPE}"',
-        )  # fmt: skip
+        yield Problem(Kind.PENDING_RESTART, names[0], sentence, "inv restart --pending")
 
 
 def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
@@ -210,7 +216,8 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    _restore, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay, _leaders_postgres,
-    _slots, _strangers, _containers, _networks, backup_problems.repository, backup_problems.archiving,
-    backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs, _pending_restart,
+    _restore, _rollout, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay,
+    _leaders_postgres, _slots, _strangers, _containers, _networks, backup_problems.repository,
+    backup_problems.archiving, backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs,
+    _pending_restart,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pgha.backup import restore_record, verification
+from pgha.cluster import rollout_record
 from pgha.errors import CutOff, PghaError, Unreachable
 from pgha.failures.broken import Broken
 from pgha.remote.postgres_client import Refusal
@@ -66,6 +67,8 @@ class Seen:
     jobs: tuple[Job, ...]
     """the schedule; empty while it is off"""
     broken: tuple[Broken, ...] | PghaError
+    rollout: rollout_record.Record | PghaError | None
+    """a rollout that was interrupted, or goes on at this moment"""
     half_done: restore_record.Record | None
     ports: dict[str, dict[str, int]]
     differs: Mapping[str, str]

@@ -9,6 +9,7 @@ from pgha.backup import restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
 from pgha.cluster.clients import log_in
 from pgha.cluster.quorum import etcd_view
+from pgha.cluster.rollout_record import read_rollout
 from pgha.cluster.slots import read_coverage
 from pgha.cluster.view import agreed_view, cut_off, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
@@ -94,6 +95,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             kept=kept_.result() if kept_ else None,
             jobs=tuple(crontab.jobs(project)),
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),
+            rollout=or_error(lambda: read_rollout(project)),
             half_done=half_done,
             ports=project.ports,
         )

@@ -8,6 +8,7 @@ import pytest
 from pgha.backup.restore_record import Record
 from pgha.backup.verification import Kept
 from pgha.cli.show_status import show_survey
+from pgha.cluster.rollout_record import Record as Rollout
 from pgha.errors import CutOff, Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
 from pgha.remote.postgres_client import Refusal
@@ -77,6 +78,7 @@ WELL = Seen(
     jobs=(),
     broken=(),
     half_done=None,
+    rollout=None,
     ports={},
     differs={},
 )
@@ -105,6 +107,11 @@ CASES = [
         Kind.SETTINGS_DIFFER, "", "differ from what runs: publish_address 192.0.2.2, not 127.0.0.1; slots",
     ),
     (seen(half_done=Record({"time": "2026-11-25"}, 1.0)), Kind.RESTORE_HALF_DONE, "", "is half done"),
+    (
+        seen(rollout=Rollout("restart", 1.0, {"pending": "yes"}, "pg2-node1", ["pg3-node1"])),
+        Kind.ROLLOUT_HALF_DONE, "", "is half done, at pg2-node1; done: pg3-node1",
+    ),
+    (seen(rollout=Damaged("rollout.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "rollout.yaml is damaged"),
     (seen(etcd=ToolFailed("no answer")), Kind.ETCD_UNKNOWN, "", "etcd cannot be asked: no answer"),
     (seen(etcd=etcd.EtcdView(("etcd1",), ETCD[1:])), Kind.QUORUM_LOST, "", "lost its quorum"),
     (seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",))), Kind.ETCD_UNHEALTHY, "etcd1", "etcd1 is not healthy"),
