@@ -17,11 +17,14 @@ from pgha.cli.changing import changing, telling_interrupts
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
+from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
 from pgha.cluster.configuration import read_config
 from pgha.cluster.handover import hand_over
+from pgha.cluster.restart import prepare as prepare_restart
+from pgha.cluster.restart import restart as restart_members
 from pgha.console import Progress
 from pgha.errors import BadValue, NotReady, ToolFailed
 from pgha.model.plan import make_plan, plan_document
@@ -141,14 +144,29 @@ def render(c, data_centers="", per_data_center="", name="", version=""):
     show_topology(project, report)
 
 
-@task(help={"take_over": "also when the project belongs to another checkout; from then on to this one"})
-def up(c, take_over=False):
+@task(
+    help={
+        "take_over": "also when the project belongs to another checkout; from then on to this one",
+        "at_once": "containers that are made again are so all at once; writes stop meanwhile",
+        "plan": "only tell what would be done to whom",
+        "json": "with --plan: one JSON document",
+    }
+)
+def up(c, take_over=False, at_once=False, plan=False, json=False):
     """Create and start the stack; returns when every member streams.
 
-    Example: inv up
+    What runs and has to be made again, for other settings, files, keys or images, is made so one after another while
+    clients write, the leader last by a switchover. The same command goes on after an interruption.
+
+    Example: inv up --plan
     """
+    if plan or json:
+        require_plan(plan)
+        project = project_of(c, by_settings=True)
+        show_rollout(project, lifecycle.plan_up(project, at_once=at_once), json)
+        return
     with changing(c, "up", any_checkout=take_over) as (project, progress):
-        report = lifecycle.up(project, progress, take_over=take_over)
+        report = lifecycle.up(project, progress, take_over=take_over, at_once=at_once)
     show_view("", project, report.view)
     for note in report.notes:
         progress.note(note)
@@ -227,6 +245,30 @@ def status(c, json=False):
         console.print_json(survey_document(project, seen))
     else:
         show_survey(project, seen)
+
+
+@task(
+    help={
+        "node": "one member; all when left out",
+        "pending": "only members that wait for it",
+        "plan": "only tell what would be done to whom",
+        "json": "one JSON document",
+    }
+)
+def restart(c, node="", pending=False, plan=False, json=False):
+    """Restart Postgres, one member after another, while clients write; the leader last, after a switchover.
+
+    The same command goes on after an interruption.
+
+    Example: inv restart --pending
+    """
+    if plan:
+        project = project_of(c)
+        show_rollout(project, prepare_restart(project, node, pending).plan, json)
+        return
+    with changing(c, "restart") as (project, progress):
+        restarted = restart_members(project, prepare_restart(project, node, pending), progress)
+    show_restart(project, restarted, json)
 
 
 @task(help={"candidate": "the member to put in charge"})

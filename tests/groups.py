@@ -11,7 +11,7 @@ GROUPS = {
     "sites": ("majority", "drills_sites", "restore_sites"),
     "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "psql_ssh_dsn"),
     "restore": ("restore", "drills", "scratch"),
-    "stages": ("restore_stages",),
+    "stages": ("restore_stages", "rolling"),
     "shape": ("shapes", "plan_reality"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""

@@ -20,6 +20,7 @@ _LEFT = "inv status shows what is left; inv chaos.heal brings everything back"
 
 AFTER_INTERRUPT = {
     "failover": "Patroni may still complete it: inv status",
+    "restart": "the same command goes on where it was, inv status tells where",
     "switchover": "Patroni may still complete it: inv status",
     "restore-point": "it may be set already; a restore goes to the first of two with one name",
     "backup": "inv info shows whether it ended; the same command takes one",
