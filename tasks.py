@@ -18,6 +18,7 @@ from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
+from pgha.cli.show_maintenance import show_mode
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
@@ -25,6 +26,7 @@ from pgha.cluster.configuration import read_config
 from pgha.cluster.handover import hand_over
 from pgha.cluster.restart import prepare as prepare_restart
 from pgha.cluster.restart import restart as restart_members
+from pgha.cluster.maintenance import set_paused
 from pgha.console import Progress
 from pgha.errors import BadValue, NotReady, ToolFailed
 from pgha.model.plan import make_plan, plan_document
@@ -293,6 +295,28 @@ def switchover(c, candidate=""):
     with changing(c, "switchover") as (project, progress):
         handover = hand_over(project, candidate, progress, only_switchover=True)
     show_handover(project, handover)
+
+
+@task(help={"json": "one JSON document"})
+def pause(c, json=False):
+    """Begin maintenance mode: Patroni promotes nobody and starts no Postgres until inv resume.
+
+    Example: inv pause
+    """
+    with changing(c, "pause") as (project, progress):
+        mode = set_paused(project, True, progress)
+    show_mode(project, mode, json)
+
+
+@task(help={"json": "one JSON document"})
+def resume(c, json=False):
+    """End maintenance mode.
+
+    Example: inv resume
+    """
+    with changing(c, "resume") as (project, progress):
+        mode = set_paused(project, False, progress)
+    show_mode(project, mode, json)
 
 
 @task(help={"json": "one JSON document"})

@@ -9,7 +9,7 @@ GROUPS = {
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "closed", "second_project", "drills_all",
     ),
     "sites": ("majority", "drills_sites", "restore_sites"),
-    "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "psql_ssh_dsn"),
+    "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "psql_ssh_dsn", "maintenance"),
     "restore": ("restore", "drills", "scratch"),
     "stages": ("restore_stages", "rolling"),
     "shape": ("shapes", "plan_reality"),

@@ -9,7 +9,7 @@ from pgha.cluster.quorum import require_quorum
 from pgha.cluster.slots import warnings_of_handover
 from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view
 from pgha.console import Progress
-from pgha.errors import BadValue, NoLeader, TimedOut, ToolFailed
+from pgha.errors import BadValue, NoLeader, TimedOut, ToolFailed, Unhealthy
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import patroni
@@ -85,6 +85,11 @@ def _choose_command(
 ) -> tuple[str, Command]:
     """`switchover` while there is a healthy leader, else `failover`; checked, before anything is touched."""
     if view.leader is not None:
+        if view.paused and not candidate:
+            raise Unhealthy(
+                "Patroni is paused (maintenance mode): it chooses nobody",
+                "inv resume, or inv switchover --candidate <name>",
+            )
         _require_candidate(view, view.leader, candidate)
         return "switchover", patroni.switchover(view.leader.name, candidate or None)
     if only_switchover:

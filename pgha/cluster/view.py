@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 
 from pgha.errors import CutOff, NoLeader, PghaError, ToolFailed, Unhealthy, Unreachable
 from pgha.model.settings import Settings
-from pgha.model.topology import SCOPE
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import patroni
@@ -214,11 +213,6 @@ def too_few_synchronous(project: Project) -> list[str]:
     return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
 
 
-def resume_command(node: str) -> str:
-    """How maintenance mode ends."""
-    return f'inv ssh --node {node} --command "patronictl resume --wait {SCOPE}"'
-
-
 # Waiting ----------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +231,7 @@ def wait_until_well(
         if view.paused and view.leader is None:
             raise Unhealthy(
                 "Patroni is paused (maintenance mode) without a leader: it starts no Postgres and promotes nobody",
-                resume_command(names[0]),
+                "inv resume",
             )
         return view
 

@@ -72,6 +72,11 @@ def put_config(topology: Topology, document: dict[str, Any]) -> Command:
     return _ctl(topology, 10, "put", f"{KEYS}config", json.dumps(document, sort_keys=True))
 
 
+def member_keys(topology: Topology) -> Command:
+    """What each Patroni writes of itself when it has looked at the cluster."""
+    return _ctl(topology, 5, "get", "--prefix", f"{KEYS}members/")
+
+
 def forget_cluster(topology: Topology) -> Command:
     """Remove what Patroni knows of the cluster but its configuration: leader, members, history, sync, ...
 

@@ -30,7 +30,7 @@ def test_a_pause_is_a_problem_with_its_way_out(paused):
     status = paused.status()
     assert (status["healthy"], status["paused"]) == (False, True)
     assert kinds(paused) == {("paused", None)}
-    assert "patronictl resume" in paused.inv("status").stderr
+    assert "inv resume" in paused.inv("status").stderr
 
 
 @pytest.mark.parametrize("verb", ["up", pytest.param("start", marks=pytest.mark.long)])
@@ -40,8 +40,8 @@ def test_start_and_up_of_a_paused_cluster_say_so_instead_of_waiting(paused, verb
     paused.inv("stop")
     # The lock of the lost leader has to expire, no more: who waited for a leader would be ended by this test.
     said = paused.refused(3, verb, up_timeout=3600)
-    assert "paused" in said and "patronictl resume" in said
-    patronictl(paused, "resume")
+    assert "paused" in said and "inv resume" in said
+    paused.inv("resume")
     paused.inv("up")
     assert paused.sql(paused.leader(), f"select n from before_{verb}") == "1"
 

@@ -25,6 +25,7 @@ from pgha.tools import (
     limits,
     network,
     patroni,
+    patronictl,
     pgbackrest,
     pip,
     postgres,
@@ -64,6 +65,8 @@ CASES = [
         patroni.failover("pg2-node1"),
         "patronictl -c /pgha/config/patroni.conf failover pgha_cluster --candidate pg2-node1 --force",
     ),
+    (patronictl.pause(), "patronictl -c /pgha/config/patroni.conf pause pgha_cluster"),
+    (patronictl.resume(), "patronictl -c /pgha/config/patroni.conf resume pgha_cluster"),
     (patroni.get("cluster"), "curl -sS -m 3 http://localhost:8008/cluster"),
     (patroni.get("patroni", host="pg1-node1", timeout=1.5), "curl -sS -m 1.5 http://pg1-node1:8008/patroni"),
     (
@@ -117,6 +120,7 @@ CASES = [
     ),
     # etcd
     (etcd.health(TOPOLOGY), f"{ETCD} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint health"),
+    (etcd.member_keys(TOPOLOGY), f"{ETCD} --command-timeout=5s get --prefix /service/pgha_cluster/members/"),
     (
         etcd.put_config(TOPOLOGY, {"ttl": 20, "postgresql": {"use_slots": True}}),
         f"""{ETCD} --command-timeout=10s put /service/pgha_cluster/config"""

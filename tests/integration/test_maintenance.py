@@ -1,0 +1,34 @@
+"""The second day: pauses, members made again, parameters, databases, a bundle for a colleague."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def running(small):
+    """The small stack, out of maintenance mode afterwards."""
+    yield small
+    small.inv("resume")
+    small.wait_well()
+
+
+def pauses(stack):
+    """Member -> whether its Patroni went by a pause when it looked last."""
+    return {name: bool(document.get("pause")) for name, document in stack.members().items()}
+
+
+def test_a_pause_is_known_to_every_member_and_ends(running):
+    leader = running.leader()
+    paused = json.loads(running.inv("pause", "--json").stdout)
+    assert set(pauses(running).values()) == {True}
+    assert (paused["paused"], paused["was_paused"], sorted(paused["knowing"])) == (True, False, sorted(running.nodes))
+    again = running.inv("pause")
+    assert "already paused" in again.stdout and "HINT: " in again.stderr
+    assert "inv resume" in running.refused(3, "switchover")
+    running.inv("resume")
+    assert set(pauses(running).values()) == {False}
+    assert "pause" not in running.dynamic_configuration()
+    assert running.wait_well() == leader
