@@ -9,6 +9,7 @@ from invoke import Collection, task
 from pgha import ROOT, console
 from pgha.backup import catalogue, clones, verification
 from pgha.backup.backups import read_info_text, run_backup, set_restore_point
+from pgha.backup.reinit import reinit as make_again
 from pgha.backup.restore_record import read_restore
 from pgha.backup.stanza import create_stanza, read_info_json, require_repository
 from pgha.backup.targets import Request
@@ -19,6 +20,7 @@ from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
 from pgha.cli.show_maintenance import show_mode
+from pgha.cli.show_maintenance import show_mode, show_remade
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
@@ -317,6 +319,23 @@ def resume(c, json=False):
     with changing(c, "resume") as (project, progress):
         mode = set_paused(project, False, progress)
     show_mode(project, mode, json)
+
+
+@task(
+    help={
+        "node": "the replica",
+        "from_": "leader or repository; the first that can give it when left out",
+        "json": "one JSON document",
+    }
+)
+def reinit(c, node="", from_="", json=False):
+    """Make a replica again (patronictl reinit); returns when it streams.
+
+    Example: inv reinit --node pg1-node2
+    """
+    with changing(c, "reinit") as (project, progress):
+        remade = make_again(project, node, from_, progress)
+    show_remade(project, remade, json)
 
 
 @task(help={"json": "one JSON document"})

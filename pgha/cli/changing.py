@@ -22,6 +22,7 @@ AFTER_INTERRUPT = {
     "failover": "Patroni may still complete it: inv status",
     "restart": "the same command goes on where it was, inv status tells where",
     "switchover": "Patroni may still complete it: inv status",
+    "reinit": "Patroni goes on with it: inv status; the same command waits for it",
     "restore-point": "it may be set already; a restore goes to the first of two with one name",
     "backup": "inv info shows whether it ended; the same command takes one",
     "clone": "no half-made clone stays; the same command begins again",

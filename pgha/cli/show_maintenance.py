@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgha import console
+from pgha.backup.reinit import Remade
 from pgha.cli.show_status import show_view
 from pgha.cluster.maintenance import Mode
 from pgha.project.project import Project
@@ -28,3 +29,17 @@ def show_mode(project: Project, mode: Mode, json: bool) -> None:
         console.hint("inv resume")
     elif mode.view.leader is None:
         console.hint("inv status: there is no leader yet")
+
+
+def show_remade(project: Project, remade: Remade, json: bool) -> None:
+    """What `reinit` did."""
+    if json:
+        document = {"node": remade.node, "from": remade.source, "method": remade.method, "seconds": remade.seconds}
+        console.print_json({**document, "seconds": round(remade.seconds, 1)})
+        return
+    show_view("Before", project, remade.before)
+    show_view("After", project, remade.after)
+    console.show(
+        f"{remade.node} was made again from the {remade.source} ({remade.method}) and streams after "
+        f"{remade.seconds:.1f} s"
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from pgha.errors import ToolFailed
@@ -32,3 +34,35 @@ def parse_member_keys(text: str) -> dict[str, dict[str, Any]]:
     except (ValueError, TypeError) as error:
         raise ToolFailed("etcdctl did not print the members' keys", text) from error
     return found
+
+
+CREATING = "creating replica"
+"""A member's state while its data is made."""
+
+MADE_FROM = {"basebackup": "leader", "pgbackrest": "repository"}
+"""A replica creation method -> where the data came from."""
+
+
+def reinit(node: str, *, from_leader: bool = False) -> Command:
+    """Make a replica again; whatever its Patroni does at the moment is cancelled. From the leader: by basebackup
+    alone, else by the first of `create_replica_methods` that can."""
+    return patroni.ctl("reinit", SCOPE, node, "--force", *(("--from-leader",) if from_leader else ()))
+
+
+@dataclass(frozen=True)
+class Creations:
+    """What a member's log tells of the making of its data, in the order it happened."""
+
+    methods: tuple[str, ...]
+    """those that succeeded"""
+    failures: int
+    """how often all of them had failed; Patroni tries again"""
+    words: str
+    """what went wrong"""
+
+
+def parse_creations(log: str) -> Creations:
+    """From the log of a member."""
+    lines = [line for line in log.splitlines() if " ERROR: " in line or "clone-from-repository:" in line]
+    methods = re.findall(r"replica has been created using (\w+)", log)
+    return Creations(tuple(methods), log.count("failed to bootstrap"), "\n".join(lines))

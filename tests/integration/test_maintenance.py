@@ -32,3 +32,20 @@ def test_a_pause_is_known_to_every_member_and_ends(running):
     assert set(pauses(running).values()) == {False}
     assert "pause" not in running.dynamic_configuration()
     assert running.wait_well() == leader
+
+
+def test_a_replica_is_made_again_from_where_it_is_told(small):
+    (replica,) = small.replicas()
+    leader = small.leader()
+    small.sql(leader, "create table if not exists kept as select 1 n")
+    for source, method in (("leader", "basebackup"), ("repository", "pgbackrest")):
+        small.shell(replica, "touch /pgdata/17/left_over", user="postgres")
+        before = small.logs(replica).count(f"replica has been created using {method}")
+        made = json.loads(small.inv("reinit", "--node", replica, "--from", source, "--json").stdout)
+        assert (made["node"], made["from"], made["method"]) == (replica, source, method)
+        assert small.well() == leader
+        assert small.logs(replica).count(f"replica has been created using {method}") == before + 1
+        assert small.shell(replica, "ls /pgdata/17/left_over", check=False) == ""
+        assert small.sql(replica, "select n from kept") == "1"
+    assert "inv switchover" in small.refused(2, "reinit", "--node", leader)
+    small.sql(leader, "drop table kept")

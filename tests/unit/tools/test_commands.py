@@ -67,6 +67,14 @@ CASES = [
     ),
     (patronictl.pause(), "patronictl -c /pgha/config/patroni.conf pause pgha_cluster"),
     (patronictl.resume(), "patronictl -c /pgha/config/patroni.conf resume pgha_cluster"),
+    (
+        patronictl.reinit("pg1-node2"),
+        "patronictl -c /pgha/config/patroni.conf reinit pgha_cluster pg1-node2 --force",
+    ),
+    (
+        patronictl.reinit("pg1-node2", from_leader=True),
+        "patronictl -c /pgha/config/patroni.conf reinit pgha_cluster pg1-node2 --force --from-leader",
+    ),
     (patroni.get("cluster"), "curl -sS -m 3 http://localhost:8008/cluster"),
     (patroni.get("patroni", host="pg1-node1", timeout=1.5), "curl -sS -m 1.5 http://pg1-node1:8008/patroni"),
     (
