@@ -15,6 +15,7 @@ from pgha.backup.stanza import create_stanza, read_info_json, require_repository
 from pgha.backup.targets import Request
 from pgha.cli import chaos, drill
 from pgha.cli.changing import changing, telling_interrupts
+from pgha.cli.configuring import change_config
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
@@ -338,12 +339,24 @@ def reinit(c, node="", from_="", json=False):
     show_remade(project, remade, json)
 
 
-@task(help={"json": "one JSON document"})
-def config(c, json=False):
-    """Show the dynamic configuration (patronictl show-config).
+@task(
+    iterable=["set", "unset"],
+    help={
+        "set": "a key and its value, as patronictl takes them; may be given again",
+        "unset": "a key to take out; may be given again",
+        "yes": "do not ask",
+        "json": "one JSON document",
+    },
+)
+def config(c, set=None, unset=None, yes=False, json=False):
+    """Show the dynamic configuration (patronictl show-config), or change it.
 
-    Example: inv config
+    Example: inv config --set postgresql.parameters.work_mem=8MB
     """
+    if set or unset:
+        with changing(c, "config") as (project, progress):
+            change_config(project, set, unset, yes, json, progress)
+        return
     document = read_config(project_of(c))
     console.print_json(document) if json else console.print_yaml(document)
 

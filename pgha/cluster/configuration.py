@@ -67,15 +67,24 @@ def _databases(project: Project) -> list[str]:
 def _too_low(project: Project, parameters: Mapping[str, Any]) -> dict[str, str]:
     """Limits that would be below what is in use: Postgres would not start with them again, or turn clients away."""
     limits_wanted = {name: int(value) for name, value in parameters.items() if name in LIMITS}
-    if not limits_wanted:
-        return {}
-    refused: dict[str, str] = {}
+    return {
+        name: f"{name} stays: the setting is {limits_wanted[name]}, and {used} are in use on {node}"
+        for name, (used, node) in beyond(project, limits_wanted).items()
+    }
+
+
+def beyond(project: Project, wanted: Mapping[str, int]) -> dict[str, tuple[int, str]]:
+    """Those of these limits of which a member uses more -> how many, and where; members that do not answer are left
+    out."""
+    found: dict[str, tuple[int, str]] = {}
+    if not wanted:
+        return found
     answers = connect(project).everywhere({node: limits.in_use() for node in node_names(project)})
     for node, answer in answers.items():
         if isinstance(answer, PghaError) or not answer.ok:
             continue
         used = limits.parse_in_use(answer.stdout)
-        for name, value in limits_wanted.items():
+        for name, value in wanted.items():
             if value < used.get(name, 0):
-                refused[name] = f"{name} stays: the setting is {value}, and {used[name]} are in use on {node}"
-    return refused
+                found[name] = (used[name], node)
+    return found

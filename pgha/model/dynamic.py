@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pgha.model.config_change import words_of
 from pgha.model.merging import merge
 from pgha.model.settings import Settings
 from pgha.model.topology import Topology
@@ -93,7 +94,7 @@ def slots_of(slots: Mapping[str, Any], databases: Iterable[str]) -> dict[str, An
 
 def without_known(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that are not held yet. `on` and true, 200 and "200" are the same to Postgres."""
-    return {key: value for key, value in wanted.items() if key not in held or _words(held[key]) != _words(value)}
+    return {key: value for key, value in wanted.items() if key not in held or words_of(held[key]) != words_of(value)}
 
 
 def _slot(given: Mapping[str, str]) -> dict[str, str]:
@@ -105,10 +106,6 @@ def _slot(given: Mapping[str, str]) -> dict[str, str]:
 
 def _value(text: str) -> str | int:
     return int(text) if re.fullmatch(r"0|-?[1-9][0-9]*", text) else text
-
-
-def _words(value: Any) -> str:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _synchronous(settings: Settings, topology: Topology) -> dict[str, Any]:

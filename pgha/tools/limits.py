@@ -21,6 +21,7 @@ select json_build_object(
     (select count(*) from pg_stat_activity where backend_type not in ({", ".join(f"'{name}'" for name in OWN)})),
   'max_wal_senders', (select count(*) from pg_stat_activity where backend_type = 'walsender'),
   'max_replication_slots', (select count(*) from pg_replication_slots),
+  'logical_slots', (select count(*) from pg_replication_slots where slot_type = 'logical'),
   'max_prepared_transactions', (select count(*) from pg_prepared_xacts),
   'max_locks_per_transaction', (select ceil(count(*)::numeric
     / (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)) from pg_locks))

@@ -66,3 +66,9 @@ def parse_creations(log: str) -> Creations:
     lines = [line for line in log.splitlines() if " ERROR: " in line or "clone-from-repository:" in line]
     methods = re.findall(r"replica has been created using (\w+)", log)
     return Creations(tuple(methods), log.count("failed to bootstrap"), "\n".join(lines))
+
+
+def taken_config(data: str) -> Command:
+    """The dynamic configuration that a member goes by: its Patroni writes this file when it has acted by it, and knows
+    which parameters wait for a restart (patroni/__main__.py, `_run_cycle`)."""
+    return Command(("cat", f"{data}/patroni.dynamic.json"), timeout=10)

@@ -49,3 +49,39 @@ def test_a_replica_is_made_again_from_where_it_is_told(small):
         assert small.sql(replica, "select n from kept") == "1"
     assert "inv switchover" in small.refused(2, "reinit", "--node", leader)
     small.sql(leader, "drop table kept")
+
+
+def test_a_parameter_is_changed_on_every_member_and_stays(small):
+    key = "postgresql.parameters"
+    given = (
+        "--set",
+        f"{key}.work_mem=9MB",
+        "--set",
+        f"{key}.max_connections=90",
+        "--set",
+        "maximum_lag_on_failover=2097152",
+    )
+    before = small.dynamic_configuration()
+    assert "add --yes" in small.refused(2, "config", *given)
+    for refused in ("ttl=30", "work_mem=9MB", f"{key}.work_mem=much", f"{key}.synchronous_commit=off"):
+        small.refused(2, "config", "--set", refused, "--yes")
+    assert small.dynamic_configuration() == before
+    try:
+        changed = small.inv("config", *given, "--yes", "--json")
+        document = json.loads(changed.stdout)
+        assert [(c["key"].rsplit(".", 1)[-1], c["after"]) for c in document["changes"]] == [
+            ("work_mem", "9MB"), ("max_connections", 90), ("maximum_lag_on_failover", 2097152),
+        ]  # fmt: skip
+        assert document["pending_restart"] == {node: ["max_connections"] for node in small.nodes}
+        assert "inv restart --pending" in changed.stderr
+        for node in small.nodes:
+            assert small.sql(node, "show work_mem") == "9MB"
+            assert small.sql(node, "show max_connections") == "100"
+        small.inv("up")
+        assert "nothing to change" in small.inv("config", *given, "--yes").stdout
+    finally:
+        back = ("--unset", f"{key}.work_mem", "--unset", f"{key}.max_connections")
+        small.inv("config", *back, "--set", "maximum_lag_on_failover=1048576", "--yes")
+    assert [small.sql(node, "show work_mem") for node in small.nodes] == ["4MB", "4MB"]
+    assert small.dynamic_configuration() == before
+    assert small.status()["problems"] == []

@@ -24,6 +24,7 @@ from pgha.tools import (
     ipam,
     limits,
     network,
+    parameters,
     patroni,
     patronictl,
     pgbackrest,
@@ -75,6 +76,7 @@ CASES = [
         patronictl.reinit("pg1-node2", from_leader=True),
         "patronictl -c /pgha/config/patroni.conf reinit pgha_cluster pg1-node2 --force --from-leader",
     ),
+    (patronictl.taken_config(DATA), "cat /pgdata/17/patroni.dynamic.json"),
     (patroni.get("cluster"), "curl -sS -m 3 http://localhost:8008/cluster"),
     (patroni.get("patroni", host="pg1-node1", timeout=1.5), "curl -sS -m 1.5 http://pg1-node1:8008/patroni"),
     (
@@ -125,6 +127,28 @@ CASES = [
     (
         pgbackrest.archive_push("/pgdata/17/pg_wal/00000002.history"),
         "pgbackrest --stanza=pg_ha_db --no-archive-async archive-push /pgdata/17/pg_wal/00000002.history",
+    ),
+    # Parameters
+    (parameters.checked(DATA, "work_mem", "8 MB"), "postgres -D /pgdata/17 -C work_mem -c 'work_mem=8 MB'"),
+    (
+        parameters.in_force(["work_mem", "DateStyle"]),
+        str(
+            postgres.query(
+                "select coalesce(json_object_agg(lower(name), json_build_array(setting, current_setting(name), context,"
+                " source)), '{}') from pg_settings where lower(name) in ('work_mem', 'datestyle')"
+            )
+        ),
+    ),
+    (
+        parameters.missing_libraries(["auto_explain", '"it\'s"']),
+        str(
+            postgres.query(
+                "select name from unnest(array['auto_explain', 'it''s']) name where (pg_stat_file(regexp_replace("
+                "replace(case when name ~ '/' then name else (select setting from pg_config where name = 'PKGLIBDIR')"
+                " || '/' || name end, '$libdir', (select setting from pg_config where name = 'PKGLIBDIR')),"
+                " '([.]so)?$', '.so'), true)).size is null"
+            )
+        ),
     ),
     # etcd
     (etcd.health(TOPOLOGY), f"{ETCD} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint health"),

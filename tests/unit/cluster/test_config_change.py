@@ -1,0 +1,160 @@
+"""A change of the dynamic configuration, in a cluster that is played by a few lines."""
+
+import json
+
+import pytest
+from test_cluster import Played
+
+from pgha.cluster import config_change, configuration, quorum, view
+from pgha.cluster.config_change import apply_change, plan_change
+from pgha.console import Progress
+from pgha.errors import BadValue, NoLeader, NoQuorum, TimedOut
+from pgha.tools.command import Answer
+from pgha.waiting import wait_until
+
+WORK_MEM = "postgresql.parameters.work_mem"
+
+
+class Changing(Played):
+    """Its Postgres knows work_mem and max_connections; its members take what the DCS holds."""
+
+    def __init__(self, project):
+        super().__init__(project)
+        self.config = {"ttl": 20, "postgresql": {"parameters": {"work_mem": "4MB", "jit": "on"}}}
+        self.stuck, self.pending, self.forces, self.lacks = {}, {}, {}, {}
+
+    def run(self, host, command, line=None):
+        argv = command.argv
+        if argv[0] == "postgres" and host not in self.away:
+            name, value = argv[-1].split("=", 1)
+            if value == "banana":
+                return Answer(command, "", f'LOG:  x\n2026 FATAL:  invalid value for parameter "{name}"', 1)
+            return Answer(command, {"8MB": "8192"}.get(value, value) + "\n", "", 0)
+        return super().run(host, command, line)
+
+    def _answer(self, host, argv):
+        if argv[0] == "cat":
+            return json.dumps(self.stuck.get(host, self.config))
+        if "from pg_settings" in argv[-1]:
+            shown = self.forces.get(host, ["8192", "8MB"])
+            known = {"work_mem": [*shown, "user", "configuration file"]}
+            return json.dumps({**known, "max_connections": ["100", "100", "postmaster", "command line"]})
+        if "PKGLIBDIR" in argv[-1]:
+            return self.lacks.get(host, "")
+        return super()._answer(host, argv)
+
+    def _node(self, host, asked):
+        told = super()._node(host, asked)
+        waiting = self.pending.get(told["patroni"]["name"], ())
+        return {**told, "pending_restart": bool(waiting), "pending_restart_reason": {key: {} for key in waiting}}
+
+
+@pytest.fixture
+def project(make_project):
+    return make_project(data_centers=3, nodes=1)
+
+
+@pytest.fixture
+def played(project, monkeypatch):
+    played = Changing(project)
+    for module in (config_change, configuration, quorum, view):
+        monkeypatch.setattr(module, "connect", lambda project: played)
+    quick = {"timeout": 0.1, "interval": 0.01}
+    monkeypatch.setattr(config_change, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    return played
+
+
+def change(project, *sets, unset=()):
+    planned = plan_change(project, sets, unset)
+    return planned, apply_change(project, planned, Progress())
+
+
+def test_a_change_is_shown_applied_and_taken(project, played):
+    planned, taken = change(project, f"{WORK_MEM}=8MB", "failsafe_mode=false")
+    assert [(c.key, c.before, c.after, c.in_force, c.restart) for c in planned.changes] == [
+        (WORK_MEM, "4MB", "8MB", "8MB", False), ("failsafe_mode", None, False, "", False),
+    ]  # fmt: skip
+    assert played.config["postgresql"]["parameters"] == {"work_mem": "8MB", "jit": "on"}
+    assert (dict(taken.pending), dict(taken.unaware), taken.overridden) == ({}, {}, ())
+
+
+@pytest.mark.parametrize("word", [f"{WORK_MEM}=4MB", "postgresql.parameters.jit=on", "ignore_slots=null"])
+def test_what_holds_already_is_no_change(project, played, word):
+    assert plan_change(project, [word], []).changes == ()
+
+
+def test_what_is_not_set_is_not_taken_out(project, played):
+    assert plan_change(project, [], ["postgresql.parameters.nothing", "slots.nothing"]).changes == ()
+
+
+def test_what_waits_for_a_restart_is_told(project, played):
+    played.pending = {"pg2-node1": ["max_connections"]}
+    planned, taken = change(project, "postgresql.parameters.max_connections=200")
+    assert (planned.changes[0].in_force, planned.changes[0].restart) == ("100", True)
+    assert dict(taken.pending) == {"pg2-node1": ("max_connections",)}
+    assert [line.split(",")[0] for line in taken.overridden] == [
+        "max_connections is 100 on pg1-node1 all the same", "max_connections is 100 on pg3-node1 all the same",
+    ]  # fmt: skip
+
+
+def test_a_value_that_postgres_does_not_take_is_refused_with_its_words(project, played):
+    with pytest.raises(
+        BadValue, match='Postgres does not take work_mem banana: invalid value for parameter "work_mem"'
+    ):
+        plan_change(project, [f"{WORK_MEM}=banana"], [])
+    assert played.commands == []
+
+
+@pytest.mark.parametrize(
+    ("used", "sets", "unset", "words"),
+    [
+        ({"max_connections": 30}, ["max_connections=29"], [], "would be 29, and 30 are in use on pg2-node1"),
+        ({"max_connections": 130}, [], ["max_connections"], "would be 100, and 130 are in use"),
+        ({"logical_slots": 2}, ["wal_level=replica"], [], "pg2-node1 has 2 logical slots"),
+        ({"logical_slots": 2}, [], ["wal_level"], "2 logical slots"),
+    ],
+)
+def test_nothing_goes_below_what_is_in_use(project, played, used, sets, unset, words):
+    played.used = {"pg2-node1": used}
+    played.config["postgresql"]["parameters"] |= {"max_connections": 200, "wal_level": "logical"}
+    names = [f"postgresql.parameters.{name}" for name in unset]
+    with pytest.raises(BadValue, match=words):
+        plan_change(project, [f"postgresql.parameters.{text}" for text in sets], names)
+    assert played.commands == []
+
+
+def test_a_library_that_a_member_lacks_is_refused(project, played):
+    played.lacks = {"pg3-node1": "nosuch\n"}
+    with pytest.raises(BadValue, match="pg3-node1 has no library nosuch"):
+        plan_change(project, ["postgresql.parameters.session_preload_libraries='nosuch'"], [])
+
+
+def test_a_name_that_is_none_is_refused(project, played):
+    with pytest.raises(BadValue, match="'Work_Mem' is not the name") as caught:
+        plan_change(project, ["postgresql.parameters.Work_Mem=8MB"], [])
+    assert "work_mem" in caught.value.hint
+
+
+def test_a_member_that_has_not_taken_it_is_named(project, played):
+    played.stuck = {"pg2-node1": {"ttl": 20}}
+    planned = plan_change(project, [f"{WORK_MEM}=8MB"], [])
+    with pytest.raises(TimedOut, match=r"not yet: pg2-node1\)"):
+        apply_change(project, planned, Progress())
+
+
+@pytest.mark.parametrize("spoil", ["away", "cut"])
+def test_a_member_that_is_away_takes_it_later(project, played, spoil):
+    getattr(played, spoil).add("pg2-node1")
+    played.stuck = {"pg2-node1": {"ttl": 20}}
+    assert list(change(project, f"{WORK_MEM}=8MB")[1].unaware) == ["pg2-node1"]
+
+
+def test_without_leader_or_quorum_nothing_is_changed(project, played):
+    planned = plan_change(project, [f"{WORK_MEM}=8MB"], [])
+    played.etcd = dict.fromkeys(played.etcd, False)
+    with pytest.raises(NoQuorum):
+        apply_change(project, planned, Progress())
+    played.leader = None
+    with pytest.raises(NoLeader):
+        plan_change(project, [f"{WORK_MEM}=8MB"], [])
+    assert played.commands == []
