@@ -21,11 +21,13 @@ from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
 from pgha.cli.show_maintenance import show_mode
+from pgha.cli.show_databases import show_databases, show_made
 from pgha.cli.show_maintenance import show_mode, show_remade
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
 from pgha.cluster.configuration import read_config
+from pgha.cluster.databases import list_databases, make_database
 from pgha.cluster.handover import hand_over
 from pgha.cluster.restart import prepare as prepare_restart
 from pgha.cluster.restart import restart as restart_members
@@ -359,6 +361,28 @@ def config(c, set=None, unset=None, yes=False, json=False):
         return
     document = read_config(project_of(c))
     console.print_json(document) if json else console.print_yaml(document)
+
+
+@task(
+    help={
+        "name": "the database; a list of all when left out",
+        "owner": "the role that owns it; of the same name when left out",
+        "json": "one JSON document",
+    }
+)
+def database(c, name="", owner="", json=False):
+    """Make a database with a role and a password of its own, or list what there is.
+
+    Example: inv database --name app
+    """
+    if owner and not name:
+        raise BadValue("--owner needs a database", f"inv database --name <name> --owner {owner}")
+    if not name:
+        show_databases(list_databases(project_of(c)), json)
+        return
+    with changing(c, "database") as (project, progress):
+        made = make_database(project, name, owner, progress)
+    show_made(project, made, json)
 
 
 # Backups ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from pgha.cluster.view import able_first, require_leader
 from pgha.errors import BadValue, Interrupted, NotRendered
@@ -58,10 +59,13 @@ def _passfile(project: Project, login: Login) -> str:
     """The file with this user's password. Where there is none libpq has to look into the user's own."""
     if login.address not in ("", project.settings.client_address):
         return ""
-    known = project.pgpass.read_text() if project.pgpass.exists() else ""
-    if login.user != SUPERUSER and not libpq.has_password(known, login.user, login.dbname):
-        return ""
-    return INSIDE_PASSFILE if login.inside else str(project.pgpass)
+    if login.user == SUPERUSER or _holds(project.pgpass, login):
+        return INSIDE_PASSFILE if login.inside else str(project.pgpass)
+    return str(project.role_pgpass) if not login.inside and _holds(project.role_pgpass, login) else ""
+
+
+def _holds(passfile: Path, login: Login) -> bool:
+    return passfile.exists() and libpq.has_password(passfile.read_text(), login.user, login.dbname)
 
 
 def printed_string(project: Project, login: Login, *, standby: bool) -> tuple[str, list[str]]:
@@ -91,8 +95,9 @@ def printed_string(project: Project, login: Login, *, standby: bool) -> tuple[st
         if published == "0.0.0.0":
             notes.append(f"for this host; --address names what other machines use instead of {published}")
     string = connection_string(project, login, standby=standby, balance=balance)
-    if login.user == SUPERUSER and "passfile=" not in string:
-        notes.append(f"the string names no passfile; the password is in {project.relative(project.pgpass)}")
+    file = next((f for f in (project.pgpass, project.role_pgpass) if _holds(f, login)), None)
+    if file and "passfile=" not in string:
+        notes.append(f"the string names no passfile; the password is in {project.relative(file)}")
     return string, notes
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import yaml
 
 from pgha.documents import read_yaml
-from pgha.errors import Damaged
+from pgha.errors import Damaged, NotRendered
 from pgha.project.files import write_file
 from pgha.project.project import Project
 
@@ -31,6 +32,8 @@ class Passwords:
     restapi: str
     repository: str
     digest_key: str
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """of the roles that own the databases of `inv database`"""
 
     def digest(self, *texts: str) -> str:
         """A short fingerprint that does not help to guess what it was made of."""
@@ -65,8 +68,9 @@ def kept_passwords(project: Project) -> Passwords | None:
         return None
     try:
         document = read_yaml(path.read_text())
-        return Passwords(**{f.name: _secret(document[f.name]) for f in fields(Passwords)})
-    except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        roles = {str(name): _secret(secret) for name, secret in (document.get("roles") or {}).items()}
+        return Passwords(**{name: _secret(document[name]) for name in OWN}, roles=roles)
+    except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(
             f"{project.relative(path)} is damaged ({type(error).__name__}); the database's passwords were in it",
             "restore the file from a copy; only `inv destroy` can do without it",
@@ -77,7 +81,8 @@ def settled_passwords(project: Project, kept: Passwords | None) -> Passwords:
     """Given ones over kept ones over new ones; nothing is written."""
     known = asdict(kept) if kept else {}
     given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
-    return Passwords(**{f.name: given.get(f.name) or known.get(f.name) or _new() for f in fields(Passwords)})
+    roles = kept.roles if kept else {}
+    return Passwords(**{name: given.get(name) or known.get(name) or _new() for name in OWN}, roles=roles)
 
 
 def replaced(project: Project, kept: Passwords | None) -> list[str]:
@@ -89,8 +94,26 @@ def replaced(project: Project, kept: Passwords | None) -> list[str]:
 
 
 def write_passwords(project: Project, passwords: Passwords) -> None:
-    write_file(passwords_file(project), yaml.safe_dump(asdict(passwords)), 0o600)
+    document = asdict(passwords)
+    if not passwords.roles:
+        del document["roles"]
+    write_file(passwords_file(project), yaml.safe_dump(document), 0o600)
 
+
+def with_role(project: Project, name: str) -> Passwords:
+    """The kept passwords with one for this role, a new one where there is none; it is written down before anything is
+    made with it. Raises NotRendered when there are none, Damaged."""
+    kept = kept_passwords(project)
+    if kept is None:
+        raise NotRendered(f"Nothing is rendered for project {project.name}", "inv render, or inv up")
+    if name not in kept.roles:
+        kept = replace(kept, roles={**kept.roles, name: _new()})
+        write_passwords(project, kept)
+    return kept
+
+
+OWN = tuple(f.name for f in fields(Passwords) if f.name != "roles")
+"""The project's own."""
 
 GIVEN = {
     "superuser": "superuser_password",

@@ -77,6 +77,11 @@ class Project:
     def pgpass(self) -> Path:
         return self.folder / "pgpass"
 
+    @property
+    def role_pgpass(self) -> Path:
+        """The passfile of the roles of `inv database`; only for this host."""
+        return self.folder / "roles.pgpass"
+
     @cached_property
     def topology(self) -> Topology:
         return build_topology(self.settings)

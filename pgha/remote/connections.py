@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import Any, TypeVar
 
 import fabric
@@ -78,7 +76,7 @@ class Connections:
         if line:
             options["out_stream"] = streams.Lines(line)
         try:
-            with _noticing_interrupt(command.terminal) as interrupted:
+            with streams.noticing_interrupt(command.terminal) as interrupted:
                 result = connection.run(command.remote_line, **options)
         except CommandTimedOut:
             self._drop(host, connection)
@@ -160,6 +158,24 @@ class Connections:
             self._drop(host, connection)
             raise Unreachable(f"The connection to {host} broke while its program ran", "inv status")
         return ended
+
+    def feed(self, host: str, command: Command, text: str) -> Answer:
+        """As `run`, with a text for the command to read: a secret belongs on no command line."""
+        connection = self._connection(host)
+        try:
+            channel = connection.create_session()
+            channel.settimeout(command.timeout + 10)
+            channel.exec_command(command.remote_line)
+            answer = Answer(command, *streams.exchange(channel, text))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._drop(host, connection)
+            raise Unreachable(f"The connection to {host} broke: {_words(error)}", "inv status") from None
+        if answer.exit_code == -1 and not connection.is_connected:
+            self._drop(host, connection)
+            raise Unreachable(f"The connection to {host} broke while {command.argv[0]} ran", "inv status")
+        if answer.exit_code == TIMEOUT_EXIT:
+            raise TimedOut(f"{command.argv[0]} on {host} did not end within {command.timeout:g} s")
+        return answer
 
     def close(self) -> None:
         for host, held in list(self._held.items()):
@@ -262,26 +278,6 @@ def _trust(client: paramiko.SSHClient, project: Project, host: str, address: str
         raise Damaged("The SSH keys are missing or not readable", "inv keys") from None
     for kind, key in (known or {}).items():
         client.get_host_keys().add(address, kind, key)
-
-
-@contextmanager
-def _noticing_interrupt(terminal: bool) -> Iterator[threading.Event]:
-    """Tell whether Ctrl-C was pressed: with a terminal Fabric hands it to the remote side and says nothing."""
-    noticed = threading.Event()
-    if not terminal or threading.current_thread() is not threading.main_thread():
-        yield noticed
-        return
-    usual = signal.getsignal(signal.SIGINT)
-
-    def notice(number: int, frame: FrameType | None) -> None:
-        noticed.set()
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, notice)
-    try:
-        yield noticed
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 def _words(error: Exception) -> str:

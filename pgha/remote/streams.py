@@ -144,6 +144,47 @@ def _send_signal(channel: paramiko.Channel, name: str) -> None:
     transport._send_user_message(request)  # type: ignore[attr-defined]
 
 
+@contextmanager
+def noticing_interrupt(terminal: bool) -> Iterator[threading.Event]:
+    """Tell whether Ctrl-C was pressed: with a terminal Fabric hands it to the remote side and says nothing."""
+    noticed = threading.Event()
+    if not terminal or threading.current_thread() is not threading.main_thread():
+        yield noticed
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        noticed.set()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def exchange(channel: paramiko.Channel, text: str) -> tuple[str, str, int]:
+    """Give a program that runs a text to read: what it wrote to its two outputs, and its exit code."""
+    kept = [b""]
+
+    def keep() -> None:
+        with suppress(OSError):
+            while data := channel.recv_stderr(CHUNK):
+                kept.append(data)
+
+    errors = _thread(keep)
+    # A program that ends before it has read all is no error of this side.
+    with suppress(OSError):
+        channel.sendall(text.encode())
+        channel.shutdown_write()
+    written = b"".join(iter(lambda: channel.recv(CHUNK), b""))
+    errors.join()
+    code = channel.recv_exit_status()
+    channel.close()
+    return written.decode(errors="replace"), b"".join(kept).decode(errors="replace"), code
+
+
 class Lines:
     """A stream that hands over whole lines."""
 

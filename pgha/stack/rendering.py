@@ -25,11 +25,11 @@ from pgha.project.passwords import Passwords
 from pgha.project.ports import Ports
 from pgha.project.project import Project
 from pgha.stack.crontab import jobs_of
-from pgha.tools import etcd, postgres
+from pgha.tools import etcd, libpq, postgres
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
-SECRET_FILES = ("patroni.conf", "pgpass", "pgbackrest.conf")
+SECRET_FILES = ("patroni.conf", "pgpass", "roles.pgpass", "pgbackrest.conf")
 """Rendered files that hold a password or a passphrase: mode 0600."""
 
 
@@ -45,10 +45,6 @@ class Rendered:
 
     def mode(self, path: str) -> int:
         return 0o600 if path.rsplit("/", 1)[-1] in SECRET_FILES else 0o644
-
-
-def _pgpass(text: str) -> str:
-    return text.replace("\\", "\\\\").replace(":", "\\:")
 
 
 def _yaml_scalar(text: str) -> str:
@@ -68,7 +64,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(endpoint=etcd.endpoint, pgpass=_pgpass, yaml=_yaml_scalar, yaml_block=_yaml_block)
+    environment.filters.update(endpoint=etcd.endpoint, pgpass=libpq.escaped, yaml=_yaml_scalar, yaml_block=_yaml_block)
     return environment
 
 
@@ -93,6 +89,8 @@ def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Netw
     text = _templates(project, passwords, ports, block)
     files = {name: text(name) for name in ("ssh_config", "pgpass", "sshd_config", "container_ssh_config")}
     files["authorized_keys"] = authorized_keys_text(project)
+    if passwords.roles:
+        files[project.role_pgpass.name] = libpq.passfile(passwords.roles)
     for host in topology.hosts:
         files.update(_files_of(project, host, text))
     secrets = {host.name: secrets_of(project, host) for host in topology.hosts}

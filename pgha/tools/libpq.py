@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from pgha.tools.postgres import conninfo
 
@@ -31,6 +32,17 @@ def cluster_conninfo(
     if standby and balance:
         parameters["load_balance_hosts"] = "random"
     return conninfo(**parameters)
+
+
+def passfile(passwords: Mapping[str, str]) -> str:
+    """A passfile with the passwords of these users, on any host and port and for any database."""
+    lines = [f"*:*:*:{escaped(user)}:{escaped(password)}" for user, password in sorted(passwords.items())]
+    return "\n".join(["# host:port:database:user:password", *lines]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """A field of a passfile."""
+    return text.replace("\\", "\\\\").replace(":", "\\:")
 
 
 def has_password(passfile: str, user: str, dbname: str) -> bool:

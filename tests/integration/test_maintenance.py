@@ -2,6 +2,7 @@
 
 import json
 
+import psycopg
 import pytest
 
 pytestmark = pytest.mark.integration
@@ -85,3 +86,39 @@ def test_a_parameter_is_changed_on_every_member_and_stays(small):
     assert [small.sql(node, "show work_mem") for node in small.nodes] == ["4MB", "4MB"]
     assert small.dynamic_configuration() == before
     assert small.status()["problems"] == []
+
+
+@pytest.fixture
+def app(small):
+    """A database of an application's, gone afterwards."""
+    yield small
+    small.inv("psql", stdin="drop database if exists app;\ndrop role if exists app;\n")
+
+
+def test_an_application_has_a_database_and_a_role_of_its_own(app):
+    secrets = [json.loads(app.inv("database", "--name", "app", "--json").stdout)["dsn"]]
+    password = app.passwords()["roles"]["app"]
+    with psycopg.connect(app.dsn("--user", "app", "--dbname", "app")) as connection:
+        connection.execute("create table mine (n int)")
+        owner, strong = connection.execute("select tableowner, rolsuper from pg_tables, pg_roles where tablename = 'mine' "
+                                           "and rolname = current_user").fetchone()  # fmt: skip
+    assert (owner, strong) == ("app", False)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(app.conninfo(app.leader(), user="app", dbname="app", password="another"))
+    assert "as it should be" in app.inv("database", "--name", "app").stdout
+    listed = {d["name"]: d for d in json.loads(app.inv("database", "--json").stdout)["databases"]}
+    assert (listed["app"]["owner"], listed["app"]["open_to_every_role"], listed["app"]["password_known"]) == (
+        "app",
+        False,
+        True,
+    )
+    secrets += [app.inv("database").stdout, *(app.logs(node) for node in app.nodes)]
+    assert not any(password in text or "SCRAM-SHA-256$" in text for text in secrets)
+    app.refused(2, "database", "--name", "app", "--owner", "postgres")
+    app.inv("psql", stdin="alter role app password 'another';\n")
+    assert 'alter role "app" login' in app.inv("database", "--name", "app").stdout
+    before = app.containers()
+    app.inv("up")
+    assert app.containers() == before, "no container is made again for it"
+    with psycopg.connect(app.dsn("--standby", "--user", "app", "--dbname", "app")) as connection:
+        assert connection.execute("select count(*) from mine").fetchone() == (0,)

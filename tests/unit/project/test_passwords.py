@@ -1,14 +1,19 @@
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import yaml
 
-from pgha.errors import Missing
-from pgha.project.passwords import Passwords, kept_passwords, passwords_file
+from pgha.errors import Damaged, Missing, NotRendered
+from pgha.project.passwords import OWN, Passwords, kept_passwords, passwords_file, with_role
+
+
+def own(passwords):
+    """The project's own."""
+    return [getattr(passwords, name) for name in OWN]
 
 
 def test_passwords_are_generated_long_and_all_different(a_project, write_down_passwords):
-    values = list(asdict(write_down_passwords(a_project)).values())
+    values = own(write_down_passwords(a_project))
     assert len(set(values)) == 6
     assert all(len(value) >= 24 for value in values)
 
@@ -19,7 +24,7 @@ def test_passwords_are_kept(a_project, write_down_passwords):
 
 def test_two_projects_have_different_ones(make_project, write_down_passwords):
     one, other = write_down_passwords(make_project(project="one")), write_down_passwords(make_project(project="other"))
-    assert not set(asdict(one).values()) & set(asdict(other).values())
+    assert not set(own(one)) & set(own(other))
 
 
 def test_the_file_is_for_the_owner_alone(a_project, write_down_passwords):
@@ -72,7 +77,7 @@ def test_a_damaged_file_is_named_and_left_as_it_is(a_project, content):
 
 def test_a_password_is_in_no_repr(a_project, write_down_passwords):
     passwords = write_down_passwords(a_project)
-    assert not any(value in repr(passwords) for value in asdict(passwords).values())
+    assert not any(value in repr(passwords) for value in own(passwords))
 
 
 def test_a_digest_is_keyed_and_tells_texts_apart():
@@ -100,3 +105,31 @@ def test_a_given_passphrase_replaces_the_generated_one_and_stays(make_project, w
     given = write_down_passwords(make_project(repository_passphrase="a phrase"))
     assert given == replace(generated, repository="a phrase")
     assert write_down_passwords(make_project()) == given
+
+
+def test_a_role_s_password_is_made_once_and_kept_with_the_others(a_project, write_down_passwords):
+    before = write_down_passwords(a_project)
+    with_app = with_role(a_project, "app")
+    assert with_app.roles["app"]
+    assert with_role(a_project, "app") == with_app == kept_passwords(a_project)
+    assert write_down_passwords(a_project) == with_app, "render keeps it"
+    assert (with_app.id, with_app.repository_id, with_app.superuser) == (
+        before.id,
+        before.repository_id,
+        before.superuser,
+    )
+    assert with_app.roles["app"] not in repr(with_app)
+
+
+def test_a_file_without_roles_is_a_whole_one(a_project, write_down_passwords):
+    write_down_passwords(a_project)
+    assert "roles" not in passwords_file(a_project).read_text()
+    assert kept_passwords(a_project).roles == {}
+    passwords_file(a_project).write_text(passwords_file(a_project).read_text() + "roles: [app]\n")
+    with pytest.raises(Damaged):
+        kept_passwords(a_project)
+
+
+def test_without_passwords_there_is_none_for_a_role(a_project):
+    with pytest.raises(NotRendered):
+        with_role(a_project, "app")

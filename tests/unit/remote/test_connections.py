@@ -295,6 +295,21 @@ def test_an_empty_file_is_an_input(typed):
     assert streams.has_input()
 
 
+def test_a_command_is_fed_a_text_that_is_on_no_line(ssh):
+    text = "a secret\n" * 100_000
+    answer = ssh.feed(HOST, Command(("sh", "-c", "wc -c; echo no >&2; exit 3")), text)
+    assert (answer.stdout.strip(), answer.stderr, answer.exit_code) == (str(len(text)), "no\n", 3)
+    assert "secret" not in answer.command.remote_line
+    assert ssh.feed(HOST, Command(("true",)), text).ok, "it need not read it"
+
+
+def test_what_is_fed_ends_and_breaks_as_other_commands_do(ssh):
+    with pytest.raises(TimedOut, match="did not end"):
+        ssh.feed(HOST, Command(("sleep", "60"), timeout=0.2), "")
+    with pytest.raises(Unreachable, match=HOST):
+        ssh.feed(HOST, Command(("echo", "vanish")), "")
+
+
 def test_a_stream_that_breaks_is_unreachable(ssh):
     with pytest.raises(Unreachable, match=HOST):
         ssh.stream(HOST, Command(("vanish",)))

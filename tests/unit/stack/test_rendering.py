@@ -1,7 +1,7 @@
 import configparser
 import os
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import paramiko
@@ -11,7 +11,7 @@ import yaml
 from pgha.project.certificates import pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text, ensure_keys
-from pgha.project.passwords import kept_passwords
+from pgha.project.passwords import OWN, kept_passwords, with_role
 from pgha.stack import crontab
 
 ODD_PASSWORDS = [
@@ -274,13 +274,25 @@ def test_another_schedule_makes_no_container_again(make_project, rendering):
 
 def test_passwords_stand_in_secret_files_only(make_project, rendering):
     rendered = rendering()
-    values = list(asdict(kept_passwords(make_project())).values())
+    values = [getattr(kept_passwords(make_project()), name) for name in OWN]
     secret = {path for path, text in rendered.files.items() if any(value in text for value in values)}
     nodes = [node.name for node in make_project().topology.nodes]
     assert secret == {"pgpass", "pgbackrest/pgbackrest.conf", *(f"{node}/patroni.conf" for node in nodes)}
     private = secret | {f"{node}/pgbackrest.conf" for node in nodes}
     for path in rendered.files:
         assert rendered.mode(path) == (0o600 if path in private else 0o644), path
+
+
+def test_a_role_s_password_is_in_a_file_for_this_host_alone(make_project, rendering):
+    before = rendering()
+    assert "roles.pgpass" not in before.files
+    secret = with_role(make_project(), "app").roles["app"]
+    rendered = rendering()
+    assert rendered.files["roles.pgpass"].endswith(f"*:*:*:app:{secret}\n")
+    assert rendered.mode("roles.pgpass") == 0o600
+    assert [path for path, content in rendered.files.items() if secret in content] == ["roles.pgpass"]
+    assert "roles.pgpass" not in rendered.files["compose.yaml"]
+    assert rendered.digests == before.digests, "no container is made again"
 
 
 def test_the_passphrase_is_on_the_repository_host_alone(make_project, rendering):

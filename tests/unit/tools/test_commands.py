@@ -16,6 +16,7 @@ from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
 from pgha.tools import (
     cron,
+    databases,
     debian,
     disk,
     docker,
@@ -149,6 +150,12 @@ CASES = [
                 " '([.]so)?$', '.so'), true)).size is null"
             )
         ),
+    ),
+    # Databases
+    (databases.script("app"), f"env '{postgres.FREE} {databases.UNLOGGED}' psql -XAtq -v ON_ERROR_STOP=1 -d app -f -"),
+    (
+        databases.log_in("host=a user=app"),
+        f"sh -c {quote(databases.log_in('').argv[2])} 'host=a user=app'",
     ),
     # etcd
     (etcd.health(TOPOLOGY), f"{ETCD} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint health"),
