@@ -24,7 +24,7 @@ from pgha.cli.show_maintenance import show_mode
 from pgha.cli.show_databases import show_databases, show_made
 from pgha.cli.show_maintenance import show_mode, show_remade
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
-from pgha.cli.show_status import show_handover, show_survey, show_view
+from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
 from pgha.cluster.configuration import read_config
 from pgha.cluster.databases import list_databases, make_database
@@ -44,6 +44,7 @@ from pgha.remote.streams import has_terminal
 from pgha.stack import crontab, host, images, lifecycle
 from pgha.stack.writing import render_project
 from pgha.status import survey
+from pgha.status.bundle import write_bundle
 from pgha.status.document import survey_document
 from pgha.tools.command import Command
 
@@ -592,6 +593,18 @@ def logs(c, node="", follow=False, tail="100", job=""):
     code = lifecycle.show_logs(project, node, follow=follow, tail=int(tail))
     if code:
         raise ToolFailed(f"docker logs ended with exit code {code}", hint="inv status")
+
+
+@task(help={"tail": "lines of each container's log", "json": "one JSON document"})
+def report(c, tail="1000", json=False):
+    """Write a bundle for a colleague: status, plan, configuration, logs, statistics and versions, without secrets.
+
+    Example: inv report
+    """
+    if not tail.isdigit():
+        raise BadValue(f"--tail {tail} is not a number of lines", "inv report --tail 1000")
+    project = project_of(c)
+    show_bundle(project, write_bundle(project, int(tail), Progress()), json)
 
 
 # The project itself -----------------------------------------------------------------------------------------

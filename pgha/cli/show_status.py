@@ -10,6 +10,7 @@ from pgha.cluster.handover import Handover
 from pgha.errors import PghaError
 from pgha.model.words import size_text, time_of, time_text
 from pgha.project.project import Project
+from pgha.status.bundle import Bundle
 from pgha.status.document import archiving_word
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
@@ -121,3 +122,18 @@ def _schedule_lines(seen: Seen) -> list[str]:
         for job in seen.jobs
     ]
     return [f"schedule: {'; '.join(parts)}"]
+
+
+def show_bundle(project: Project, bundle: Bundle, json: bool) -> None:
+    """What `report` wrote."""
+    if json:
+        console.print_json({
+            "path": str(bundle.path),
+            "bytes": bundle.size,
+            "files": list(bundle.files),
+            "missing": dict(bundle.missing),
+        })  # fmt: skip
+        return
+    for name, why in bundle.missing.items():
+        console.err().print(f"without {name}: {why.splitlines()[0]}", markup=False)
+    console.show(f"{project.relative(bundle.path)}: {len(bundle.files)} files, {size_text(bundle.size)}, no secrets")

@@ -11,12 +11,17 @@ def write_file(path: Path, content: str, mode: int = 0o644) -> bool:
 
     A file with secrets is never readable for others, not even for a moment.
     """
+    return write_bytes(path, content.encode(), mode)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> bool:
+    """As `write_file`, for what is no text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_bytes() == content.encode() and path.stat().st_mode & 0o777 == mode:
+    if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
         return False
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

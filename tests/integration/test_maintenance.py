@@ -1,9 +1,11 @@
 """The second day: pauses, members made again, parameters, databases, a bundle for a colleague."""
 
 import json
+import tarfile
 
 import psycopg
 import pytest
+from tools import load, until
 
 pytestmark = pytest.mark.integration
 
@@ -100,8 +102,11 @@ def test_an_application_has_a_database_and_a_role_of_its_own(app):
     password = app.passwords()["roles"]["app"]
     with psycopg.connect(app.dsn("--user", "app", "--dbname", "app")) as connection:
         connection.execute("create table mine (n int)")
-        owner, strong = connection.execute("select tableowner, rolsuper from pg_tables, pg_roles where tablename = 'mine' "
-                                           "and rolname = current_user").fetchone()  # fmt: skip
+        connection.execute("insert into mine values (7)")
+        found = (
+            "select tableowner, rolsuper from pg_tables join pg_roles on rolname = current_user where tablename = %s"
+        )
+        owner, strong = connection.execute(found, ["mine"]).fetchone()
     assert (owner, strong) == ("app", False)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(app.conninfo(app.leader(), user="app", dbname="app", password="another"))
@@ -121,4 +126,34 @@ def test_an_application_has_a_database_and_a_role_of_its_own(app):
     app.inv("up")
     assert app.containers() == before, "no container is made again for it"
     with psycopg.connect(app.dsn("--standby", "--user", "app", "--dbname", "app")) as connection:
-        assert connection.execute("select count(*) from mine").fetchone() == (0,)
+        assert connection.execute("select n from mine").fetchone() == (7,)
+
+
+def test_a_bundle_has_what_a_colleague_needs_and_no_secret(app):
+    app.inv("database", "--name", "app")
+    leader, passwords = app.leader(), app.passwords()
+    # What an operator types ends up in the log, also when it fails.
+    for secret in (passwords["superuser"], "of nobody's"):
+        app.sql(leader, f"alter role no_such_role password '{secret.replace(chr(39), chr(39) * 2)}'", check=False)
+    until(lambda: "no_such_role" in app.logs(leader), "the statement is in the log")
+    written = json.loads(app.inv("report", "--json").stdout)
+    assert written["missing"] == {}
+    with tarfile.open(written["path"]) as archive:
+        files = {entry.name.partition("/")[2]: archive.extractfile(entry).read().decode() for entry in archive}
+    assert sorted(files) == written["files"]
+    private = [
+        path for folder in (app.keys_folder, app.certificates_folder) for path in folder.rglob("*") if path.is_file()
+    ]
+    keys = [line for path in private if "PRIVATE KEY" in (text := path.read_text()) for line in text.splitlines()
+            if len(line) > 40 and "-----" not in line]  # fmt: skip
+    own = {value for name, value in passwords.items() if name != "roles"} | set(passwords["roles"].values())
+    assert len(own) == 7 and len(keys) > 10
+    for name, text in files.items():
+        assert not any(secret in text for secret in (*own, *keys, "of nobody", "SCRAM-SHA-256$")), name
+    assert "no_such_role" in files[f"logs/{leader}.log"]
+    assert json.loads(files["status.json"])["leader"] == leader
+    assert load(files["cluster/dynamic.yaml"]) == app.dynamic_configuration()
+    assert load(files["configuration/compose.yaml"])["services"].keys() == app.containers().keys()
+    assert any(row["query"].startswith("select") for row in json.loads(files["statistics/pg_stat_activity.json"]))
+    assert {f"logs/{host}.log" for host in app.containers()} <= files.keys()
+    assert files["plan.json"] and "patroni 4" in files["versions.json"]
