@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgha.cluster.configuration import beyond, patch_config, read_config
@@ -14,8 +14,8 @@ from pgha.cluster.view import answering, cut_off, node_names, read_members, requ
 from pgha.console import Progress
 from pgha.errors import BadValue, PghaError, ToolFailed
 from pgha.model.config_change import nested, parameters_of, path_of, read_change, require_free, words_of
-from pgha.model.merging import flatten, merge_patch
-from pgha.model.rules import LIMITS
+from pgha.model.merging import flatten, merge, merge_patch
+from pgha.model.rules import LIMITS, wrong_slots
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import parameters, patronictl, postgres
@@ -82,6 +82,7 @@ def plan_change(project: Project, sets: Sequence[str], unsets: Sequence[str]) ->
     expected = {name: _expected(project, leader, name, value) for name, value in wanted.items() if value is not None}
     _require_libraries(project, wanted)
     _require_room(project, wanted)
+    _require_slots(project, leader, held, patch)
     known = _in_force(project, [leader], list(wanted)).get(leader, {})
     return Planned(tuple(_described(change, known) for change in changes), expected)
 
@@ -152,6 +153,23 @@ def _require_room(project: Project, wanted: Mapping[str, Any]) -> None:
         raise BadValue(f"{name} would be {asked[name]}, and {used} are in use on {node}", f"at least {used}")
 
 
+def _require_slots(project: Project, leader: str, held: Mapping[str, Any], patch: Mapping[str, Any]) -> None:
+    """Raises BadValue for a slot that Patroni cannot make: in its log only, and none that follows would be made."""
+    slots = {name: given for name, given in (patch.get("slots") or {}).items() if isinstance(given, dict)}
+    if not slots:
+        return
+    databases = connect(project).must(leader, postgres.query(postgres.DATABASES), "psql failed").stdout.splitlines()
+    for name, given in slots.items():
+        slot = {key: str(value) for key, value in merge((held.get("slots") or {}).get(name) or {}, given).items()}
+        wrong = list(wrong_slots(replace(project.settings, slots={name: slot})))
+        if slot.get("type") != "physical":
+            wrong += [f"slots: {name} has no {key}" for key in ("type", "database", "plugin") if not slot.get(key)]
+            if slot.get("database", databases[0]) not in databases:
+                wrong.append(f"slots: there is no database {slot['database']}")
+        if wrong:
+            raise BadValue(wrong[0], "slots.cdc={type: logical, database: app, plugin: pgoutput}; or the setting slots")
+
+
 def _in_force(
     project: Project, nodes: Sequence[str], names: Sequence[str]
 ) -> dict[str, dict[str, parameters.Parameter]]:
@@ -174,6 +192,8 @@ def apply_change(project: Project, planned: Planned, progress: Progress) -> Take
     members = read_members(project)
     unaware = {name: told.message for name, told in members.items() if isinstance(told, PghaError)}
     unaware |= cut_off(project, members)
+    states = {name: told.node.state for name, told in answering(members).items()}
+    unaware |= {name: f"it is {state}" for name, state in states.items() if state != "running"}
     waited = [name for name in members if name not in unaware]
     require_quorum(project)
     with progress.stage("patronictl edit-config"):

@@ -25,7 +25,7 @@ INTEGERS = (
 
 SWITCHES = ("failsafe_mode", "check_timeline", "synchronous_mode_strict", "pause")
 
-OTHERS = ("synchronous_mode", "slots", "ignore_slots", "standby_cluster", "nostream")
+OTHERS = ("synchronous_mode", "slots", "ignore_slots", "standby_cluster")
 
 OF_POSTGRES = (
     "parameters", "recovery_conf", "use_pg_rewind", "use_slots", "pg_ctl_timeout", "create_replica_methods",
@@ -137,7 +137,7 @@ def _require_shape(key: str, path: Path, value: Any) -> None:
             raise BadValue(f"{key} is true or false, which {value!r} is not", "docs/settings.md")
     if len(path) > 1 and top not in ("postgresql", "slots", "standby_cluster"):
         raise BadValue(f"{key}: {top} has no keys", f"inv config --set {top}=<value>")
-    if isinstance(value, (dict, list)) and top not in ("slots", "ignore_slots", "nostream"):
+    if isinstance(value, (dict, list)) and top not in ("slots", "ignore_slots"):
         raise BadValue(f"{key} is one value, which {value!r} is not", f"inv config --set {key}=<value>")
     if isinstance(value, dict) and not flatten(value):
         raise BadValue(f"{key} would hold nothing", f"inv config --unset {key}")

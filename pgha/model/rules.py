@@ -196,7 +196,7 @@ def _parameters(s: Settings) -> Iterator[str]:
             yield f"parameters: {name} {value} is not a number of at least {LIMITS[name]}, Patroni's minimum"
 
 
-def _slots(s: Settings) -> Iterator[str]:
+def wrong_slots(s: Settings) -> Iterator[str]:
     """What Patroni would refuse, or drop again, in its log only (dcs/__init__.py, `_merge_permanent_slots`)."""
     prefix = s.prefix.replace("-", "_")
     for name, slot in s.slots.items():
@@ -224,4 +224,4 @@ def _secrets(s: Settings) -> Iterator[str]:
             yield f"{key}: holds something else than printable ASCII"
 
 
-RULES = (_names, _shape, _release, _patroni, _ports, _subnet, _backups, _bounds, _parameters, _slots, _secrets)
+RULES = (_names, _shape, _release, _patroni, _ports, _subnet, _backups, _bounds, _parameters, wrong_slots, _secrets)

@@ -9,6 +9,9 @@ from urllib.parse import quote
 
 MASK = "(masked)"
 
+SHORT = 4
+"""Characters; shorter ones are parts of many words."""
+
 _KEY = r"""(?im)(^[ \t"'{,-]*[\w-]*(?:password|passwd|passphrase|secret|cipher-pass)["']?[ \t]*[:=][ \t]*"""
 
 _PLACES = (
@@ -36,15 +39,15 @@ _SHAPES = (
 def masked(text: str, secrets: Iterable[str], names: Iterable[str] = ()) -> str:
     """The text without these secrets, however they are quoted, and without what looks like one.
 
-    A secret that is also one of the `names`, as a password `postgres` is, is masked where a password stands: elsewhere
-    it tells nothing.
+    A secret that is also one of the `names`, as a password `postgres` is, or shorter than SHORT characters is masked
+    where a password stands: elsewhere it tells nothing.
     """
     for pattern in _SHAPES:
         text = pattern.sub(MASK, text)
     for pattern in _PLACES:
         text = pattern.sub(lambda found: found[1] + MASK, text)
     known = set(names)
-    forms = {form for secret in secrets if secret and secret not in known for form in _forms(secret)}
+    forms = {form for secret in secrets if len(secret) >= SHORT and secret not in known for form in _forms(secret)}
     # The longest first: one may hold another.
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)

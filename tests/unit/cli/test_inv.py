@@ -214,6 +214,15 @@ def test_another_password_is_not_written_where_no_engine_can_tell_of_data(checko
         ("keys --rotate", "Replace every SSH key and certificate of project pgha", "--yes"),
         ("restore-point", "A restore point needs a name", "inv restore-point --name"),
         ("chaos.partition --node pg1-node1 --dc dc1", "--node takes no site", "inv chaos.partition --node pg1-node1"),
+        ("reinit", "A replica has to be named", "pg1-node1"),
+        ("reinit --node etcd1", "etcd1 is not a Postgres node", "pg1-node1"),
+        ("reinit --node pg1-node1 --from there", "there is not a source", "inv reinit --node pg1-node1"),
+        ("config --set work_mem=8MB", "knows no work_mem", "postgresql.parameters.work_mem"),
+        ("config --set ttl=30 --yes", "ttl is set by the setting ttl", "inv up"),
+        ("config --unset postgresql", "postgresql is a table", "<name>"),
+        ("database --owner app", "--owner needs a database", "inv database --name"),
+        ("database --name My-App", "'My-App' is not the name of a database", "inv database --name my_app"),
+        ("database --name app --owner postgres", "postgres cannot own", "--owner app_owner"),
         ("chaos.partition --node etcd1", "etcd1 runs no Postgres", "pg1-node1"),
     ],
 )
@@ -221,7 +230,7 @@ def test_a_wrong_value_is_refused(inv, line, words, hint):
     assert_refused(inv(*line.split()), 2, words, hint=hint)
 
 
-@pytest.mark.parametrize("line", ["logs --tail abc", "clone --port abc"])
+@pytest.mark.parametrize("line", ["logs --tail abc", "report --tail abc", "clone --port abc"])
 def test_a_number_that_is_none_is_refused(inv, line):
     assert_refused(inv(*line.split()), 2, "abc")
 
@@ -254,7 +263,8 @@ def test_setup_check_shows_what_lacks(inv):
     assert "HINT: inv setup" in answer.stderr
 
 
-@pytest.mark.parametrize("line", ["dsn", "psql --command select", "config", "switchover", "info"])
+@pytest.mark.parametrize("line", ["dsn", "psql --command select", "config", "switchover", "info", "report",
+                                  "pause", "reinit --node pg1-node2", "database", "database --name app"])  # fmt: skip
 def test_before_render_the_way_there_is_named(inv, line):
     assert_refused(inv(*line.split()), 3, hint="inv render")
 
@@ -327,6 +337,11 @@ def half_done(checkout, rendered):
         ("up", "restored", 3, "is half done (stage restored", "inv restore --abort brings the old cluster back"),
         ("backup", "leading", 3, "is half done (stage leading", "inv restore --yes completes it"),
         ("failover --candidate pg2-node1", "held", 3, "A restore to time 2026-11-23 08:30:00+00:00 is half", "--yes"),
+        ("pause", "restored", 3, "is half done (stage restored", "--yes"),
+        ("resume", "restored", 3, "is half done (stage restored", "--yes"),
+        ("reinit --node pg1-node2", "restored", 3, "is half done (stage restored", "--yes"),
+        ("config --set failsafe_mode=false", "restored", 3, "is half done (stage restored", "--yes"),
+        ("database --name app", "restored", 3, "is half done (stage restored", "--yes"),
         ("restore --name it --yes", "restored", 2, "is half done, not to name it", "inv restore --abort"),
         ("restore", "restored", 2, "Complete the restore to time 2026-11-23 08:30:00+00:00", "--yes"),
         ("restore --abort", "restored", 2, "Bring the old cluster of project pgha back", "--yes"),

@@ -21,7 +21,7 @@ class Changing(Played):
     def __init__(self, project):
         super().__init__(project)
         self.config = {"ttl": 20, "postgresql": {"parameters": {"work_mem": "4MB", "jit": "on"}}}
-        self.stuck, self.pending, self.forces, self.lacks = {}, {}, {}, {}
+        self.stuck, self.pending, self.forces, self.lacks, self.states = {}, {}, {}, {}, {}
 
     def run(self, host, command, line=None):
         argv = command.argv
@@ -46,6 +46,7 @@ class Changing(Played):
     def _node(self, host, asked):
         told = super()._node(host, asked)
         waiting = self.pending.get(told["patroni"]["name"], ())
+        told |= {"state": self.states.get(told["patroni"]["name"], told["state"])}
         return {**told, "pending_restart": bool(waiting), "pending_restart_reason": {key: {} for key in waiting}}
 
 
@@ -127,6 +128,30 @@ def test_a_library_that_a_member_lacks_is_refused(project, played):
     played.lacks = {"pg3-node1": "nosuch\n"}
     with pytest.raises(BadValue, match="pg3-node1 has no library nosuch"):
         plan_change(project, ["postgresql.parameters.session_preload_libraries='nosuch'"], [])
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["slots.cdc={type: logical, database: nosuch, plugin: pgoutput}"], "there is no database nosuch"),
+        (["slots.cdc={type: logical, database: app}"], "cdc has no plugin"),
+        (["slots.cdc={database: app, plugin: pgoutput}"], "cdc has no type"),
+        (["slots.held.database=nosuch"], "there is no database nosuch"),
+        (["slots.Cdc={type: physical}"], "'Cdc' is not the name of a slot"),
+        (["slots.pg1_node1={type: physical}"], "a member's own slot"),
+        (["slots.cdc={type: physical, database: app}"], "it has no database"),
+    ],
+)
+def test_a_slot_that_patroni_cannot_make_is_refused(project, played, words, wrong):
+    played.config["slots"] = {"held": {"type": "logical", "database": "app", "plugin": "pgoutput"}}
+    with pytest.raises(BadValue, match=wrong):
+        plan_change(project, words, [])
+    assert plan_change(project, ["slots.cdc={type: logical, database: app, plugin: pgoutput}"], ["slots.held"]).changes
+
+
+def test_a_member_that_is_being_made_takes_it_later(project, played):
+    played.states, played.stuck = {"pg2-node1": "creating replica"}, {"pg2-node1": {"ttl": 20}}
+    assert dict(change(project, f"{WORK_MEM}=8MB")[1].unaware) == {"pg2-node1": "it is creating replica"}
 
 
 def test_a_name_that_is_none_is_refused(project, played):

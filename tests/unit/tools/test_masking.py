@@ -74,6 +74,7 @@ def test_all_else_stays(text):
 def test_a_password_that_is_also_a_name_is_masked_where_a_password_stands():
     text = "user: postgres\npassword: postgres\n"
     assert masked(text, ["postgres"], ["postgres"]) == f"user: postgres\npassword: {MASK}\n"
+    assert masked("a: 123\npassword: 1\n", ["1"]) == f"a: 123\npassword: {MASK}\n"
 
 
 def test_one_secret_within_another_leaves_nothing_of_it():
