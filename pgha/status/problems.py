@@ -149,8 +149,7 @@ def _way_to_drop(seen: Seen, slot: Slot) -> str:
     if slot.active:
         return ""
     if slot.name in seen.wanted_slots:
-        edit = f"patronictl edit-config {SCOPE} --force -s slots.{slot.name}=null"
-        return f'take it out of the setting slots, then: inv ssh --node {seen.leader} --command "{edit}"'
+        return f"take it out of the setting slots, then: inv up, inv config --unset slots.{slot.name}"
     return f"inv psql --command \"select pg_drop_replication_slot('{slot.name}')\""
 
 

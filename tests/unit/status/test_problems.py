@@ -295,7 +295,7 @@ def test_a_slot_of_the_settings_is_not_dropped_by_hand_for_patroni_makes_it_agai
     full = facts(slots=(SLOT,))
     assert "pg_drop_replication_slot" in next_command(find_problems(seen(facts=full)))
     hint = next_command(find_problems(seen(facts=full, wanted_slots={"cdc": {"database": "app"}})))
-    assert "take it out of the setting slots" in hint and "slots.cdc=null" in hint
+    assert "take it out of the setting slots" in hint and hint.endswith("inv config --unset slots.cdc")
 
 
 def test_what_up_refuses_is_to_be_set_back():
