@@ -19,19 +19,18 @@ from pgha.cli.configuring import change_config
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
-from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
-from pgha.cli.show_maintenance import show_mode
 from pgha.cli.show_databases import show_databases, show_made
 from pgha.cli.show_maintenance import show_mode, show_remade
+from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
 from pgha.cluster.configuration import read_config
 from pgha.cluster.databases import list_databases, make_database
 from pgha.cluster.handover import hand_over
+from pgha.cluster.maintenance import set_paused
 from pgha.cluster.restart import prepare as prepare_restart
 from pgha.cluster.restart import restart as restart_members
-from pgha.cluster.maintenance import set_paused
 from pgha.console import Progress
 from pgha.errors import BadValue, NotReady, ToolFailed
 from pgha.model.plan import make_plan, plan_document

@@ -14,7 +14,6 @@ from pgha.cluster.view import (
     cut_off,
     node_names,
     read_members,
-    resume_command,
 )
 from pgha.errors import NoLeader, NoQuorum, PghaError, TimedOut, ToolFailed, Unhealthy
 from pgha.model.words import size_text
@@ -122,7 +121,7 @@ def refusals(seen: Seen) -> list[Refusal]:
 def _paused(seen: Seen) -> Iterator[Refusal]:
     if isinstance(seen.view, patroni.ClusterView) and seen.view.paused:
         sentence = "Patroni is paused (maintenance mode): nobody would take over"
-        yield Refusal(Unhealthy(sentence, resume_command(seen.names[0])))
+        yield Refusal(Unhealthy(sentence, "inv resume"))
 
 
 def _leader(seen: Seen) -> Iterator[Refusal]:

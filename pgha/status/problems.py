@@ -9,7 +9,6 @@ from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.rollout_record import describe_rollout
 from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.errors import NoConnection, PghaError
-from pgha.model.topology import SCOPE
 from pgha.model.words import size_text
 from pgha.project.running import UNCHANGEABLE
 from pgha.remote.postgres_client import Refusal
