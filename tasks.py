@@ -19,6 +19,7 @@ from pgha.cli.configuring import change_config
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
+from pgha.cli.show_changes import announce_scale, show_maintenance, show_replacement, show_scale
 from pgha.cli.show_databases import show_databases, show_made
 from pgha.cli.show_maintenance import show_mode, show_remade
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
@@ -33,6 +34,7 @@ from pgha.cluster.restart import prepare as prepare_restart
 from pgha.cluster.restart import restart as restart_members
 from pgha.console import Progress
 from pgha.errors import BadValue, NotReady, ToolFailed
+from pgha.failures.aims import targets
 from pgha.model.plan import make_plan, plan_document
 from pgha.model.topology import build_topology
 from pgha.project.certificates import ensure_certificates
@@ -40,11 +42,11 @@ from pgha.project.keys import ensure_keys
 from pgha.remote import shell
 from pgha.remote.connections import connect
 from pgha.remote.streams import has_terminal
-from pgha.stack import crontab, host, images, lifecycle
+from pgha.stack import crontab, host, images, lifecycle, maintenance, replacing, reshaping, scaling
 from pgha.stack.writing import render_project
 from pgha.status import survey
 from pgha.status.bundle import write_bundle
-from pgha.status.document import survey_document
+from pgha.status.document import survey_document, view_document
 from pgha.tools.command import Command
 
 # The host and the images ------------------------------------------------------------------------------------
@@ -180,26 +182,47 @@ def up(c, take_over=False, at_once=False, plan=False, json=False):
     console.show(f"{project.name} is up: every member streams after {report.seconds:.1f} s")
 
 
-@task
-def stop(c):
+HOSTS = {
+    "node": "only this host, such as pg1-node1, etcd2 or pgbackrest",
+    "dc": "only the hosts of this site, such as dc2",
+    "json": "one JSON document",
+}
+
+
+@task(help={**HOSTS, "degraded": "also when fewer standbys than promised would be left"})
+def stop(c, node="", dc="", degraded=False, json=False):
     """Stop the containers and keep them; Patroni's leader hands over or shuts down cleanly.
 
-    Example: inv stop
+    With --node or --dc for maintenance: the lead goes to a member that stays first. Refused when etcd's quorum or the
+    promised standbys would go.
+
+    Example: inv stop --node pg1-node1
     """
-    with changing(c, "stop", during_restore=True) as (project, progress):
+    some = bool(node or dc)
+    with changing(c, "stop", during_restore=not some) as (project, progress):
+        if some:
+            hosts = targets(project, node, dc)
+            show_maintenance(
+                project, "stopped", maintenance.stop_hosts(project, hosts, progress, degraded=degraded), json
+            )
+            return
         lifecycle.stop(project, progress)
     console.show(f"{project.name} is stopped; inv start continues")
 
 
-@task
-def start(c):
-    """Start stopped containers; returns when every member streams.
+@task(help=HOSTS)
+def start(c, node="", dc="", json=False):
+    """Start stopped containers; returns when every member streams. Without --node or --dc it ends every maintenance.
 
-    Example: inv start
+    Example: inv start --dc dc2
     """
     with changing(c, "start") as (project, progress):
+        if node or dc:
+            report = maintenance.start_hosts(project, targets(project, node, dc), progress)
+            show_maintenance(project, "started", report, json)
+            return
         view = lifecycle.start(project, progress)
-    show_view("", project, view)
+    console.print_json(view_document(view)) if json else show_view("", project, view)
 
 
 @task
@@ -300,6 +323,48 @@ def switchover(c, candidate=""):
     with changing(c, "switchover") as (project, progress):
         handover = hand_over(project, candidate, progress, only_switchover=True)
     show_handover(project, handover)
+
+
+@task(
+    help={
+        "data_centers": "data centers",
+        "per_data_center": "Postgres nodes per data center",
+        "yes": "do not ask before hosts are removed with their data",
+        "json": "one JSON document",
+    }
+)
+def scale(c, data_centers="", per_data_center="", yes=False, json=False):
+    """Give the running cluster more or fewer data centers and nodes, under load; etcd members follow.
+
+    Without flags: the shape of the settings, or of a scale that was interrupted.
+
+    Example: inv scale -d 3 -p 2
+    """
+    with changing(c, "scale") as (project, progress):
+        checked = scaling.check(project, data_centers, per_data_center)
+        announce_scale(checked, yes, json)
+        show_scale(checked.target, reshaping.scale(checked, progress), json)
+
+
+@task(
+    help={
+        "node": "a Postgres node, such as pg1-node2",
+        "etcd": "an etcd member, such as etcd3",
+        "degraded": "also when fewer standbys than promised would be left meanwhile",
+        "yes": "do not ask",
+        "json": "one JSON document",
+    }
+)
+def replace(c, node="", etcd="", degraded=False, yes=False, json=False):
+    """Make a host anew that is gone with its volume: taken out, an empty volume, cloned, streams. Not the leader.
+
+    Example: inv replace --node pg1-node2
+    """
+    with changing(c, "replace") as (project, progress):
+        checked = replacing.check(project, replacing.target(project, node, etcd), degraded=degraded)
+        if not checked.half_done:
+            console.confirm(f"Remove the container and the volume of {checked.host.name}, and make both anew?", yes)
+        show_replacement(project, replacing.replace_host(project, checked, progress), json)
 
 
 @task(help={"json": "one JSON document"})

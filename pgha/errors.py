@@ -45,6 +45,18 @@ class BadSettings(BadValue):
         self.problems = problems
 
 
+class LosesQuorum(BadValue):
+    """What was asked would take etcd's quorum away."""
+
+
+class LosesStandbys(BadValue):
+    """What was asked would leave fewer standbys than a commit waits for, or nobody who can take over."""
+
+
+class IsLeader(BadValue):
+    """What was asked cannot be done to the member that leads."""
+
+
 class Missing(PghaError):
     """A precondition is missing: no engine, no image, no stanza, nothing is up."""
 
@@ -88,7 +100,7 @@ class SubnetTaken(Missing):
 
 
 class HalfDone(Missing):
-    """A restore was interrupted and has to be completed or undone first."""
+    """Something that was interrupted has to be completed or undone first."""
 
 
 class NoLeader(Missing):

@@ -8,11 +8,14 @@ GROUPS = {
     "big": (
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "closed", "second_project", "drills_all",
     ),
-    "sites": ("majority", "drills_sites", "restore_sites"),
-    "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "psql_ssh_dsn", "maintenance"),
+    "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites"),
+    "small": (
+        "small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "day_two", "psql_ssh_dsn",
+        "maintenance",
+    ),
     "restore": ("restore", "drills", "scratch"),
     "stages": ("restore_stages", "rolling"),
-    "shape": ("shapes", "plan_reality"),
+    "shape": ("shapes", "scaling", "plan_reality"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""
 

@@ -12,6 +12,7 @@ from pgha.cli.executor import project_of
 from pgha.console import Progress
 from pgha.errors import Interrupted
 from pgha.project.project import Project
+from pgha.stack.fit import half_scaled
 from pgha.stack.ownership import require_ours
 
 COMPLETES = "the same command completes what it began"
@@ -33,8 +34,14 @@ AFTER_INTERRUPT = {
 """What became of a command that Ctrl-C ended, where it is not COMPLETES."""
 
 
-BY_SETTINGS = ("build", "keys", "render", "up")
+BY_SETTINGS = ("build", "keys", "render", "up", "scale")
 """Commands that follow the settings; all others are about what runs, which the settings may have left."""
+
+
+WHILE_HALF_SCALED = (
+    "scale", "failover", "switchover", "stop", "start", "chaos.heal", "destroy", "backup", "build", "keys",
+)  # fmt: skip
+"""Commands that do no harm while a cluster has two shapes; the others wait until `inv scale` has ended."""
 
 
 @contextmanager
@@ -67,4 +74,7 @@ def changing(
             refuse_half_done(project)
         if not any_checkout:
             require_ours(project)
+        scaling = project.record().scaling
+        if scaling and command not in WHILE_HALF_SCALED:
+            raise half_scaled(project, scaling)
         yield project, Progress()

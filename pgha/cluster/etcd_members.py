@@ -6,6 +6,7 @@ to be removed and added (etcd's documentation, "Runtime reconfiguration", "Repla
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from pgha.cluster.quorum import read_etcd, require_quorum
@@ -17,6 +18,7 @@ from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.tools import docker, etcd
+from pgha.tools.command import Command
 from pgha.waiting import wait_until
 
 START_PATIENCE = 15
@@ -61,17 +63,33 @@ def _last_words(project: Project, name: str) -> str:
 
 
 def _replace(project: Project, name: str) -> None:
-    ssh, node = connect(project), able_member(project)
-    known = ssh.must(node, etcd.member_list(project.topology), "etcdctl member list failed").stdout
-    identity = etcd.parse_member_id(known, name)
-    if identity:
-        ssh.must(node, etcd.member_remove(project.topology, identity), f"{name} could not be taken out of etcd")
-    ssh.must(node, etcd.member_add(project.topology, name), f"etcd did not take {name} in again")
+    if name in {entry.name for entry in members_of(project)}:
+        restart = docker.restart(project.container(name))
+        let_in_again(project, name, lambda: engine.engine_of(project, name).must(restart))
+        return
+
+    def anew() -> None:
+        """What a member that was taken out has is of no use to it: etcd refuses it with that."""
+        engine.remove(project, [name])
+        wanted = f"{project.name}_{name}"
+        engine.remove_volumes(volume for volume in engine.volumes(project) if volume.name == wanted)
+        engine.compose(project, f"Compose could not make {name}", "up", "--detach", "--no-deps", name)
+
+    let_in_again(project, name, anew)
+
+
+def let_in_again(project: Project, name: str, start: Callable[[], object]) -> None:
+    """Take a member without data out of etcd, and in again; `start` gives its container the file that says so.
+
+    Can be repeated at any point. Raises TimedOut when etcd refuses, or the member does not come.
+    """
+    take_out(project, name)
+    _add(project, name, learner=False)
     file = project.folder / name / "etcd.yml"
     rendered = file.read_text()
     try:
-        write_file(file, rendered.replace("initial-cluster-state: new", "initial-cluster-state: existing"))
-        engine.engine_of(project, name).must(docker.restart(project.container(name)))
+        write_file(file, etcd.joining(rendered, [entry.name for entry in members_of(project)]))
+        start()
         wait_until(
             lambda: read_etcd(project),
             lambda view: name in view.healthy,
@@ -82,3 +100,75 @@ def _replace(project: Project, name: str) -> None:
     finally:
         # etcd reads the initial cluster state only while a member has no data.
         write_file(file, rendered)
+
+
+def join(project: Project, name: str, start: Callable[[], object]) -> None:
+    """Let a new member in as a learner, and promote it when it has all data. Can be repeated at any point.
+
+    Raises TimedOut when etcd refuses, or the member does not come.
+    """
+    if name not in {entry.name for entry in members_of(project)}:
+        _add(project, name, learner=True)
+    known = {entry.name: entry for entry in members_of(project)}
+    file = project.folder / name / "etcd.yml"
+    rendered = file.read_text()
+    try:
+        if not known[name].started:
+            write_file(file, etcd.joining(rendered, known))
+        start()
+        # etcd tells only by refusing whether the learner is in step.
+        wait_until(
+            lambda: _promoted(project, name),
+            bool,
+            f"{name} has all data and a vote",
+            timeout=PATIENCE,
+            hint=f"inv logs --node {name}",
+        )
+    finally:
+        write_file(file, rendered)
+
+
+def _add(project: Project, name: str, *, learner: bool) -> None:
+    command = etcd.member_add(project.topology, name, learner=learner)
+    _change_until(project, command, lambda names: name in names, f"etcd takes {name} in")
+
+
+def _change_until(project: Project, command: Command, holds: Callable[[set[str]], bool], what: str) -> None:
+    """etcd changes its members only when those that are there have known each other for some seconds, and refuses
+    ("unhealthy cluster") before that: ask again. Raises TimedOut with its last words."""
+    words: list[str] = []
+
+    def done() -> bool:
+        answer = connect(project).run(able_member(project), command)
+        words[:] = [answer.last_words]
+        return answer.ok or holds({entry.name for entry in members_of(project)})
+
+    wait_until(
+        done, bool, what, timeout=START_PATIENCE, interval=1, explain=lambda _: words[0], hint="inv status"
+    )  # fmt: skip
+
+
+def _promoted(project: Project, name: str) -> bool:
+    entry = next(entry for entry in members_of(project) if entry.name == name)
+    if entry.learner:
+        answer = connect(project).run(able_member(project), etcd.member_promote(project.topology, entry.id))
+        if not answer.ok:
+            return False
+    return name in read_etcd(project).healthy
+
+
+def members_of(project: Project) -> tuple[etcd.MemberEntry, ...]:
+    """The members as etcd itself lists them, whatever the settings say. Raises ToolFailed."""
+    answer = connect(project).must(
+        able_member(project), etcd.member_list(project.topology), "etcdctl member list failed"
+    )
+    return etcd.parse_members(answer.stdout)
+
+
+def take_out(project: Project, name: str) -> bool:
+    """Take a member out of etcd; returns whether it was one. Raises TimedOut when etcd refuses."""
+    identity = next((entry.id for entry in members_of(project) if entry.name == name), "")
+    if identity:
+        remove = etcd.member_remove(project.topology, identity)
+        _change_until(project, remove, lambda names: name not in names, f"{name} leaves etcd")
+    return bool(identity)

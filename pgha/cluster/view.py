@@ -7,7 +7,7 @@ looked, are believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pgha.errors import CutOff, NoLeader, PghaError, ToolFailed, Unhealthy, Unreachable
 from pgha.model.settings import Settings
@@ -217,14 +217,19 @@ def too_few_synchronous(project: Project) -> list[str]:
 
 
 def wait_until_well(
-    project: Project, *, timeout: float, detail: Callable[[str], None] | None = None, ask_first: str = ""
+    project: Project,
+    *,
+    timeout: float,
+    detail: Callable[[str], None] | None = None,
+    ask_first: str = "",
+    names: Sequence[str] | None = None,
 ) -> patroni.ClusterView:
-    """Wait for one leader and every other member streaming from it on its timeline.
+    """Wait for one leader and every other member (of these `names`) streaming from it on its timeline.
 
     Raises TimedOut and names the members that did not come; Unhealthy at once when the cluster is paused without a
     leader: nothing would come of waiting.
     """
-    names = node_names(project)
+    names = node_names(project) if names is None else names
 
     def look() -> patroni.ClusterView:
         view = read_view(project, ask_first)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
 from pgha.cluster.quorum import read_etcd
-from pgha.cluster.view import read_view, wait_until_well
+from pgha.cluster.view import node_names, read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotUp, TimedOut
 from pgha.failures import broken
 from pgha.failures.aims import data_dir, helper_image, wan_network
 from pgha.failures.broken import Broken, Mechanism
+from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.remote import connections, engine, networks
 from pgha.tools import disk, docker, network, patroni, processes
@@ -36,6 +38,7 @@ class Healing:
 def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     """Undo everything that is written down, and bring back every container; returns when every member streams.
 
+    What an operator stopped for maintenance stays so, and is not waited for.
     The caller holds the lock. Idempotent; an entry is forgotten only when it is undone, so that a heal that failed
     or was interrupted can be repeated. Raises Missing when nothing is up, TimedOut when a member does not come.
     """
@@ -48,7 +51,8 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     if not entries and all(container.state == "exited" for container in containers.values()):
         raise NotUp(f"Project {project.name} is stopped", "inv start")
     containers = _finish_stops(project, containers)
-    revived = _revive(project, containers)
+    kept = [entry.host for entry in maintenance.still(project, {name: c.started for name, c in containers.items()})]
+    revived = _revive(project, {name: container for name, container in containers.items() if name not in kept})
     revived += [name for name in networks.reconnect(project) if name not in revived]
     containers = engine.containers(project) if revived else containers
     left = [entry for entry in broken.still(project, containers.values()) if not entry.is_container]
@@ -60,7 +64,7 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
         broken.remove(project, [entry])
     connections.close_all()
     recorded = {entry.host for entry in entries}
-    view = _wait_until_redundant(project, progress) if wait else None
+    view = _wait_until_redundant(project, kept, progress) if wait else None
     return Healing(entries, tuple(name for name in revived if name not in recorded), view)
 
 
@@ -136,14 +140,15 @@ def _another_leads(project: Project, node: str) -> bool:
     return False
 
 
-def _wait_until_redundant(project: Project, progress: Progress) -> patroni.ClusterView:
+def _wait_until_redundant(project: Project, kept: Collection[str], progress: Progress) -> patroni.ClusterView:
     with progress.stage("wait until every member streams"):
         wait_until(
-            lambda: read_etcd(project),
-            lambda view: not view.unhealthy,
+            lambda: [name for name in read_etcd(project).unhealthy if name not in kept],
+            lambda unhealthy: not unhealthy,
             "Every etcd member is healthy",
             timeout=project.settings.up_timeout,
-            explain=lambda view: f"not healthy: {', '.join(view.unhealthy)}",
+            explain=lambda unhealthy: f"not healthy: {', '.join(unhealthy)}",
             hint="inv status",
         )
-        return wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+        names = [name for name in node_names(project) if name not in kept]
+        return wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)

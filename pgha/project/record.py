@@ -28,6 +28,14 @@ class Record:
     """Ids of checkouts this project was taken over from."""
     subnet: str = ""
     """The block its addresses are from."""
+    replacing: str = ""
+    """The host whose data `inv replace` has removed and that is not whole again."""
+    shape: str = ""
+    """The shape `inv scale` gave the cluster last; nothing while it has the one it was made with."""
+    made: dict[str, str] = field(default_factory=dict)
+    """Host -> the shape its volume was made with, where that is an older one: a volume's labels cannot change."""
+    scaling: dict[str, str] = field(default_factory=dict)
+    """The flags of an `inv scale` that has begun and has not ended."""
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -50,6 +58,9 @@ def read_record(root: Path, name: str) -> Record:
         subnet = str(document.get("subnet", ""))
         if subnet:
             IPv4Network(subnet)
+        replacing = str(document.get("replacing", ""))
+        shape = str(document.get("shape", ""))
+        made, scaling = ({str(k): str(v) for k, v in document.get(key, {}).items()} for key in ("made", "scaling"))
         taken = tuple(str(owner) for owner in document.get("taken", ()))
     except (FileNotFoundError, NotADirectoryError):
         # Also when another project of this checkout is destroyed at this moment.
@@ -68,7 +79,7 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports, first, scheduled, taken, subnet)
+    return Record(flags, ports, first, scheduled, taken, subnet, replacing, shape, made, scaling)
 
 
 def other_projects(root: Path, name: str) -> list[str]:

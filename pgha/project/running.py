@@ -21,6 +21,9 @@ READ_AT_ONCE = ("project", "up_timeout", "long_transaction", "scratch_preload_li
 """With those of the drills: settings that no `up` has to bring anywhere, a command reads them as it goes, or `inv
 schedule` does. Secrets are never written down here."""
 
+SHAPE = ("data_centers", "nodes")
+"""Those that `inv scale` changes."""
+
 UNCHANGEABLE = ("prefix", "data_centers", "nodes", "postgres", *SECRETS)
 """Settings that `up` refuses to change over existing data."""
 

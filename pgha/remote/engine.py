@@ -200,6 +200,13 @@ def remove_volumes(wanted: Iterable[Volume]) -> None:
         volume.engine.must(docker.remove_volumes([volume.name]))
 
 
+def remove_networks(project: Project, names: Iterable[str]) -> None:
+    """Remove networks that no container is on any more."""
+    wanted = sorted(names)
+    for engine in engines(project) if wanted else ():
+        engine.must(docker.remove_networks(wanted))
+
+
 def remove_rest(project: Project) -> None:
     """Every container and network that carries the project's label, whatever rendered file it came from."""
     for engine in engines(project):

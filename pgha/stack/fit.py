@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from pgha.errors import NotReady, OtherData
+from pgha.errors import HalfDone, NotReady, OtherData
 from pgha.model.topology import REPOSITORY
 from pgha.project.passwords import GIVEN, Passwords, kept_passwords, passwords_file, replaced, settled_passwords
 from pgha.project.project import Project
@@ -41,15 +41,45 @@ def fitting_passwords(project: Project) -> Passwords:
 
 
 def _require_shape(project: Project, volumes: Iterable[Volume]) -> None:
-    for volume in volumes:
-        wanted = shape(project, volume.name.removeprefix(f"{project.name}_"))
-        if volume.shape and volume.shape != wanted:
-            flags = volume.shape.split(" etcd=")[0]
-            raise OtherData(
-                f"Project {project.name} has data of another shape: its volumes hold {volume.shape}, "
-                f"the settings say {wanted}",
-                f"inv render {flags} to return to that cluster, or inv destroy to give its data up",
-            )
+    """The record tells the shape of a cluster that was scaled; the labels of its volumes tell with which they were
+    made, and are enough where there is no record."""
+    record, found = project.record(), {v.name.removeprefix(f"{project.name}_"): v.shape for v in volumes if v.shape}
+    repository = found.pop(REPOSITORY, "")
+    if repository and repository != shape(project, REPOSITORY):
+        raise _other_shape(project, repository, shape(project, REPOSITORY))
+    wanted = shape(project)
+    if record.scaling:
+        if record.scaling != shape_flags(project):
+            raise half_scaled(project, record.scaling)
+    elif record.shape:
+        if found and record.shape != wanted:
+            raise _other_shape(project, record.shape, wanted)
+    elif wanted in found.values() and all(project.topology.host(host) for host in found):
+        # All of that shape; or the last scale made the newest of them so.
+        return
+    elif found:
+        raise _other_shape(project, next(held for held in found.values() if held != wanted), wanted)
+
+
+def shape_flags(project: Project) -> dict[str, str]:
+    """The settings of a project that `inv scale` changes, as the flags of `inv render` are kept."""
+    return {"data_centers": str(project.settings.data_centers), "nodes": str(project.settings.nodes)}
+
+
+def half_scaled(project: Project, flags: Mapping[str, str]) -> HalfDone:
+    """What is refused while a scale has begun and has not ended."""
+    to = f"-d {flags.get('data_centers')} -p {flags.get('nodes')}"
+    return HalfDone(f"Project {project.name} is being scaled to {to}, and that is half done", f"inv scale {to}")
+
+
+def _other_shape(project: Project, held: str, wanted: str) -> OtherData:
+    flags, others = (text.split(" etcd=")[0] for text in (held, wanted))
+    size, _, rest = others.partition(" -n ")
+    scaled = f"inv scale {size} makes a running cluster so; " if rest and flags.endswith(f" -n {rest}") else ""
+    return OtherData(
+        f"Project {project.name} has data of another shape: its volumes hold {held}, the settings say {wanted}",
+        f"{scaled}inv render {flags} to return to that cluster, or inv destroy to give its data up",
+    )
 
 
 def _require_passwords(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgha.cluster.clients import set_back_password
 from pgha.cluster.configuration import apply_settings
@@ -15,6 +15,7 @@ from pgha.console import Progress
 from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed, Unhealthy
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
+from pgha.project import maintenance
 from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
 from pgha.project.record import RECORD
@@ -23,6 +24,7 @@ from pgha.remote import connections, engine, networks, readiness, shell
 from pgha.stack import crontab, ownership, rolling
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
+from pgha.stack.maintenance import stopped
 from pgha.stack.rollout import GONE, Rollout, plan, without_network
 from pgha.stack.writing import RenderReport, preview_project, render_project
 from pgha.tools import docker, ipam, patroni
@@ -63,6 +65,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
             raise Unhealthy(f"Something changed meanwhile: {names} would have to be made again once more", "inv up")
     with progress.stage(planned.title):
         _compose_up(project, planned, progress)
+    maintenance.clear(project)
     note_running(project)
     back = networks.reconnect(project)
     notes += [f"{name} was not on all its networks at its own addresses: it is again" for name in back]
@@ -70,7 +73,11 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     with progress.stage("wait until every member streams"):
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
     notes += [f"{name} had lost its data: etcd took it out and in again" for name in replace_lost(project, progress)]
-    if project.record().scheduled:
+    record = project.record()
+    if record.replacing:
+        # Its container is there, and streams: `up` has completed what `inv replace` began.
+        project.write_record(replace(record, replacing=""))
+    if record.scheduled:
         crontab.install(project, running(project))
     notes += set_back_password(project)
     for warning in warnings_of_new_slots(project):
@@ -111,12 +118,21 @@ def _compare(project: Project, report: RenderReport) -> Rollout:
 
 def _announce(project: Project, way: rolling.Way, progress: Progress) -> None:
     """Say it before containers that run are made again."""
+    for note in _ended_maintenance(project):
+        progress.note(note)
     if way.turns or way.at_once:
         for line in rolling.plan_of(project, way).describe():
             progress.note(line)
         return
     for note in way.planned.notes:
         progress.note(note)
+
+
+def _ended_maintenance(project: Project) -> list[str]:
+    """A sentence for each host that was stopped on purpose: a command that is about all of them starts it again. They
+    return when every member streams, and one left out would be forgotten."""
+    there = stopped(project, engine.containers(project))
+    return [f"{entry.host} was stopped for maintenance: it is started again" for entry in there]
 
 
 def _compose_up(project: Project, planned: Rollout, progress: Progress) -> None:
@@ -167,6 +183,8 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
     lost = without_network(project)
     if lost:
         raise NotUp(f"The network of {', '.join(lost)} is gone", "inv up makes it and them again; all data stay")
+    for note in _ended_maintenance(project):
+        progress.note(note)
     with broken.ended_by_start(project):
         _compose(project, progress, "start", "Compose could not start the stack", "start")
         # Compose 1.29 reports no error when a port is taken.
@@ -174,6 +192,7 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
         if away:
             with progress.stage(f"start {', '.join(away)} once more"):
                 engine.start(project, away, hint="inv start")
+    maintenance.clear(project)
     with progress.stage("wait until every member streams"):
         return wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
 
@@ -189,6 +208,7 @@ def down(project: Project, progress: Progress) -> None:
     _remove_containers(project, progress)
     broken.remove(project, over)
     forget_rollout(project)
+    maintenance.clear(project)
 
 
 def _remove_containers(project: Project, progress: Progress) -> None:
@@ -216,6 +236,9 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
         with progress.stage(f"remove {len(wanted)} volumes"):
             engine.remove_volumes(wanted)
         removed.append(f"{len(wanted)} volumes")
+    if keep_repository:
+        # The data that had a shape is gone; the repository fits any.
+        project.write_record(replace(project.record(), shape="", made={}, scaling={}, replacing=""))
     if project.folder.exists():
         project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())
         removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")

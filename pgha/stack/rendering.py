@@ -33,6 +33,10 @@ SECRET_FILES = ("patroni.conf", "pgpass", "roles.pgpass", "pgbackrest.conf")
 """Rendered files that hold a password or a passphrase: mode 0600."""
 
 
+OF_ALL_HOSTS = ("known_hosts", "ssh_config")
+"""Secrets that name every host. A host's own key comes with its container, so nothing else changes them."""
+
+
 @dataclass(frozen=True)
 class Rendered:
     """Relative path in the project's folder -> content. The same settings give the same bytes."""
@@ -85,7 +89,7 @@ Text = Callable[..., str]
 
 def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Network) -> Rendered:
     """Every file of the project. The keys and certificates must exist."""
-    topology = project.topology
+    topology, made = project.topology, project.record().made
     text = _templates(project, passwords, ports, block)
     files = {name: text(name) for name in ("ssh_config", "pgpass", "sshd_config", "container_ssh_config")}
     files["authorized_keys"] = authorized_keys_text(project)
@@ -99,7 +103,7 @@ def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Netw
     values = {
         "secrets": secrets,
         "digests": digests,
-        "shapes": {host.name: shape(project, host.name) for host in topology.hosts},
+        "shapes": {host.name: made.get(host.name) or shape(project, host.name) for host in topology.hosts},
         "passwords_id": passwords.id,
         "passphrase_id": passwords.repository_id,
         "checkout": checkout_id(project.root),
@@ -148,22 +152,32 @@ def _files_of(project: Project, host: Host, text: Text) -> dict[str, str]:
     """The files of one container's own."""
     topology, files = project.topology, {}
     if host in topology.etcd:
-        files["etcd.yml"] = text("etcd.yml", host=host)
+        files["etcd.yml"] = text("etcd.yml", host=host, members=topology.etcd)
     if host in topology.nodes:
         dynamic = bootstrap_configuration(project.settings, topology)
-        files["patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic)
+        files["patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic, members=topology.etcd)
     if host in topology.ssh_hosts and topology.repository:
-        files["pgbackrest.conf"] = text("pgbackrest.conf", host=host)
+        files["pgbackrest.conf"] = text("pgbackrest.conf", host=host, nodes=topology.nodes)
         files["crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
     return {f"{host.name}/{name}": content for name, content in files.items()}
 
 
 def _lasting(project: Project, files: dict[str, str], text: Text) -> dict[str, str]:
     """What a container is made with. bootstrap.dcs is read once, when the cluster is made, and `inv schedule` changes a
-    crontab in the running container: a change of these is no reason to make a container again."""
+    crontab in the running container: a change of these is no reason to make a container again.
+
+    Neither are the other hosts: etcd reads its initial cluster only while it has no data, Patroni asks etcd itself for
+    its members, and what pgBackRest and ssh have to know of new hosts is brought to them (stack/delivery.py).
+    """
+    topology = project.topology
     lasting = {path: content for path, content in files.items() if not path.endswith("/crontab")}
-    for host in project.topology.nodes:
-        lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={})
+    for host in topology.nodes:
+        lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={}, members=())
+    for host in topology.etcd:
+        lasting[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host, members=())
+    if topology.repository:
+        alone = text("pgbackrest.conf", host=topology.repository, nodes=())
+        lasting[f"{topology.repository.name}/pgbackrest.conf"] = alone
     return lasting
 
 
@@ -196,7 +210,9 @@ def secrets_of(project: Project, host: Host) -> dict[str, str]:
 def _digest(project: Project, passwords: Passwords, files: dict[str, str], paths: dict[str, str]) -> str:
     """Changes when a file of the container does, so that `up` makes that container again."""
     contents = []
-    for path in paths.values():
+    for name, path in paths.items():
+        if name in OF_ALL_HOSTS:
+            continue
         if path.startswith("./"):
             contents.append(files.get(path.removeprefix("./"), ""))
         else:

@@ -111,13 +111,14 @@ def _place(project: Project) -> _Placed:
 
 
 def _own_ports(project: Project) -> set[int]:
-    """Ports this project's running containers publish: taken, but by ourselves."""
+    """Ports this project's running containers publish: taken, but by ourselves. Those of a host that a scale removes
+    are free when it is gone, and not before."""
     if engine.engine_problem() is not None:
         return set()
     return {
         port
         for container in engine.containers(project).values()
-        if container.state in ("running", "paused", "restarting")
+        if container.state in ("running", "paused", "restarting") and project.topology.host(container.service)
         for port in container.published
     }
 

@@ -11,7 +11,7 @@ from pgha.model.words import json_time, time_of
 from pgha.project.project import Project
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import etcd, pgbackrest, postgres
+from pgha.tools import etcd, patroni, pgbackrest, postgres
 
 
 def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
         "system_identifier": seen.system_id,
         "leader": seen.leader,
         "paused": seen.paused,
+        "maintenance": [host for host in seen.hosts if seen.is_in_maintenance(host)],
         "members": [
             {
                 "name": m.name,
@@ -39,10 +40,16 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
             }
             for m in seen.members
         ],
-        "etcd": _etcd_document(seen.etcd),
+        "etcd": etcd_document(seen.etcd),
         "backup": _backup_document(seen),
         "address": project.settings.publish_address,
     }
+
+
+def view_document(view: patroni.ClusterView) -> dict[str, Any]:
+    """The members alone for `--json`, as one of them tells."""
+    members = [{"name": m.name, "role": m.role, "state": m.state, "timeline": m.timeline} for m in view.members]
+    return {"leader": view.leader.name if view.leader else None, "paused": view.paused, "members": members}
 
 
 def error_document(error: PghaError) -> dict[str, str]:
@@ -50,7 +57,8 @@ def error_document(error: PghaError) -> dict[str, str]:
     return {"error": error.kind, "message": error.message, "hint": addressed(error.hint)}
 
 
-def _etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
+def etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
+    """The etcd members for `--json`."""
     if isinstance(view, PghaError):
         return dict(error_document(view))
     return {

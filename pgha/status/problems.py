@@ -9,8 +9,8 @@ from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.rollout_record import describe_rollout
 from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.errors import NoConnection, PghaError
-from pgha.model.words import size_text
-from pgha.project.running import UNCHANGEABLE
+from pgha.model.words import size_text, time_of, time_text
+from pgha.project.running import SHAPE, UNCHANGEABLE
 from pgha.remote.postgres_client import Refusal
 from pgha.status import backup_problems
 from pgha.status.kinds import Kind, Problem, Rule, first_line
@@ -25,12 +25,17 @@ def find_problems(seen: Seen) -> tuple[Problem, ...]:
 
 
 def next_command(problems: tuple[Problem, ...]) -> str:
-    """The hint that helps most: what was begun or broken on purpose is ended first, then what does not run."""
+    """The hint that helps most: what was begun or broken on purpose is ended first, then what does not run; what is
+    stopped for maintenance comes back when whoever stopped it wants it to."""
     hinting = [problem for problem in problems if problem.hint]
     if not hinting:
         return ""
-    first = (Kind.RESTORE_HALF_DONE, Kind.BROKEN, Kind.ROLLOUT_HALF_DONE, Kind.CONTAINER_AWAY)
-    return min(hinting, key=lambda p: first.index(p.kind) if p.kind in first else len(first)).hint
+    first = (
+        Kind.RESTORE_HALF_DONE, Kind.SCALE_HALF_DONE, Kind.REPLACE_HALF_DONE, Kind.BROKEN,
+        Kind.ROLLOUT_HALF_DONE, Kind.CONTAINER_AWAY,
+    )  # fmt: skip
+    order = {kind: place for place, kind in enumerate(first)} | {Kind.MAINTENANCE: len(Kind)}
+    return min(hinting, key=lambda p: order.get(p.kind, len(first))).hint
 
 
 # Rules ------------------------------------------------------------------------------------------------------
@@ -49,11 +54,27 @@ def _rollout(seen: Seen) -> Iterator[Problem]:
         yield Problem(Kind.ROLLOUT_HALF_DONE, "", describe_rollout(record), f"{record.command} goes on with it")
 
 
+def _scaling(seen: Seen) -> Iterator[Problem]:
+    if seen.scaling:
+        to = f"-d {seen.scaling.get('data_centers')} -p {seen.scaling.get('nodes')}"
+        yield Problem(Kind.SCALE_HALF_DONE, "", f"a scale to {to} is half done", f"inv scale {to}")
+
+
+def _replacing(seen: Seen) -> Iterator[Problem]:
+    if seen.replacing:
+        flag = "node" if seen.replacing in seen.told else "etcd"
+        sentence = f"{seen.replacing} is being replaced, and not whole again"
+        yield Problem(Kind.REPLACE_HALF_DONE, seen.replacing, sentence, f"inv replace --{flag} {seen.replacing}")
+
+
 def _settings(seen: Seen) -> Iterator[Problem]:
-    if seen.differs:
-        fixed = [key for key in seen.differs if key in UNCHANGEABLE]
+    differs = {key: words for key, words in seen.differs.items() if not (seen.scaling and key in SHAPE)}
+    if differs:
+        fixed = [key for key in differs if key in UNCHANGEABLE]
         hint = f"set {' and '.join(fixed)} back: over its data up refuses it" if fixed else "inv up applies them"
-        sentence = f"the settings differ from what runs: {'; '.join(seen.differs.values())}"
+        if set(differs) <= set(SHAPE):
+            hint = "inv scale makes it so; or set it back"
+        sentence = f"the settings differ from what runs: {'; '.join(differs.values())}"
         yield Problem(Kind.SETTINGS_DIFFER, "", sentence, hint)
 
 
@@ -68,6 +89,8 @@ def _etcd_members(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.etcd, PghaError):
         return
     for name in seen.etcd.unhealthy:
+        if seen.is_in_maintenance(name):
+            continue
         if seen.state_of(name) == "restarting" and seen.etcd.has_quorum:
             sentence = f"{name} starts and ends again: an etcd member that lost its data is not let in again as it is"
             yield Problem(Kind.ETCD_MEMBER_LOST, name, sentence, "inv up takes it out of etcd and in again")
@@ -87,7 +110,11 @@ def _leader(seen: Seen) -> Iterator[Problem]:
 
 
 def _members(seen: Seen) -> Iterator[Problem]:
-    unwell = [m for m in seen.members if m.name != seen.leader and m.state != "streaming" and m.name not in seen.late]
+    unwell = [
+        m for m in seen.members
+        if m.name != seen.leader and m.state != "streaming" and m.name not in seen.late
+        and not seen.is_in_maintenance(m.name)
+    ]  # fmt: skip
     # One that says nothing before one that is on its way.
     for member in sorted(unwell, key=lambda m: not isinstance(seen.told[m.name], PghaError)):
         state = "running, but it does not stream" if member.state == "running" else member.state or "unknown"
@@ -188,9 +215,18 @@ def _containers(seen: Seen) -> Iterator[Problem]:
     """Hosts without a Postgres; a member whose container is away says so in its state."""
     members = {member.name for member in seen.members}
     for name in seen.hosts:
-        if name not in members and seen.state_of(name) != "running":
+        if name not in members and seen.state_of(name) != "running" and not seen.is_in_maintenance(name):
             sentence = f"{name}: container {seen.state_of(name)}"
             yield Problem(Kind.CONTAINER_AWAY, name, sentence, "inv up brings back what does not run")
+
+
+def _maintenance(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.maintenance, PghaError):
+        yield Problem(Kind.RECORD_DAMAGED, "", seen.maintenance.message, seen.maintenance.hint)
+        return
+    for entry in seen.maintenance:
+        sentence = f"{entry.host} is stopped for maintenance since {time_text(time_of(entry.since), 'minutes')}"
+        yield Problem(Kind.MAINTENANCE, entry.host, sentence, f"inv start --node {entry.host}")
 
 
 def _networks(seen: Seen) -> Iterator[Problem]:
@@ -213,8 +249,8 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    _restore, _rollout, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _replay,
-    _leaders_postgres, _slots, _strangers, _containers, _networks, backup_problems.repository,
+    _restore, _scaling, _replacing, _rollout, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members,
+    _replay, _leaders_postgres, _slots, _strangers, _containers, _maintenance, _networks, backup_problems.repository,
     backup_problems.archiving, backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs,
     _pending_restart,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from pgha.backup import restore_record, verification
 from pgha.cluster import rollout_record
 from pgha.errors import CutOff, PghaError, Unreachable
 from pgha.failures.broken import Broken
+from pgha.project.maintenance import Stopped
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
@@ -69,7 +70,13 @@ class Seen:
     broken: tuple[Broken, ...] | PghaError
     rollout: rollout_record.Record | PghaError | None
     """a rollout that was interrupted, or goes on at this moment"""
+    maintenance: tuple[Stopped, ...] | PghaError
+    """hosts that an operator stopped, and that do not run"""
     half_done: restore_record.Record | None
+    scaling: Mapping[str, str]
+    """the flags of a scale that has begun and has not ended"""
+    replacing: str
+    """the host whose data a replacement has removed and that is not whole again"""
     ports: dict[str, dict[str, int]]
     differs: Mapping[str, str]
     """setting -> how it differs from what runs"""
@@ -124,6 +131,11 @@ class Seen:
         told = self.told[member]
         return told.node.pending_restart if isinstance(told, patroni.Told) else ()
 
+    def is_in_maintenance(self, host: str) -> bool:
+        """Whether an operator stopped this host: what is away with it is no failure."""
+        entries = () if isinstance(self.maintenance, PghaError) else self.maintenance
+        return any(entry.host == host for entry in entries)
+
     def state_of(self, host: str) -> str:
         """The state of a host's container."""
         return self.containers[host].state if host in self.containers else "missing"
@@ -147,6 +159,8 @@ class Seen:
         if isinstance(told, PghaError) and name not in self.late:
             away = "unreachable" if isinstance(told, Unreachable) else "Patroni does not answer"
             state = away if self.state_of(name) == "running" else f"container {self.state_of(name)}"
+            if self.is_in_maintenance(name):
+                role, state = "", "stopped for maintenance"
         elif name in self.late:
             # What the others know of it is as old as the cut.
             role, state = "" if role == "leader" and name != self.leader else role, "cut off"

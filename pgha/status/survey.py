@@ -17,7 +17,7 @@ from pgha.failures import broken
 from pgha.project.project import Project
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
-from pgha.stack import crontab
+from pgha.stack import crontab, maintenance
 from pgha.status.kinds import Problem
 from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import Seen, leading, or_error
@@ -64,7 +64,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
 
     Raises the first node's error when no node at all can be asked.
     """
-    half_done = restore_record.read_restore(project)
+    half_done, record = restore_record.read_restore(project), project.record()
     has_repository = project.topology.repository is not None
     with ThreadPoolExecutor(max_workers=4) as pool:
         members_ = pool.submit(read_members, project)
@@ -96,7 +96,10 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             jobs=tuple(crontab.jobs(project)),
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),
             rollout=or_error(lambda: read_rollout(project)),
+            maintenance=or_error(lambda: maintenance.stopped(project, containers)),
             half_done=half_done,
+            scaling=record.scaling,
+            replacing=record.replacing,
             ports=project.ports,
         )
 

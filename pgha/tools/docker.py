@@ -122,6 +122,15 @@ def make_folders(container: str, folders: Sequence[str]) -> Command:
     return docker("exec", "--user", "root", container, *owner, *folders)
 
 
+def copy_into(container: str, file: Path, target: str) -> Command:
+    """A file of this host into a container, as root's; its mode stays."""
+    return docker("cp", str(file), f"{container}:{target}")
+
+
+def remove_networks(names: Sequence[str]) -> Command:
+    return docker("network", "rm", *names)
+
+
 def remove(*containers: str) -> Command:
     """With the volumes that have no name."""
     return docker("rm", "--force", "--volumes", *containers, timeout=180)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,16 +123,38 @@ def member_list(topology: Topology) -> Command:
     return _ctl(topology, 5, "--write-out=json", "member", "list")
 
 
-def parse_member_id(text: str, name: str) -> str:
-    """The id etcdctl takes, of the member with this name or peer address; nothing when etcd knows none."""
+@dataclass(frozen=True)
+class MemberEntry:
+    """A member as etcd lists it."""
+
+    name: str
+    """from its peer address when it was added and never started"""
+    id: str
+    learner: bool
+    started: bool
+
+
+def parse_members(text: str) -> tuple[MemberEntry, ...]:
+    """`etcdctl member list`."""
     try:
-        for entry in json.loads(text)["members"]:
-            # One that was added and never started has no name yet.
-            if entry.get("name") == name or peer(name) in entry.get("peerURLs", []):
-                return f"{entry['ID']:x}"
-    except (ValueError, KeyError, TypeError) as error:
+        return tuple(
+            MemberEntry(
+                name=entry.get("name") or re.sub(r"^https?://([^:/]+).*", r"\1", entry["peerURLs"][0]),
+                id=f"{entry['ID']:x}",
+                learner=bool(entry.get("isLearner")),
+                started=bool(entry.get("name")),
+            )
+            for entry in json.loads(text)["members"]
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ToolFailed("etcdctl member list did not print its JSON", text) from error
-    return ""
+
+
+def joining(config: str, members: Iterable[str]) -> str:
+    """A rendered etcd.yml for a member that joins a cluster of these members, itself among them."""
+    cluster = ",".join(f"{member}={peer(member)}" for member in members)
+    config = re.sub(r"(?m)^initial-cluster: .*$", f"initial-cluster: {cluster}", config)
+    return config.replace("initial-cluster-state: new", "initial-cluster-state: existing")
 
 
 def peer(member: str) -> str:
@@ -142,10 +165,22 @@ def member_remove(topology: Topology, identity: str) -> Command:
     return _ctl(topology, 10, "member", "remove", identity)
 
 
-def member_add(topology: Topology, name: str) -> Command:
-    return _ctl(topology, 10, "member", "add", name, f"--peer-urls={peer(name)}")
+def member_add(topology: Topology, name: str, *, learner: bool = False) -> Command:
+    """A learner gets all data first and has no vote until it is promoted: the quorum does not change meanwhile."""
+    return _ctl(topology, 10, "member", "add", name, f"--peer-urls={peer(name)}", *(["--learner"] if learner else []))
+
+
+def member_promote(topology: Topology, identity: str) -> Command:
+    """Fails while the learner lacks data."""
+    return _ctl(topology, 10, "member", "promote", identity)
+
+
+def forget_member(topology: Topology, name: str) -> Command:
+    """Remove what Patroni knows of a member that is gone; by itself that expires after `ttl`."""
+    return _ctl(topology, 10, "del", f"{KEYS}members/{name}")
 
 
 def is_lost(log: str) -> bool:
-    """Whether etcd ended because it is a known member without its data."""
-    return "has already been bootstrapped" in log
+    """Whether etcd ended because it is a known member without its data, or one that was taken out and not let in
+    again."""
+    return "has already been bootstrapped" in log or "has been permanently removed from the cluster" in log

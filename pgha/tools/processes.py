@@ -31,6 +31,17 @@ def resume_service(container: str, service: str) -> Command:
     return inside(container, "s6-svc", "-uc", f"/service/{service}")
 
 
+def reload_service(container: str, service: str) -> Command:
+    """SIGHUP: read the configuration again."""
+    return inside(container, "s6-svc", "-h", f"/service/{service}")
+
+
+def put_in_place(container: str, owner: str, mode: str, place: str) -> Command:
+    """The file that lies beside this place takes it, whole or not at all."""
+    script = 'chown "$1:$1" "$3.new" && chmod "$2" "$3.new" && mv "$3.new" "$3"'
+    return inside(container, "sh", "-c", script, "put", owner, mode, place)
+
+
 POSTGRES = """
 pid=$(head -n 1 "$1/postmaster.pid") || exit 1
 # The file of a Postgres that crashed may name what is another process now.

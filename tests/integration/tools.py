@@ -252,7 +252,7 @@ class Stack:
                 "for bin in /usr/lib/postgresql/*/bin; do $bin/pg_controldata /pgdata/1?; done"
             )
             seen[f"{self.container(host)}.state"] = self.shell(host, f"exec 2>&1; {line}", check=False)
-        for name in ("restore.yaml", "broken.yaml", "project.yaml"):
+        for name in ("restore.yaml", "broken.yaml", "maintenance.yaml", "project.yaml"):
             if (self.folder / name).exists():
                 seen[f"{self.name}.{name}"] = (self.folder / name).read_text()
         folder.mkdir(parents=True, exist_ok=True)

@@ -243,12 +243,20 @@ def test_backups_need_a_repository(inv, line):
 @pytest.mark.parametrize(
     "verb",
     ["up", "build", "status", "start", "stop", "down", "logs", "destroy --yes", "restore --yes", "clone",
-     "clone --remove", "schedule"],
+     "clone --remove", "schedule", "stop --node pg1-node1", "start --dc dc1", "replace --etcd etcd1 --yes"],
 )  # fmt: skip
 def test_without_an_engine_the_way_to_get_one_is_named(checkout, inv, verb, rendered):
     before = files_of(checkout)
     assert_refused(inv(*verb.split()), 3, "container engine is not running", hint="inv setup")
     assert files_of(checkout).keys() == before.keys()
+
+
+@pytest.mark.parametrize("line", ["up", "render -d 3 -p 1", "replace --node pg1-node1 --yes", "verify"])
+def test_while_a_scale_is_half_done_its_way_on_is_named(checkout, inv, line, rendered):
+    record = checkout / "build" / "pgha" / "project.yaml"
+    scaling = {"scaling": {"data_centers": "3", "nodes": "2"}}
+    record.write_text(yaml.safe_dump({**yaml.safe_load(record.read_text()), **scaling}))
+    assert_refused(inv(*line.split()), 3, "being scaled to -d 3 -p 2", hint="inv scale -d 3 -p 2")
 
 
 def test_a_host_without_docker_is_told_so(inv, tmp_path, monkeypatch):

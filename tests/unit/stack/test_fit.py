@@ -2,8 +2,9 @@
 
 import pytest
 
-from pgha.errors import Damaged, NotReady, OtherData
+from pgha.errors import Damaged, HalfDone, NotReady, OtherData
 from pgha.project.passwords import kept_passwords, passwords_file
+from pgha.project.record import Record
 from pgha.remote import engine
 from pgha.remote.engine import Volume
 from pgha.stack.fit import fitting_passwords
@@ -120,3 +121,73 @@ def test_a_preview_is_what_would_be_rendered_and_writes_nothing(make_project, ro
     made = render_project(other)
     assert (seen.services, seen.ports, seen.block) == (made.services, made.ports, made.block)
     assert seen.changed == ()
+
+
+# A cluster that was scaled ----------------------------------------------------------------------------------
+
+OLD, NEW = "-d 1 -p 2 -n pg -v 17 etcd=3", "-d 1 -p 3 -n pg -v 17 etcd=3"
+GREW = {"pg1-node1": OLD, "pg1-node2": OLD, "pg1-node3": NEW, "pgbackrest": "-v 17"}
+SHRANK = {"pg1-node1": NEW, "pg1-node2": NEW}
+
+
+@pytest.fixture
+def shapes(there, write_down_passwords):
+    """Volumes of these shapes, and the record of a project."""
+
+    def shapes(project, found, **record):
+        write_down_passwords(project)
+        if record:
+            project.write_record(Record({}, {}, **record))
+        there(*(Volume(f"pgha_{host}", held, "") for host, held in found.items()))
+
+    return shapes
+
+
+@pytest.mark.parametrize(
+    ("nodes", "found", "record"),
+    [
+        (3, GREW, {"shape": NEW}),
+        (2, SHRANK, {"shape": OLD}),
+        (3, GREW, {}),  # the record is lost: the newest volumes tell
+        (3, {"pg1-node1": OLD}, {"scaling": {"data_centers": "1", "nodes": "3"}}),
+        (2, {"pg1-node1": NEW}, {"scaling": {"data_centers": "1", "nodes": "2"}}),
+        (3, {"pgbackrest": "-v 17"}, {"shape": OLD}),  # its data was given up
+    ],
+)
+def test_the_shape_of_the_last_scale_fits(make_project, shapes, nodes, found, record):
+    project = make_project(data_centers=1, nodes=nodes)
+    shapes(project, found, **record)
+    assert fitting_passwords(project)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "found", "record", "hint"),
+    [
+        (2, GREW, {"shape": NEW}, "inv scale -d 1 -p 2 makes a running cluster so; inv render -d 1 -p 3 -n pg -v 17"),
+        (3, SHRANK, {"shape": OLD}, "inv scale -d 1 -p 3 makes a running cluster so; inv render -d 1 -p 2"),
+        (2, GREW, {}, "inv scale -d 1 -p 2 makes a running cluster so; inv render -d 1 -p 3"),
+        (4, GREW, {"shape": NEW}, "inv scale -d 1 -p 4 makes"),
+    ],
+)
+def test_another_shape_than_that_is_refused_with_both_ways(make_project, shapes, nodes, found, record, hint):
+    project = make_project(data_centers=1, nodes=nodes)
+    shapes(project, found, **record)
+    with pytest.raises(OtherData) as caught:
+        fitting_passwords(project)
+    assert caught.value.hint.startswith(hint)
+
+
+def test_another_major_is_not_made_by_a_scale(make_project, shapes):
+    project = make_project(data_centers=1, postgres=18)
+    shapes(project, {"pg1-node1": OLD})
+    with pytest.raises(OtherData) as caught:
+        fitting_passwords(project)
+    assert caught.value.hint.startswith("inv render -d 1 -p 2")
+
+
+def test_while_a_scale_is_half_done_no_other_shape_is_taken(make_project, shapes):
+    project = make_project(data_centers=1, nodes=2)
+    shapes(project, GREW, scaling={"data_centers": "1", "nodes": "3"})
+    with pytest.raises(HalfDone, match="being scaled to -d 1 -p 3") as caught:
+        fitting_passwords(project)
+    assert caught.value.hint == "inv scale -d 1 -p 3"

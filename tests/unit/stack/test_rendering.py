@@ -12,6 +12,7 @@ from pgha.project.certificates import pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text, ensure_keys
 from pgha.project.passwords import OWN, kept_passwords, with_role
+from pgha.project.record import Record
 from pgha.stack import crontab
 
 ODD_PASSWORDS = [
@@ -607,3 +608,37 @@ def test_other_locales_are_another_image(rendering):
     assert one["pg1-node1"] == "pgha-pg17-patroni:trixie-de_DE.UTF-8"
     assert images(locales="fr_FR.UTF-8 de_DE@euro") == images(locales="de_DE@euro  fr_FR.UTF-8")
     assert images(locales="de_DE@euro")["pg1-node1"] == "pgha-pg17-patroni:trixie-de_DE.euro"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ((1, 2), (1, 3), {"pg1-node1", "pg1-node2", "pgbackrest", "etcd1", "etcd2", "etcd3"}),
+        ((3, 1), (3, 2), {"pgbackrest", "etcd1", "etcd2", "etcd3"}),  # etcd4 and etcd5 are in the nodes' environment
+        ((1, 2), (2, 2), {"pgbackrest", "etcd1"}),  # the other etcd members stand elsewhere
+    ],
+)
+def test_other_hosts_make_no_container_again_but_for_where_etcd_is(make_project, rendering, before, after, same):
+    """What names every host is brought to containers that run."""
+
+    def services(shape):
+        data_centers, nodes = shape
+        found = rendering(data_centers=data_centers, nodes=nodes).services
+        # The record keeps the ports, and the definition's digest is of all that.
+        for service in found.values():
+            service.pop("ports", None)
+            service["labels"].pop("pgha.definition")
+        return found
+
+    old, new = services(before), services(after)
+    assert {host for host in old if old[host] == new.get(host)} == same
+    configs = {host: service["labels"]["pgha.config"] for host, service in new.items()}
+    assert all(service["labels"]["pgha.config"] == configs[host] for host, service in old.items())
+
+
+def test_volumes_keep_the_shape_they_were_made_with(make_project, rendering):
+    project = make_project(data_centers=1, nodes=3)
+    project.write_record(Record({}, {}, made={"pg1-node1": "-d 1 -p 2 -n pg -v 17 etcd=3"}))
+    volumes = compose_of(rendering(data_centers=1, nodes=3))["volumes"]
+    assert volumes["pg1-node1"]["labels"]["pgha.shape"] == "-d 1 -p 2 -n pg -v 17 etcd=3"
+    assert volumes["pg1-node3"]["labels"]["pgha.shape"] == "-d 1 -p 3 -n pg -v 17 etcd=3"

@@ -11,6 +11,7 @@ from pgha.cli.show_status import show_survey
 from pgha.cluster.rollout_record import Record as Rollout
 from pgha.errors import CutOff, Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
+from pgha.project.maintenance import Stopped
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.status.document import survey_document
@@ -77,8 +78,11 @@ WELL = Seen(
     kept=Kept((), {}),
     jobs=(),
     broken=(),
+    maintenance=(),
     half_done=None,
     rollout=None,
+    scaling={},
+    replacing="",
     ports={},
     differs={},
 )
@@ -112,6 +116,13 @@ CASES = [
         Kind.ROLLOUT_HALF_DONE, "", "is half done, at pg2-node1; done: pg3-node1",
     ),
     (seen(rollout=Damaged("rollout.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "rollout.yaml is damaged"),
+    (
+        seen(scaling={"data_centers": "1", "nodes": "3"}, differs={"nodes": "nodes 3, not 2"}),
+        Kind.SCALE_HALF_DONE, "", "a scale to -d 1 -p 3 is half done",
+    ),
+    (
+        seen(replacing="etcd2", containers=without("etcd2")), Kind.REPLACE_HALF_DONE, "etcd2", "not whole again",
+    ),
     (seen(etcd=ToolFailed("no answer")), Kind.ETCD_UNKNOWN, "", "etcd cannot be asked: no answer"),
     (seen(etcd=etcd.EtcdView(("etcd1",), ETCD[1:])), Kind.QUORUM_LOST, "", "lost its quorum"),
     (seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",))), Kind.ETCD_UNHEALTHY, "etcd1", "etcd1 is not healthy"),
@@ -184,6 +195,10 @@ CASES = [
         seen(containers={**WELL.containers, "etcd1": container("etcd1", networks=["p_dc1"])}),
         Kind.NETWORK_MISSING, "etcd1", "etcd1 is not on the network p_wan",
     ),
+    (
+        seen(containers=without("pgbackrest"), maintenance=(Stopped("pgbackrest", "", 1_795_595_000),)),
+        Kind.MAINTENANCE, "pgbackrest", "pgbackrest is stopped for maintenance since 2026-11-25 08:23Z",
+    ),
     (seen(stanza=replace(STANZA, system_id="78")), Kind.STANZA_OF_ANOTHER, "", "another database (78)"),
     (
         seen(facts=facts(history=wal.History(2, ((1, BACKUP.stop_lsn - 1),)))),
@@ -234,6 +249,23 @@ def test_the_hint_ends_what_was_broken_on_purpose_before_it_starts_what_does_not
     assert next_command(find_problems(seen(containers=without("etcd1")))).startswith("inv up")
     half_done = replace(broken, half_done=Record({"time": "2026-11-25"}, 1.0))
     assert next_command(find_problems(half_done)).startswith("inv restore")
+
+
+def test_what_was_stopped_on_purpose_is_no_failure_and_the_others_come_first():
+    away = {"pg3-node1": Unreachable("gone"), "pg2-node1": told("pg2-node1")}
+    looked = seen(
+        containers=without("pg3-node1", "etcd3"), told={**WELL.told, **away}, etcd=etcd.EtcdView(ETCD[:2], ETCD[2:]),
+        maintenance=(Stopped("pg3-node1", "", 1), Stopped("etcd3", "", 1)),
+    )  # fmt: skip
+    assert [(p.kind, p.host) for p in find_problems(looked)] == [
+        (Kind.MAINTENANCE, "pg3-node1"), (Kind.MAINTENANCE, "etcd3"),
+    ]  # fmt: skip
+    assert {m.name: m.state for m in looked.members}["pg3-node1"] == "stopped for maintenance"
+    assert next_command(find_problems(looked)) == "inv start --node pg3-node1"
+    worse = replace(looked, containers=without("pg3-node1", "etcd3", "pgbackrest"))
+    assert next_command(find_problems(worse)).startswith("inv up")
+    damaged = find_problems(seen(maintenance=Damaged("maintenance.yaml is damaged", "rm it")))
+    assert [(p.kind, p.hint) for p in damaged] == [(Kind.RECORD_DAMAGED, "rm it")]
 
 
 def test_a_failed_job_is_told_until_it_is_off_or_a_later_backup_succeeded():
@@ -298,10 +330,19 @@ def test_a_slot_of_the_settings_is_not_dropped_by_hand_for_patroni_makes_it_agai
     assert "take it out of the setting slots" in hint and hint.endswith("inv config --unset slots.cdc")
 
 
+CASES_OF_SCALE = find_problems(seen(scaling={"data_centers": "1", "nodes": "3"}, differs={"nodes": "nodes 3, not 2"}))
+
+
 def test_what_up_refuses_is_to_be_set_back():
     assert next_command(find_problems(seen(differs={"ttl": "ttl 30, not 20"}))) == "inv up applies them"
-    hint = next_command(find_problems(seen(differs={"nodes": "nodes 3, not 2", "ttl": "ttl 30, not 20"})))
-    assert hint.startswith("set nodes back")
+    hint = next_command(find_problems(seen(differs={"postgres": "postgres 18, not 17", "ttl": "ttl 30, not 20"})))
+    assert hint.startswith("set postgres back")
+    assert next_command(find_problems(seen(differs={"nodes": "nodes 3, not 2"}))).startswith("inv scale makes it so")
+    assert next_command(CASES_OF_SCALE) == "inv scale -d 1 -p 3"
+    gone = seen(replacing="etcd2", containers=without("etcd2"))
+    assert next_command(find_problems(gone)) == "inv replace --etcd etcd2"
+    assert next_command(find_problems(seen(replacing="pg2-node1"))) == "inv replace --node pg2-node1"
+    assert [problem.kind for problem in CASES_OF_SCALE] == [Kind.SCALE_HALF_DONE], "that is why the settings differ"
 
 
 def test_a_password_that_was_changed_has_its_way_back_and_a_port_that_is_closed_another():

@@ -333,6 +333,30 @@ CASES = [
         f"{ETCD} --command-timeout=10s member add etcd3 --peer-urls=http://etcd3:2380",
     ),
     (cron.table(), "sh -c 'crontab -l 2>/dev/null || true'"),
+    (
+        etcd.member_add(TOPOLOGY, "etcd4", learner=True),
+        f"{ETCD} --command-timeout=10s member add etcd4 --peer-urls=http://etcd4:2380 --learner",
+    ),
+    (etcd.member_promote(TOPOLOGY, "a1"), f"{ETCD} --command-timeout=10s member promote a1"),
+    (
+        etcd.forget_member(TOPOLOGY, "pg1-node3"),
+        f"{ETCD} --command-timeout=10s del /service/pgha_cluster/members/pg1-node3",
+    ),
+    (
+        docker.copy_into("p-pg1-node1", FOLDER, "/etc/ssh/ssh_known_hosts.new"),
+        f"docker cp {FOLDER} p-pg1-node1:/etc/ssh/ssh_known_hosts.new",
+    ),
+    (docker.remove_networks(["p_dc2", "p_dc3"]), "docker network rm p_dc2 p_dc3"),
+    (
+        processes.reload_service("p-pgbackrest", "pgbackrest"),
+        "docker exec --user root p-pgbackrest s6-svc -h /service/pgbackrest",
+    ),
+    (
+        processes.put_in_place("p-pg1-node1", "postgres", "0600", "/pgha/config/patroni.conf"),
+        "docker exec --user root p-pg1-node1 sh -c "
+        '\'chown "$1:$1" "$3.new" && chmod "$2" "$3.new" && mv "$3.new" "$3"\' '
+        "put postgres 0600 /pgha/config/patroni.conf",
+    ),
     (docker.clones("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
     (ipam.listed(), "docker network ls --quiet --no-trunc"),
     (ipam.inspected(["a1", "b2"]), "docker network inspect a1 b2"),

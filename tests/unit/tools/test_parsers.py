@@ -683,13 +683,26 @@ MEMBERS = json.dumps({
 
 
 def test_an_etcd_member_is_known_by_its_name_or_before_it_ever_started_by_its_address():
-    assert etcd.parse_member_id(MEMBERS, "etcd1") == "a1"
-    assert etcd.parse_member_id(MEMBERS, "etcd2") == "b2"
-    assert etcd.parse_member_id(MEMBERS, "etcd3") == ""
-    with pytest.raises(ToolFailed):
-        etcd.parse_member_id("{}", "etcd1")
+    found = {entry.name: entry for entry in etcd.parse_members(MEMBERS)}
+    assert {name: (entry.id, entry.started, entry.learner) for name, entry in found.items()} == {
+        "etcd1": ("a1", True, False), "etcd2": ("b2", False, False),
+    }  # fmt: skip
+    learner = MEMBERS.replace('"peerURLs"', '"isLearner": true, "peerURLs"', 1)
+    assert [entry.learner for entry in etcd.parse_members(learner)] == [True, False]
+    for text in ("{}", '{"members": [{"ID": 1, "peerURLs": []}]}', "Error"):
+        with pytest.raises(ToolFailed):
+            etcd.parse_members(text)
+
+
+def test_an_etcd_member_that_joins_is_told_who_is_there_and_nothing_else_changes():
+    text = "name: etcd4\ninitial-cluster: etcd1=http://etcd1:2380\ninitial-cluster-state: new\nlog-level: warn\n"
+    assert etcd.joining(text, ["etcd1", "etcd4"]) == (
+        "name: etcd4\ninitial-cluster: etcd1=http://etcd1:2380,etcd4=http://etcd4:2380\n"
+        "initial-cluster-state: existing\nlog-level: warn\n"
+    )
 
 
 def test_an_etcd_member_that_lost_its_data_says_so():
     assert etcd.is_lost('{"level":"fatal","error":"member a1 has already been bootstrapped"}')
+    assert etcd.is_lost('{"level":"error","error":"the member has been permanently removed from the cluster"}')
     assert not etcd.is_lost("ready to serve client requests")
