@@ -86,7 +86,7 @@ def test_in_a_pause_nobody_leaves():
     leaving.require_not_paused(view(*SIX))
     with pytest.raises(Unhealthy, match="paused") as caught:
         leaving.require_not_paused(view(*SIX, paused=True))
-    assert caught.value.hint == "resume"
+    assert caught.value.hint == "inv resume"
 
 
 @pytest.fixture

@@ -102,7 +102,6 @@ def cluster(monkeypatch, make_project):
         monkeypatch.setattr(replacing, "require_images", lambda project: None)
         monkeypatch.setattr(replacing, "read_view", lambda project: view)
         monkeypatch.setattr(replacing, "read_etcd", lambda project: etcd)
-        monkeypatch.setattr(replacing, "able_member", lambda project: "pg1-node1")
         return project
 
     return cluster
