@@ -41,13 +41,18 @@ def fitting_passwords(project: Project) -> Passwords:
 
 
 def _require_shape(project: Project, volumes: Iterable[Volume]) -> None:
-    """The record tells the shape of a cluster that was scaled; the labels of its volumes tell with which they were
-    made, and are enough where there is no record."""
-    record, found = project.record(), {v.name.removeprefix(f"{project.name}_"): v.shape for v in volumes if v.shape}
+    found = {v.name.removeprefix(f"{project.name}_"): v.shape for v in volumes if v.shape}
     repository = found.pop(REPOSITORY, "")
+    _require_shape_of_nodes(project, found)
+    # Last: it knows the major version only, so the way back that it could name is not the whole one.
     if repository and repository != shape(project, REPOSITORY):
         raise _other_shape(project, repository, shape(project, REPOSITORY))
-    wanted = shape(project)
+
+
+def _require_shape_of_nodes(project: Project, found: Mapping[str, str]) -> None:
+    """The record tells the shape of a cluster that was scaled; the labels of its volumes tell with which they were
+    made, and are enough where there is no record."""
+    record, wanted = project.record(), shape(project)
     if record.scaling:
         if record.scaling != shape_flags(project):
             raise half_scaled(project, record.scaling)

@@ -179,7 +179,7 @@ def test_another_shape_than_that_is_refused_with_both_ways(make_project, shapes,
 
 def test_another_major_is_not_made_by_a_scale(make_project, shapes):
     project = make_project(data_centers=1, postgres=18)
-    shapes(project, {"pg1-node1": OLD})
+    shapes(project, {"pgbackrest": "-v 17", "pg1-node1": OLD})
     with pytest.raises(OtherData) as caught:
         fitting_passwords(project)
     assert caught.value.hint.startswith("inv render -d 1 -p 2")
