@@ -40,7 +40,7 @@ def test_a_pause_is_known_to_every_member_and_ends(running):
 def test_a_replica_is_made_again_from_where_it_is_told(small):
     (replica,) = small.replicas()
     leader = small.leader()
-    small.sql(leader, "create table if not exists kept as select 1 n")
+    small.sql(leader, "create table written_before_reinit as select 1 n")
     for source, method in (("leader", "basebackup"), ("repository", "pgbackrest")):
         small.shell(replica, "touch /pgdata/17/left_over", user="postgres")
         before = small.logs(replica).count(f"replica has been created using {method}")
@@ -49,9 +49,9 @@ def test_a_replica_is_made_again_from_where_it_is_told(small):
         assert small.well() == leader
         assert small.logs(replica).count(f"replica has been created using {method}") == before + 1
         assert small.shell(replica, "ls /pgdata/17/left_over", check=False) == ""
-        assert small.sql(replica, "select n from kept") == "1"
+        assert small.sql(replica, "select n from written_before_reinit") == "1"
     assert "inv switchover" in small.refused(2, "reinit", "--node", leader)
-    small.sql(leader, "drop table kept")
+    small.sql(leader, "drop table written_before_reinit")
 
 
 def test_a_parameter_is_changed_on_every_member_and_stays(small):
