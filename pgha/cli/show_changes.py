@@ -1,4 +1,4 @@
-"""Reports on changes of hosts: stopped for maintenance, started, replaced."""
+"""Reports on changes of hosts: stopped for maintenance, started, replaced, more or fewer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,11 @@ def show_maintenance(project: Project, done: str, report: Report, json: bool) ->
     if json:
         console.print_json(_document(done, report))
         return
-    if report.before:
-        show_view("Before", project, report.before)
-    show_view("After", project, report.after)
+    _show_before_and_after(project, report)
     moved = report.handover
     if moved:
         console.show(f"{moved.verb} {moved.old} -> {moved.new}: leads after {moved.leader_seconds:.1f} s")
-    etcd = report.etcd
-    console.show(f"etcd: {len(etcd.healthy)} of {etcd.members} healthy, {etcd.may_fail} more may fail")
+    console.show(_etcd(report))
     for host in report.hosts:
         if host not in report.changed:
             console.show(f"{host} was {'stopped for maintenance already' if done == 'stopped' else 'running already'}")
@@ -34,6 +31,20 @@ def show_maintenance(project: Project, done: str, report: Report, json: bool) ->
         console.show(f"{done} after {report.seconds:.1f} s: {', '.join(report.changed)}")
     if done == "stopped":
         console.hint(f"inv start {_flag(project, report)} when it is done")
+
+
+AnyReport = Report | replacing.Report | scaling.Report
+
+
+def _show_before_and_after(project: Project, report: AnyReport) -> None:
+    if report.before:
+        show_view("Before", project, report.before)
+    show_view("After", project, report.after)
+
+
+def _etcd(report: AnyReport) -> str:
+    etcd = report.etcd
+    return f"etcd: {len(etcd.healthy)} of {etcd.members} healthy, {etcd.may_fail} more may fail"
 
 
 def _flag(project: Project, report: Report) -> str:
@@ -69,10 +80,8 @@ def show_replacement(project: Project, report: replacing.Report, json: bool) -> 
             }
         )
         return
-    show_view("Before", project, report.before)
-    show_view("After", project, report.after)
-    etcd = report.etcd
-    console.show(f"etcd: {len(etcd.healthy)} of {etcd.members} healthy, {etcd.may_fail} more may fail")
+    _show_before_and_after(project, report)
+    console.show(_etcd(report))
     made = f", made by {report.method}" if report.method else ""
     console.show(f"{report.host} is replaced after {report.seconds:.1f} s{made}")
 
@@ -118,10 +127,8 @@ def show_scale(project: Project, report: scaling.Report, json: bool) -> None:
             }
         )
         return
-    show_view("Before", project, report.before)
-    show_view("After", project, report.after)
-    etcd = report.etcd
-    console.show(f"etcd: {len(etcd.healthy)} of {etcd.members} healthy, {etcd.may_fail} more may fail", *report.notes)
+    _show_before_and_after(project, report)
+    console.show(_etcd(report), *report.notes)
     console.show(f"{project.name} has its new shape after {report.seconds:.1f} s")
     if report.change.create or report.change.remove:
         console.hint("clients need the string of these nodes: inv dsn")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pgha.cluster import leaving as gates
+from pgha.cluster import leaving
 from pgha.cluster.handover import Handover
 from pgha.cluster.quorum import read_etcd
 from pgha.cluster.view import read_view, wait_until_well
@@ -64,18 +64,18 @@ def stop_hosts(project: Project, hosts: Sequence[Host], progress: Progress, *, d
     before = read_view(project)
     if not todo:
         return Report(tuple(names), (), None, before, before, read_etcd(project), clock.seconds)
-    gates.require_quorum_without(read_etcd(project), names)
+    leaving.require_quorum_without(read_etcd(project), names)
     nodes = [host.name for host in hosts if host in project.topology.nodes]
     if nodes:
-        gates.require_not_paused(before)
-        gates.require_standbys_without(
+        leaving.require_not_paused(before)
+        leaving.require_standbys_without(
             project, before, nodes, degraded=degraded, usage=f"inv stop {_named(project, hosts)} --degraded"
         )
     if REPOSITORY in todo:
         progress.note(
             "the repository is among them: until it is back WAL waits on the leader, and there are no backups"
         )
-    handover = gates.lead_elsewhere(project, before, nodes, progress) if nodes else None
+    handover = leaving.lead_elsewhere(project, before, nodes, progress) if nodes else None
     maintenance.add(project, [Stopped(name, containers[name].started, int(time.time())) for name in todo])
     _end(project, containers, todo, progress)
     after = _wait_for_the_rest(project, names, progress)
@@ -116,10 +116,10 @@ def _end(project: Project, containers: dict[str, docker.Container], names: Seque
     connections.close_all()
 
 
-def _wait_for_the_rest(project: Project, leaving: Sequence[str], progress: Progress) -> patroni.ClusterView:
+def _wait_for_the_rest(project: Project, hosts: Sequence[str], progress: Progress) -> patroni.ClusterView:
     """Wait until those that streamed and stay still do, under one leader."""
     before = read_view(project)
-    names = [m.name for m in before.members if m.name not in leaving and (m == before.leader or m.streams)]
+    names = [m.name for m in before.members if m.name not in hosts and (m == before.leader or m.streams)]
     with progress.stage("wait until the others stream"):
         return wait_until(
             lambda: read_view(project),
@@ -150,7 +150,7 @@ def start_hosts(project: Project, hosts: Sequence[Host], progress: Progress) -> 
     nodes = [host.name for host in hosts if host in project.topology.nodes]
     members = [host.name for host in hosts if host in project.topology.etcd]
     if nodes and before:
-        gates.require_not_paused(before)
+        leaving.require_not_paused(before)
     away = [name for name in names if containers[name].state in AWAY]
     with broken.ended_by_start(project):
         # etcd first: a Patroni that finds none gives up for five seconds at a time.

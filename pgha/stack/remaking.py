@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from pgha.cluster import leaving as gates
+from pgha.cluster import leaving
 from pgha.cluster.view import read_view, wait_until_well
 from pgha.console import Progress
 from pgha.project.project import Project
@@ -32,9 +32,9 @@ def roll(project: Project, nodes: Iterable[str], progress: Progress, avoid: Coll
         left.remove(name)
         others = [m.name for m in view.members if m.name != name and m.streams]
         if others:
-            leaving = [name, *avoid] if set(others) - set(avoid) else [name]
-            gates.lead_elsewhere(project, view, leaving, progress)
+            those = [name, *avoid] if set(others) - set(avoid) else [name]
+            leaving.lead_elsewhere(project, view, those, progress)
         with progress.stage(f"make {name} again"):
             make(project, name, progress)
             wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=[name])
-        gates.wait_for_synchronous(project, (), progress)
+        leaving.wait_for_synchronous(project, (), progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from pgha.cluster import leaving as gates
+from pgha.cluster import leaving
 from pgha.cluster.etcd_members import let_in_again
 from pgha.cluster.quorum import read_etcd
 from pgha.cluster.view import read_view, wait_until_well
@@ -73,13 +73,13 @@ def check(project: Project, host: Host, *, degraded: bool = False) -> Checked:
         flag = "etcd" if project.topology.host(other) in project.topology.etcd else "node"
         raise HalfDone(f"{other} is being replaced, and not whole again", f"inv replace --{flag} {other}")
     view = read_view(project)
-    gates.require_quorum_without(read_etcd(project), [host.name])
+    leaving.require_quorum_without(read_etcd(project), [host.name])
     if host in project.topology.nodes:
         if view.leader and view.leader.name == host.name:
             raise IsLeader(f"{host.name} leads: all that was written is there", "inv switchover, then the same again")
-        gates.require_not_paused(view)
+        leaving.require_not_paused(view)
         usage = f"inv replace --node {host.name} --degraded"
-        gates.require_standbys_without(project, view, [host.name], degraded=degraded, usage=usage)
+        leaving.require_standbys_without(project, view, [host.name], degraded=degraded, usage=usage)
     return Checked(host, view, other == host.name)
 
 
@@ -106,7 +106,7 @@ def replace_host(project: Project, checked: Checked, progress: Progress) -> Repo
         after = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)
     method = ""
     if names:
-        gates.wait_for_synchronous(project, (), progress)
+        leaving.wait_for_synchronous(project, (), progress)
         after = read_view(project)
         method = pgbackrest.parse_replica_method(engine.log_since(project, host.name, began)) or ""
         if project.record().scheduled:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pgha.cluster import leaving as gates
+from pgha.cluster import leaving
 from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import join, members_of, take_out
 from pgha.cluster.quorum import read_etcd
@@ -48,14 +48,14 @@ def scale(checked: Checked, progress: Progress) -> Report:
     connections.close_all()
     if going:
         # Before the repository knows them no more, and before anything else can make one of them lead.
-        gates.lead_elsewhere(project, read_view(project), going, progress)
+        leaving.lead_elsewhere(project, read_view(project), going, progress)
     if change.create:
         _tell(project, progress)
     _grow_etcd(project, change, progress)
     _move_etcd(project, change, progress)
     _grow_nodes(project, change, progress)
     notes = [f"dynamic configuration: {line}" for line in apply_settings(project)]
-    gates.wait_for_synchronous(project, (), progress)
+    leaving.wait_for_synchronous(project, (), progress)
     # Clients know the nodes that were there: one of those leads, if it can.
     new = [node.name for node in project.topology.nodes if node.name not in checked.known]
     roll(project, _changed_nodes(project, rendered), progress, [*going, *new])
@@ -65,7 +65,7 @@ def scale(checked: Checked, progress: Progress) -> Report:
     with progress.stage("wait until every member streams"):
         after = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
         whole = _wait_for_etcd(project)
-    gates.wait_for_synchronous(project, (), progress)
+    leaving.wait_for_synchronous(project, (), progress)
     _finish(project)
     return Report(change, checked.before, after, whole, tuple(notes), clock.seconds)
 
@@ -97,7 +97,7 @@ def _grow_etcd(project: Project, change: Change, progress: Progress) -> None:
 def _move_etcd(project: Project, change: Change, progress: Progress) -> None:
     """A member of another site keeps its data, its name and its address between the sites."""
     for name in change.move:
-        gates.require_quorum_without(_wait_for_etcd(project), [name])
+        leaving.require_quorum_without(_wait_for_etcd(project), [name])
         with progress.stage(f"move {name} to {project.topology.host(name).site.name}"):  # type: ignore[union-attr]
             make(project, name, progress)
             _wait_for_etcd(project)
@@ -137,8 +137,8 @@ def _wait_for_etcd(project: Project) -> EtcdView:
 def _shrink(project: Project, change: Change, going: Sequence[str], progress: Progress) -> None:
     """etcd members leave one at a time, then the nodes, then all that went is removed with its data."""
     if going:
-        gates.lead_elsewhere(project, read_view(project), going, progress)
-        gates.wait_for_synchronous(project, going, progress)
+        leaving.lead_elsewhere(project, read_view(project), going, progress)
+        leaving.wait_for_synchronous(project, going, progress)
     staying = {member.name for member in project.topology.etcd}
     for name in sorted((entry.name for entry in members_of(project) if entry.name not in staying), reverse=True):
         _drain_etcd(project, name, progress)

@@ -38,10 +38,10 @@ def rolled(monkeypatch):
             done.append(f"{leader[0]} leads")
 
     monkeypatch.setattr(remaking, "read_view", lambda project: view_of(leader[0]))
-    monkeypatch.setattr(remaking.gates, "lead_elsewhere", lead_elsewhere)
+    monkeypatch.setattr(remaking.leaving, "lead_elsewhere", lead_elsewhere)
     monkeypatch.setattr(remaking, "make", lambda project, name, progress: done.append(name))
     monkeypatch.setattr(remaking, "wait_until_well", lambda *_, names, **__: done.append(f"{names[0]} streams"))
-    monkeypatch.setattr(remaking.gates, "wait_for_synchronous", lambda *_: done.append("synchronous"))
+    monkeypatch.setattr(remaking.leaving, "wait_for_synchronous", lambda *_: done.append("synchronous"))
     return done
 
 
