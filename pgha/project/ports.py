@@ -9,7 +9,7 @@ from pgha.errors import Missing
 from pgha.model.settings import Settings
 from pgha.model.topology import Topology
 from pgha.project.project import Project
-from pgha.project.record import other_projects, read_record
+from pgha.project.record import other_records
 
 Ports = dict[str, dict[str, int]]
 """kind (`postgres`, `ssh`) -> host name -> port on the published address."""
@@ -48,11 +48,8 @@ def next_free(start: int, taken: set[int], is_free: Callable[[int], bool]) -> in
 
 def reserved_by_others(project: Project) -> set[int]:
     """Ports other projects of this checkout were given, running or not."""
-    reserved: set[int] = set()
-    for name in other_projects(project.root, project.name):
-        for entries in read_record(project.root, name).ports.values():
-            reserved.update(entries.values())
-    return reserved
+    records = other_records(project.root, project.name)
+    return {port for record in records for entries in record.ports.values() for port in entries.values()}
 
 
 def can_bind(address: str, port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -82,6 +83,15 @@ def read_record(root: Path, name: str) -> Record:
     return Record(flags, ports, first, scheduled, taken, subnet, replacing, shape, made, scaling)
 
 
-def other_projects(root: Path, name: str) -> list[str]:
-    """Projects rendered beside this one."""
-    return sorted(p.parent.name for p in (root / "build").glob(f"*/{RECORD}") if p.parent.name != name)
+def other_records(root: Path, name: str) -> list[Record]:
+    """The records of the projects rendered beside this one.
+
+    One that is damaged is left out: its own commands name it, and what it was given and this project takes meanwhile is
+    chosen again there.
+    """
+    names = sorted(p.parent.name for p in (root / "build").glob(f"*/{RECORD}") if p.parent.name != name)
+    records = []
+    for other in names:
+        with suppress(Damaged):
+            records.append(read_record(root, other))
+    return records

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pgha.errors import SubnetTaken
 from pgha.model.addresses import BLOCK_PREFIX, FIRST, LAST, block_of, candidates, fits, networks
 from pgha.project.project import Project
-from pgha.project.record import other_projects, read_record
+from pgha.project.record import other_records
 
 
 @dataclass(frozen=True)
@@ -71,5 +71,5 @@ def choose_block(project: Project, recorded: str, reserved: frozenset[IPv4Networ
 
 def reserved_by_others(project: Project) -> frozenset[IPv4Network]:
     """Blocks other projects of this checkout were given, running or not."""
-    subnets = (read_record(project.root, name).subnet for name in other_projects(project.root, project.name))
-    return frozenset(block_of(subnet) for subnet in subnets if subnet)
+    records = other_records(project.root, project.name)
+    return frozenset(block_of(record.subnet) for record in records if record.subnet)

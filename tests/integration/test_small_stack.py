@@ -1,14 +1,11 @@
 """One data center with two nodes: interrupted commands, the lock, and settings, keys and files that went wrong."""
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
-from tools import ROOT, docker, finish, interrupt, load, port_is_taken, program, sentences, until
+from tools import docker, finish, interrupt, port_is_taken, sentences, until
 
 pytestmark = pytest.mark.integration
 
@@ -236,30 +233,6 @@ def test_a_damaged_record_is_named(small, damage):
     finally:
         path.write_text(kept)
     assert small.status()["problems"] == []
-
-
-def test_another_project_of_the_checkout_may_be_damaged(small, tmp_path):
-    """In a copy of the checkout: other groups of tests have projects beside this one."""
-    for name in ("tasks.py", "invoke.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("pgha", "templates", "images", f"build/{small.name}", f"ssh/{small.name}"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    # It says that it is the same checkout: another one's stack may not be changed.
-    own = load((ROOT / "build" / "checkout.yaml").read_text())
-    (tmp_path / "build" / "checkout.yaml").write_text(f"id: {own['id']}\npath: {tmp_path.resolve()}\n")
-    (tmp_path / "build" / "damaged").mkdir()
-    (tmp_path / "build" / "damaged" / "project.yaml").write_text("flags: [")
-
-    def inv(task):
-        line = [sys.executable, "-m", "invoke", task]
-        environment = {**small.environment({}), "PYTHONPATH": str(tmp_path)}
-        return program(*line, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, check=False)
-
-    status = inv("status")
-    assert (status.returncode, "damaged" in status.stdout + status.stderr) == (0, False)
-    refused = inv("up")
-    assert refused.returncode == 3
-    assert "build/damaged/project.yaml is damaged" in refused.stderr
 
 
 def test_a_removed_container_is_made_again(small):

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 import pgha
-from pgha.errors import BadSettings, Missing
+from pgha.errors import BadSettings, Damaged, Missing
 from pgha.project.files import write_file
 from pgha.project.project import open_project
-from pgha.project.record import Record, other_projects, read_record
+from pgha.project.record import Record, other_records, read_record
 
 RECORD = Record({"nodes": "1", "prefix": "no"}, {"postgres": {"no1-node1": 50551}, "ssh": {"no1-node1": 50651}})
 
@@ -73,11 +73,23 @@ def test_a_bad_project_name_is_told_with_the_other_problems(root, name):
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["project", "durability"]
 
 
-def test_other_projects_are_those_with_a_record(make_project, root):
-    for name in ("b", "a", "c"):
+def test_the_records_of_other_projects(make_project, root):
+    others = {name: Record({"nodes": name}, {}) for name in "cab"}
+    for name, record in others.items():
+        make_project(project=name).write_record(record)
+    assert other_records(root, "b") == [others["a"], others["c"]]
+    assert read_record(root, "a") == others["a"]
+
+
+@pytest.mark.parametrize("damage", ["flags: [", "flags: {}\n", "", "\x00\x01"])
+def test_another_project_s_damaged_record_stops_nobody_else(make_project, root, damage):
+    for name in ("one", "other"):
         make_project(project=name).write_record(RECORD)
-    assert other_projects(root, "b") == ["a", "c"]
-    assert read_record(root, "a") == RECORD
+    (root / "build" / "other" / "project.yaml").write_text(damage)
+    assert other_records(root, "one") == []
+    assert other_records(root, "third") == [RECORD]
+    with pytest.raises(Damaged):
+        read_record(root, "other")
 
 
 def test_forget_removes_the_project_s_folder_alone(make_project):
