@@ -13,6 +13,7 @@ from pgha.model.rules import SCHEDULES, SECRETS
 from pgha.model.settings import FIELDS
 from pgha.project.files import write_file
 from pgha.project.passwords import kept_passwords, replaced
+from pgha.project.ports import Ports
 from pgha.project.project import Project, Running
 
 FILE = "running.json"
@@ -50,6 +51,19 @@ def as_it_runs(project: Project) -> Project:
     with suppress(Damaged):
         said |= {key: f"{key} is another one" for key in replaced(project, kept_passwords(project))}
     return replace(project, settings=settings, running=Running(ports, said))
+
+
+def kept_ports(project: Project) -> Ports:
+    """The ports that stay: those chosen before from the settings' first ones, else those of the last `up`, if its were
+    these. Settings that were others for a while and came back find the ports that the containers still publish."""
+    if project.running:
+        return project.running.ports
+    first, record, ran = project.settings.first_ports, project.record(), as_it_runs(project)
+    kept: Ports = {}
+    if ran.running:
+        up = ran.settings.first_ports
+        kept = {kind: ports for kind, ports in ran.running.ports.items() if up[kind] == first[kind]}
+    return kept | {kind: ports for kind, ports in record.ports.items() if record.first.get(kind) == first[kind]}
 
 
 def _governing(project: Project) -> dict[str, Any]:

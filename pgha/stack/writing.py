@@ -15,6 +15,7 @@ from pgha.project.keys import containers_key, ensure_keys
 from pgha.project.passwords import write_passwords
 from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
 from pgha.project.project import Project
+from pgha.project.running import kept_ports
 from pgha.remote import engine, networks
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.rendering import render, secrets_of
@@ -91,7 +92,6 @@ def _identities(project: Project) -> list[Path]:
 def _place(project: Project) -> _Placed:
     known = project.record().subnet
     block = subnets.choose_block(project, known, subnets.reserved_by_others(project), networks.taken(project))
-    record = project.record()
     own = _own_ports(project)
     reserved = reserved_by_others(project)
     address = project.settings.publish_address
@@ -99,10 +99,7 @@ def _place(project: Project) -> _Placed:
     def is_free(port: int) -> bool:
         return port in own or (port not in reserved and can_bind(address, port))
 
-    first = project.settings.first_ports
-    recorded = {kind: entries for kind, entries in record.ports.items() if record.first.get(kind) == first[kind]}
-    if project.running:
-        recorded = project.running.ports
+    recorded = kept_ports(project)
     ports = choose_ports(project.settings, project.topology, recorded, is_free)
     moved = [f"port taken, the next free one is used: {line}" for line in _moved(project, recorded, ports)]
     if known and not project.settings.subnet and str(block) != known:

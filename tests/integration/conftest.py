@@ -7,6 +7,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from tools import PATIENCE, ROOT, STACKS, Stack, docker, told
 
@@ -100,7 +101,7 @@ class Bench:
             if stack.well():
                 return stack
             stack.wait_well(timeout=40)
-        except AssertionError:
+        except (AssertionError, psycopg.Error):
             # The failure was another test's; this one gets a stack that works.
             stack.try_inv("chaos.heal")
             if stack.try_inv("up").returncode:

@@ -7,7 +7,7 @@ import pytest
 from pgha.model.settings import read_settings
 from pgha.project.passwords import settled_passwords, write_passwords
 from pgha.project.record import Record
-from pgha.project.running import FILE, as_it_runs, note_running
+from pgha.project.running import FILE, as_it_runs, kept_ports, note_running
 
 PORTS = {"postgres": {"pg1-node1": 50551}, "ssh": {"pg1-node1": 50651}}
 
@@ -47,6 +47,21 @@ def test_what_runs_is_looked_at_where_it_is_and_the_difference_is_named(ran):
 def test_ports_that_were_rendered_and_not_brought_up_are_not_those_that_run(ran):
     ran.write_record(Record({}, {"postgres": {"pg1-node1": 40000}, "ssh": {"pg1-node1": 40001}}))
     assert as_it_runs(ran).ports == PORTS
+
+
+def test_ports_of_what_runs_are_kept_when_the_first_ones_were_others_for_a_while(make_project):
+    project = make_project(data_centers=1, nodes=1)
+    first = project.settings.first_ports
+    moved = {"postgres": {"pg1-node1": first["postgres"] + 7}, "ssh": {"pg1-node1": first["ssh"]}}
+    project.write_record(Record({}, moved, first))
+    note_running(project)
+    assert kept_ports(project) == moved
+    elsewhere = {"postgres": {"pg1-node1": 40000}, "ssh": moved["ssh"]}
+    project.write_record(Record({}, elsewhere, {**first, "postgres": 40000}))
+    assert kept_ports(project) == moved
+    other = replace(project, settings=read_settings({"data_centers": 1, "nodes": 1, "postgres_port": 40000}))
+    assert kept_ports(other) == elsewhere
+    assert kept_ports(as_it_runs(other)) == moved
 
 
 @pytest.mark.parametrize(
