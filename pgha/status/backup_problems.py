@@ -16,7 +16,9 @@ def repository(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.stanza, PghaError):
         yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the repository cannot be read: {first_line(seen.stanza)}")
     elif seen.stanza and not seen.stanza.missing:
-        if not seen.stanza.ok:
+        if seen.stanza.empty:
+            yield Problem(Kind.NO_BACKUP, "", "there is no backup: nothing can be restored", "inv backup")
+        elif not seen.stanza.ok:
             yield Problem(Kind.REPOSITORY_UNREADABLE, "", f"the stanza is not well: {seen.stanza.message}", "inv info")
         if seen.system_id and seen.stanza.system_id and seen.stanza.system_id != seen.system_id:
             sentence = f"the stanza is of another database ({seen.stanza.system_id}), this one is not backed up"

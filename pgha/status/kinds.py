@@ -41,6 +41,7 @@ class Kind(StrEnum):
     REPOSITORY_UNREADABLE = "repository_unreadable"
     STANZA_OF_ANOTHER = "stanza_of_another"
     BACKUP_OF_ANOTHER = "backup_of_another"
+    NO_BACKUP = "no_backup"
     ARCHIVING_FAILS = "archiving_fails"
     ARCHIVE_GAP = "archive_gap"
     BROKEN = "broken"

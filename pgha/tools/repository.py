@@ -55,6 +55,8 @@ class StanzaView:
     """such as 17-1: PostgreSQL major and number of the database history"""
     system_id: str = ""
     cipher: str = "none"
+    empty: bool = False
+    """There is a stanza, and no backup that can be restored."""
 
 
 MISSING_STANZA = (1, 3)
@@ -80,6 +82,7 @@ def parse_info(text: str) -> StanzaView:
             archive_id=archive.get("id", ""),
             system_id=str(stanza["db"][-1]["system-id"]) if stanza.get("db") else "",
             cipher=stanza.get("cipher", "none"),
+            empty=status["code"] == NO_BACKUPS,
         )
     except StopIteration:
         return StanzaView(False, "missing stanza", True, (), None, None, False)

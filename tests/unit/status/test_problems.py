@@ -204,6 +204,7 @@ CASES = [
         seen(facts=facts(history=wal.History(2, ((1, BACKUP.stop_lsn - 1),)))),
         Kind.BACKUP_OF_ANOTHER, "", "every backup is of a history that was left",
     ),
+    (seen(stanza=replace(STANZA, ok=False, empty=True, backups=())), Kind.NO_BACKUP, "", "nothing can be restored"),
     (seen(stanza=replace(STANZA, ok=False, message="other")), Kind.REPOSITORY_UNREADABLE, "", "not well: other"),
 ]  # fmt: skip
 
