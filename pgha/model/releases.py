@@ -50,6 +50,8 @@ class Release:
     suite: Suite
     locales: tuple[str, ...] = ()
     """Locales of the C library that are generated in Postgres' image."""
+    own_tag: str = ""
+    """What tells these images from those of other checkouts."""
 
     @property
     def pgdg(self) -> bool:
@@ -69,7 +71,7 @@ class Release:
     @property
     def tag(self) -> str:
         """Image tag: images of different bases never share one."""
-        return self.suite.name + ("-pgdg" if self.pgdg else "")
+        return "-".join((self.suite.name, *["pgdg"] * self.pgdg, *[self.own_tag] * bool(self.own_tag)))
 
     @property
     def etcd_image(self) -> str:
@@ -100,7 +102,7 @@ def suite_of(base_image: str) -> Suite | None:
     return suite if suite and suite.distribution == found[1] else None
 
 
-def release_for(postgres: int, base_image: str = "", locales: tuple[str, ...] = ()) -> Release:
+def release_for(postgres: int, base_image: str = "", locales: tuple[str, ...] = (), own_tag: str = "") -> Release:
     """The release for a PostgreSQL major: the Debian suite that has it, else Debian stable plus PGDG.
 
     Raises ValueError for a base image whose suite is not known.
@@ -109,6 +111,6 @@ def release_for(postgres: int, base_image: str = "", locales: tuple[str, ...] = 
         suite = suite_of(base_image)
         if suite is None:
             raise ValueError(f"{base_image} is not a known base image")
-        return Release(postgres, base_image, suite, locales)
+        return Release(postgres, base_image, suite, locales, own_tag)
     suite = next((s for s in SUITES.values() if s.postgres == postgres), SUITES[DEFAULT_SUITE])
-    return Release(postgres, f"debian:{suite.name}-slim", suite, locales)
+    return Release(postgres, f"debian:{suite.name}-slim", suite, locales, own_tag)

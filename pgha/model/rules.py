@@ -71,6 +71,8 @@ def _release(s: Settings) -> Iterator[str]:
     for name in s.locales.split():
         if not re.fullmatch(r"[A-Za-z]{2,3}(_[A-Z]{2})?(\.[A-Za-z0-9-]+)?(@[a-z]+)?", name):
             yield f"locales: {name!r} is not the name of a locale such as de_DE.UTF-8"
+    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?", s.image_tag):
+        yield f"image_tag: {s.image_tag!r} is not up to 64 letters, digits, '_', '.' and '-'"
     if s.base_image and suite_of(s.base_image) is None:
         known = ", ".join(SUITES)
         yield f"base_image: {s.base_image!r} is not a base this project knows (debian or ubuntu, one of {known})"

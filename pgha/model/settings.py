@@ -51,6 +51,7 @@ class Settings:
     scratch_preload_libraries: str = _setting("", "shared_preload_libraries of restored copies, as in `verify`")
     shm_size: str = _setting("256m", "shared memory of a Postgres container")
     locales: str = _setting("", "locales to generate in the images, such as de_DE.UTF-8; empty: none")
+    image_tag: str = _setting("", "appended to the tags of the images, so that no other checkout's build changes them")
     parameters: Mapping[str, str] = field(default_factory=dict, metadata={"help": "Postgres parameters, over ours"})
     slots: Mapping[str, Mapping[str, str]] = field(
         default_factory=dict, metadata={"help": "replication slots that outlive a change of the leader"}
@@ -76,7 +77,7 @@ class Settings:
     @property
     def release(self) -> Release:
         """What the images are made of."""
-        return release_for(self.postgres, self.base_image, tuple(sorted({*self.locales.split()})))
+        return release_for(self.postgres, self.base_image, tuple(sorted({*self.locales.split()})), self.image_tag)
 
     @property
     def client_address(self) -> str:

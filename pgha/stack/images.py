@@ -131,8 +131,8 @@ def _build_shared(release: Release, detail: Callable[[str], None], no_cache: boo
 
 
 def _build(image: Image, release: Release, detail: Callable[[str], None], no_cache: bool) -> None:
-    """Build one image, under its own tag and under `latest`."""
-    tags = [image.name, image.name.split(":")[0]]
+    """Build one image, under its own tag and, unless it is this checkout's alone, under `latest`."""
+    tags = [image.name] if release.own_tag else [image.name, image.name.split(":")[0]]
     answer = HERE.run(docker.build(image.folder, tags, image.arguments, no_cache=no_cache), line=detail)
     if not answer.ok:
         _require_mirror(release)

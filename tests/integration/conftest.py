@@ -39,7 +39,7 @@ def pytest_runtest_makereport(item):
     if item.config.option.keep:
         bench.keeps = True
         for stack in stacks:
-            settings = {"project": stack.name, **stack.ports}
+            settings = {"project": stack.name, **stack.own}
             line = " ".join(f"INVOKE_PGHA_{key.upper()}={value}" for key, value in settings.items())
             report.sections.append(("kept", f"{line} inv status"))
 

@@ -166,7 +166,7 @@ def test_a_port_that_is_taken_is_replaced_by_the_next_free_one_and_shown(small):
     assert "taken" not in small.inv("up").stderr
     assert small.containers() == before
     shape = ("render", "-d", "1", "-p", "2")
-    small.inv(*shape, postgres_port=small.ports["postgres_port"] + 10)
+    small.inv(*shape, postgres_port=small.own["postgres_port"] + 10)
     small.inv(*shape)
     assert f"port={new}," in small.dsn(), "settings that came back find what runs"
 

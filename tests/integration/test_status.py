@@ -173,7 +173,7 @@ def test_settings_that_differ_from_what_runs_are_shown_for_a_cluster_that_is_wel
         status = json.loads(small.inv("status", "--json", **settings).stdout)
         return status, [problem["kind"] for problem in status["problems"]]
 
-    other = {"publish_address": "127.0.0.2", "postgres_port": small.ports["postgres_port"] + 10}
+    other = {"publish_address": "127.0.0.2", "postgres_port": small.own["postgres_port"] + 10}
     status, kinds_ = asked(**other)
     assert kinds_ == ["settings_differ"]
     assert "publish_address 127.0.0.2, not 127.0.0.1" in sentences(status)[0]

@@ -43,10 +43,11 @@ many."""
 
 
 def project_of(stack):
-    """The project's name of one of the STACKS, and its first published ports."""
+    """The project's name of one of the STACKS, and what keeps it apart from other checkouts': ports and images."""
     room = len(STACKS) * PORTS
     first = FIRST_PORT + int(CHECKOUT, 16) % ((LAST_PORT - FIRST_PORT) // room) * room + STACKS.index(stack) * PORTS
-    return f"pghatest-{CHECKOUT[:4]}-{stack}", {"postgres_port": first, "ssh_port": first + PORTS // 2}
+    own = {"postgres_port": first, "ssh_port": first + PORTS // 2, "image_tag": CHECKOUT[:4]}
+    return f"pghatest-{CHECKOUT[:4]}-{stack}", own
 
 
 def load(text):
@@ -111,7 +112,7 @@ class Stack:
     """One project: changed through `inv`, looked at without it."""
 
     def __init__(self, stack, nodes=()):
-        self.name, self.ports = project_of(stack)
+        self.name, self.own = project_of(stack)
         self.nodes = tuple(nodes)
         self.settings = {}
         self._asked = ""
@@ -132,7 +133,7 @@ class Stack:
         return ROOT / "tls" / self.name
 
     def environment(self, settings):
-        given = {"project": self.name, **self.ports, "up_timeout": round(180 * PATIENCE), **self.settings, **settings}
+        given = {"project": self.name, **self.own, "up_timeout": round(180 * PATIENCE), **self.settings, **settings}
         clean = {key: value for key, value in os.environ.items() if not key.startswith("INVOKE_")}
         return {**clean, **{f"INVOKE_PGHA_{key.upper()}": str(value) for key, value in given.items()}}
 

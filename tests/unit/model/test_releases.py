@@ -23,6 +23,13 @@ def test_where_a_major_comes_from(postgres, base, tag, pgdg, etcd):
     assert release.shared_image == f"pgha-base:{tag}"
 
 
+def test_images_can_be_a_checkout_s_own():
+    one, other = release_for(17, own_tag="mine"), release_for(16, own_tag="mine")
+    assert (one.patroni_image, one.shared_image) == ("pgha-pg17-patroni:trixie-mine", "pgha-base:trixie-mine")
+    assert other.tag == "trixie-pgdg-mine"
+    assert one.base_image == release_for(17).base_image
+
+
 @pytest.mark.parametrize("postgres", [14, 15, 16, 17, 18])
 def test_on_ubuntu_every_major_comes_from_pgdg(postgres):
     release = release_for(postgres, "mirror.local/library/ubuntu:24.04")

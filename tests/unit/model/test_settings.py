@@ -102,6 +102,7 @@ def problems_of(*layers):
         ("drill_gap_lost", "025.0", "not a number"),
         *[("shm_size", size, "not a size of at least 64m") for size in ("", "63m", "256", "1t", "-1g", "1.5g", "m")],
         *[("locales", name, "not the name of a locale") for name in ("german", "de-DE", "de_DE; rm", "../x", "$X")],
+        *[("image_tag", tag, "not up to 64 letters") for tag in ("-a", "a/b", "a:b", "a b", "x" * 65)],
         ("parameters", "8MB", "not a table"),
         ("parameters", "a: [", "not YAML"),
         ("parameters", ["a"], "not a table"),
