@@ -21,7 +21,7 @@ from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
 from pgha.cli.show_changes import announce_scale, show_maintenance, show_replacement, show_scale
 from pgha.cli.show_databases import show_databases, show_made
-from pgha.cli.show_maintenance import show_mode, show_remade
+from pgha.cli.show_pausing import show_mode, show_remade
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
@@ -29,7 +29,7 @@ from pgha.cluster.clients import Login, printed_string, psql_session, psql_strea
 from pgha.cluster.configuration import read_config
 from pgha.cluster.databases import list_databases, make_database
 from pgha.cluster.handover import hand_over
-from pgha.cluster.maintenance import set_paused
+from pgha.cluster.pausing import set_paused
 from pgha.cluster.restart import prepare as prepare_restart
 from pgha.cluster.restart import restart as restart_members
 from pgha.console import Progress

@@ -1,11 +1,11 @@
-"""Reports on maintenance: pauses, and members that were made again."""
+"""Reports on pauses, and on members that were made again."""
 
 from __future__ import annotations
 
 from pgha import console
 from pgha.backup.reinit import Remade
 from pgha.cli.show_status import show_view
-from pgha.cluster.maintenance import Mode
+from pgha.cluster.pausing import Mode
 from pgha.project.project import Project
 
 

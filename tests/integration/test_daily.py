@@ -1,4 +1,4 @@
-"""The second day: pauses, members made again, parameters, databases, a bundle for a colleague."""
+"""Daily work: pauses, members made again, parameters, databases, a bundle for a colleague."""
 
 import json
 import tarfile

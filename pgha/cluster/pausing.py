@@ -1,4 +1,4 @@
-"""Maintenance mode: Patroni promotes nobody and starts no Postgres until it is told to go on."""
+"""A pause (maintenance mode): Patroni promotes nobody and starts no Postgres until it is told to go on."""
 
 from __future__ import annotations
 

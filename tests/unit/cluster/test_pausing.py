@@ -1,13 +1,13 @@
-"""Maintenance mode, against a cluster that is played by a few lines."""
+"""Pauses, against a cluster that is played by a few lines."""
 
 import json
 
 import pytest
 from test_cluster import Played
 
-from pgha.cluster import configuration, handover, maintenance, quorum, view
+from pgha.cluster import configuration, handover, pausing, quorum, view
 from pgha.cluster.handover import hand_over
-from pgha.cluster.maintenance import set_paused
+from pgha.cluster.pausing import set_paused
 from pgha.console import Progress
 from pgha.errors import NoQuorum, TimedOut, ToolFailed, Unhealthy
 from pgha.tools import patronictl
@@ -48,10 +48,10 @@ def project(make_project):
 @pytest.fixture
 def played(project, monkeypatch):
     played = Pausing(project)
-    for module in (configuration, handover, maintenance, quorum, view):
+    for module in (configuration, handover, pausing, quorum, view):
         monkeypatch.setattr(module, "connect", lambda project: played)
     quick = {"timeout": 0.1, "interval": 0.01}
-    monkeypatch.setattr(maintenance, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    monkeypatch.setattr(pausing, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
     return played
 
 
