@@ -37,6 +37,7 @@ from pgha.errors import BadValue, NotReady, ToolFailed
 from pgha.failures.aims import targets
 from pgha.model.plan import make_plan, plan_document
 from pgha.model.topology import build_topology
+from pgha.model.words import counted
 from pgha.project.certificates import ensure_certificates
 from pgha.project.keys import ensure_keys
 from pgha.remote import shell
@@ -81,9 +82,9 @@ def keys_(c, rotate=False, yes=False):
         if rotate:
             console.confirm(f"Replace every SSH key and certificate of project {project.name}?", yes)
         keys, issued = ensure_keys(project, rotate), ensure_certificates(project, rotate)
-    console.show(f"{len(keys.made)} keys made, {len(keys.kept)} kept in ssh/{project.name}/")
+    console.show(f"{counted(len(keys.made), 'key')} made, {len(keys.kept)} kept in ssh/{project.name}/")
     if issued.made or issued.kept:
-        console.show(f"{len(issued.made)} certificates made, {len(issued.kept)} kept in tls/{project.name}/")
+        console.show(f"{counted(len(issued.made), 'certificate')} made, {len(issued.kept)} kept in tls/{project.name}/")
     if rotate and project.rendered:
         progress.note("containers keep their old ones until the next: inv up")
 

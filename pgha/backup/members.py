@@ -12,6 +12,7 @@ from pgha.cluster.view import node_names, read_members, without_quorum
 from pgha.console import Progress
 from pgha.errors import Parted, PghaError, TimedOut, ToolFailed
 from pgha.failures import broken
+from pgha.model.words import named
 from pgha.project.project import Project
 from pgha.remote import connections, engine
 from pgha.remote.connections import connect
@@ -75,9 +76,8 @@ def require_together(project: Project, patience: float = 0) -> None:
         with suppress(TimedOut):
             apart = wait_until(lambda: _apart(project), lambda found: not found, "All are reached", timeout=patience)
     if apart:
-        names = " and ".join(sorted(apart))
         raise Parted(
-            f"{names} {'is' if len(apart) == 1 else 'are'} cut off, and a restore takes every member along",
+            f"{named(sorted(apart), 'is', 'are')} cut off, and a restore takes every member along",
             "mend the network first (inv chaos.heal if chaos cut it), then the same command; inv status",
         )
 

@@ -45,7 +45,7 @@ from pgha.errors import NoBackup, PghaError
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge
 from pgha.model.topology import REPOSITORY
-from pgha.model.words import time_text
+from pgha.model.words import counted, time_text
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
@@ -211,7 +211,7 @@ def _finish(project: Project, record: Record, progress: Progress) -> Report:
     """Make every other member again from the repository, and wait until all of them stream."""
     others = [name for name in node_names(project) if name != record.node]
     if others:
-        title = f"make {len(others)} members again from the repository"
+        title = f"make {counted(len(others), 'member')} again from the repository"
         with timed(record, progress, "clone", title), ThreadPoolExecutor(max_workers=len(others)) as pool:
             done = dict(zip(others, pool.map(lambda name: _clone(project, record, name), others), strict=True))
         record = write_restore(project, replace(record, methods={**record.methods, **done}))

@@ -10,6 +10,7 @@ from pgha.cluster.view import node_names, require_leader
 from pgha.console import Progress
 from pgha.errors import BadValue, NoConnection, Parted, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
+from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, postgres, repository
@@ -145,6 +146,8 @@ def archive_current(project: Project, leader: str, progress: Progress) -> None:
             f"WAL {segment} is archived",
             timeout=ARCHIVE_PATIENCE,
             interval=0.2,
-            explain=lambda archiver: f"{archiver.waiting} segments wait, the last archived is {archiver.last_archived}",
+            explain=lambda seen: (
+                f"{counted(seen.waiting, 'segment', 'waits', 'wait')}, the last archived is {seen.last_archived}"
+            ),
             hint="inv status",
         )

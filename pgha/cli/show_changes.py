@@ -8,6 +8,7 @@ from pgha import console
 from pgha.cli.show_stack import show_plan
 from pgha.cli.show_status import show_view
 from pgha.model.plan import make_plan
+from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.stack import replacing, scaling
 from pgha.stack.maintenance import Report
@@ -94,7 +95,8 @@ def announce_scale(checked: scaling.Checked, yes: bool, json: bool) -> None:
     target, change = checked.target, checked.change
     settings = target.settings
     if not json:
-        title = f"{target.name} with {settings.data_centers} data centers of {settings.nodes} nodes"
+        of = f"{counted(settings.data_centers, 'data center')} of {counted(settings.nodes, 'node')}"
+        title = f"{target.name} with {of}"
         show_plan(title, make_plan(settings, target.topology))
         console.show(*_lines(change))
     if change.remove:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pgha import console
 from pgha.model.plan import Outage, Plan
+from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.stack.host import Part
 from pgha.stack.images import Built
@@ -38,7 +39,7 @@ def show_topology(project: Project, report: RenderReport) -> None:
         console.err().print(line, markup=False)
     folder = project.folder.relative_to(project.folder.parent.parent)
     console.err().print(
-        f"{len(report.changed)} files written to {folder}/" if report.changed else f"{folder}/ is up to date"
+        f"{counted(len(report.changed), 'file')} written to {folder}/" if report.changed else f"{folder}/ is up to date"
     )
 
 
@@ -48,7 +49,7 @@ def _durability_text(project: Project) -> str:
         return "Durability: one node, nothing to wait for."
     if project.settings.durability == "async":
         return "Durability: async, a failover may lose the newest commits."
-    return f"Durability: a commit waits for {count} standby{'s' if count > 1 else ''}."
+    return f"Durability: a commit waits for {counted(count, 'standby')}."
 
 
 def _outage(outage: Outage) -> str:

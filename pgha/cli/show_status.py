@@ -8,7 +8,7 @@ from pgha import console
 from pgha.cli.words import lags_text, result_text
 from pgha.cluster.handover import Handover
 from pgha.errors import PghaError
-from pgha.model.words import size_text, time_of, time_text
+from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.project import Project
 from pgha.status.bundle import Bundle
 from pgha.status.document import archiving_word
@@ -99,7 +99,8 @@ def _archiving_text(seen: Seen) -> str:
     if not archiver.waiting:
         return f"{word}{last}, nothing waits"
     size = size_text(archiver.waiting * wal.SEGMENT_SIZE)
-    return f"{word}{last}, {archiver.waiting} segments ({size}) wait, the oldest for {archiver.waiting_seconds:.0f} s"
+    waits = counted(archiver.waiting, "segment", f"({size}) waits", f"({size}) wait")
+    return f"{word}{last}, {waits}, the oldest for {archiver.waiting_seconds:.0f} s"
 
 
 def _verified_text(seen: Seen) -> str:
@@ -136,4 +137,5 @@ def show_bundle(project: Project, bundle: Bundle, json: bool) -> None:
         return
     for name, why in bundle.missing.items():
         console.err().print(f"without {name}: {why.splitlines()[0]}", markup=False)
-    console.show(f"{project.relative(bundle.path)}: {len(bundle.files)} files, {size_text(bundle.size)}, no secrets")
+    files = counted(len(bundle.files), "file")
+    console.show(f"{project.relative(bundle.path)}: {files}, {size_text(bundle.size)}, no secrets")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pgha.cluster.handover import Handover, hand_over
+from pgha.cluster.quorum import require_quorum_in
 from pgha.cluster.view import read_view
 from pgha.console import Progress
-from pgha.errors import LosesQuorum, LosesStandbys, NoLeader, NoQuorum, Unhealthy
+from pgha.errors import LosesQuorum, LosesStandbys, NoLeader, Unhealthy
+from pgha.model.words import counted, named
 from pgha.project.project import Project
 from pgha.tools import patroni
 from pgha.tools.etcd import EtcdView
@@ -22,16 +24,11 @@ def require_quorum_without(view: EtcdView, leaving: Collection[str]) -> None:
 
     NoQuorum when they are none even now: then the leader goes on only while every member answers it (failsafe_mode).
     """
-    if not view.has_quorum:
-        raise NoQuorum(
-            f"etcd has lost its quorum: {len(view.healthy)} of {view.members} members are healthy, "
-            f"{view.quorum} are needed",
-            "inv status; inv up brings back what does not run",
-        )
+    require_quorum_in(view)
     left = [name for name in view.healthy if name not in leaving]
     if len(left) >= view.quorum:
         return
-    away = f" ({' and '.join(view.unhealthy)} {'does' if len(view.unhealthy) == 1 else 'do'} not answer)"
+    away = f" ({named(view.unhealthy, 'does', 'do')} not answer)"
     raise LosesQuorum(
         f"etcd would lose its quorum: without {' and '.join(sorted(set(leaving) & set(view.healthy)))} "
         f"{len(left)} of {view.members} members are left{away if view.unhealthy else ''}, {view.quorum} are needed",
@@ -66,7 +63,7 @@ def require_standbys_without(
     standbys, needed = len(staying) - 1, promised(project)
     if standbys >= needed or degraded:
         return
-    what = f"{standbys} standby{'' if standbys == 1 else 's'} would be left beside the leader"
+    what = f"{counted(standbys, 'standby')} would be left beside the leader"
     if standbys == 0:
         what += ": nobody could take over from it"
     if project.settings.durability == "quorum":

@@ -47,7 +47,11 @@ def read_etcd(project: Project) -> etcd.EtcdView:
 
 def require_quorum(project: Project) -> None:
     """Raises NoQuorum while etcd cannot commit: nobody can be promoted, nothing can be configured."""
-    view = read_etcd(project)
+    require_quorum_in(read_etcd(project))
+
+
+def require_quorum_in(view: etcd.EtcdView) -> None:
+    """Raises NoQuorum unless these are enough."""
     if not view.has_quorum:
         raise NoQuorum(
             f"etcd has lost its quorum: {len(view.healthy)} of {view.members} members are healthy, "

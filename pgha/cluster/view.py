@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pgha.errors import CutOff, NoLeader, PghaError, ToolFailed, Unhealthy, Unreachable
 from pgha.model.settings import Settings
+from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import patroni
@@ -210,7 +211,7 @@ def too_few_synchronous(project: Project) -> list[str]:
     view = read_view(project)
     count = sum(member.is_sync for member in view.members)
     needed = len(view.members) - 1
-    return [] if count >= needed else [f"{count} of {needed} standbys are synchronous"]
+    return [] if count >= needed else [f"{count} of {counted(needed, 'standby', 'is', 'are')} synchronous"]
 
 
 # Waiting ----------------------------------------------------------------------------------------------------

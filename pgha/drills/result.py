@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pgha.drills.ledger import Gap, Read, Verdict, Write
 from pgha.model.settings import Settings
+from pgha.model.words import counted
 
 
 @dataclass
@@ -78,12 +79,14 @@ def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
     """What the ledger shows that was promised not to happen; in async acknowledged writes may be lost."""
     found = []
     if settings.durability == "quorum" and len(verdict.lost) > settings.drill_lost_writes:
-        found.append(f"{len(verdict.lost)} acknowledged writes are lost, at most {settings.drill_lost_writes} may be")
+        lost = counted(len(verdict.lost), "acknowledged write", "is", "are")
+        found.append(f"{lost} lost, at most {settings.drill_lost_writes} may be")
     if settings.durability == "quorum" and verdict.two_leaders:
-        found.append(f"two members accepted writes at once ({len(verdict.two_leaders)} writes)")
+        found.append(f"two members accepted writes at once ({counted(len(verdict.two_leaders), 'write')})")
     found += [f"two members began the timeline {timeline}" for timeline in verdict.shared_timelines]
     if verdict.phantom:
-        found.append(f"{len(verdict.phantom)} writes are there that were refused or never made")
+        phantom = counted(len(verdict.phantom), "write", "is there that was", "are there that were")
+        found.append(f"{phantom} refused or never made")
     if verdict.duplicates:
-        found.append(f"{len(verdict.duplicates)} writes are there twice")
+        found.append(f"{counted(len(verdict.duplicates), 'write', 'is', 'are')} there twice")
     return found

@@ -14,6 +14,7 @@ from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scenario
 from pgha.drills.summary import Summary, summarize
 from pgha.errors import BadValue, Missed, PghaError
 from pgha.failures import broken
+from pgha.model.words import counted
 from pgha.project.project import Project
 
 MAX_RUNS = 100
@@ -84,7 +85,7 @@ def require_kept(played: Series) -> None:
     if not missed and played.error:
         raise played.error
     if missed:
-        count = "1 promise was" if len(missed) == 1 else f"{len(missed)} promises were"
+        count = counted(len(missed), "promise", "was", "were")
         early = [f"The series ended early: {played.error.message}"] if played.error else []
         raise Missed(
             "\n  ".join([f"{count} not kept:", *missed, *early]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cronsim import CronSim, CronSimError
 
 from pgha.model.releases import MAJORS, SUITES, suite_of
+from pgha.model.words import counted
 
 if TYPE_CHECKING:
     from pgha.model.settings import Settings
@@ -59,10 +60,8 @@ def _shape(s: Settings) -> Iterator[str]:
     if s.nodes < 1:
         yield f"nodes: {s.nodes} is not 1 or more"
     if s.data_centers >= 1 and s.nodes >= 1 and s.node_count > MAX_NODES:
-        yield (
-            f"nodes: {s.data_centers} data centers with {s.nodes} nodes are {s.node_count} Postgres nodes; "
-            f"{MAX_NODES} is the most"
-        )
+        asked = f"{counted(s.data_centers, 'data center')} with {counted(s.nodes, 'node')}"
+        yield f"nodes: {asked} are {s.node_count} Postgres nodes; {MAX_NODES} is the most"
 
 
 def _release(s: Settings) -> Iterator[str]:
@@ -116,7 +115,7 @@ def _subnet(s: Settings) -> Iterator[str]:
         yield f"subnet: {s.subnet} is not within {', '.join(map(str, PRIVATE))}, the private networks"
     least = NETWORK_PREFIX - (OTHER_NETWORKS + s.data_centers - 1).bit_length()
     if 1 <= s.data_centers <= MAX_NODES and block.prefixlen > least:
-        count = f"{s.data_centers} data center{'s' if s.data_centers > 1 else ''}"
+        count = counted(s.data_centers, "data center")
         yield f"subnet: {s.subnet} is too small for {count}: it takes a /{least}"
 
 

@@ -1,8 +1,20 @@
-"""Sizes and times in words."""
+"""Counts, sizes and times in words."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+
+
+def counted(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """A count, its noun and the verb if there is one: 1 segment waits, 2 segments wait."""
+    verb = one if count == 1 else many
+    return f"{count} {noun}{'' if count == 1 else 's'}{verb and f' {verb}'}"
+
+
+def named(names: Collection[str], one: str, many: str) -> str:
+    """Names and their verb: etcd1 is, etcd1 and etcd2 are."""
+    return f"{' and '.join(names)} {one if len(names) == 1 else many}"
 
 
 def size_text(size: int) -> str:

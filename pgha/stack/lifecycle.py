@@ -15,6 +15,7 @@ from pgha.console import Progress
 from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed, Unhealthy
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
+from pgha.model.words import counted
 from pgha.project import maintenance
 from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
@@ -233,9 +234,10 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
     kept = f"{project.name}_{REPOSITORY}" if keep_repository else ""
     wanted = [volume for volume in engine.volumes(project) if volume.name != kept]
     if wanted:
-        with progress.stage(f"remove {len(wanted)} volumes"):
+        volumes = counted(len(wanted), "volume")
+        with progress.stage(f"remove {volumes}"):
             engine.remove_volumes(wanted)
-        removed.append(f"{len(wanted)} volumes")
+        removed.append(volumes)
     if keep_repository:
         # The data that had a shape is gone; the repository fits any.
         project.write_record(replace(project.record(), shape="", made={}, scaling={}, replacing=""))

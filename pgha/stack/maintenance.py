@@ -14,6 +14,7 @@ from pgha.console import Progress
 from pgha.errors import NotUp, PghaError, Unhealthy
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY, Host
+from pgha.model.words import named
 from pgha.project import maintenance
 from pgha.project.maintenance import Stopped
 from pgha.project.project import Project
@@ -88,7 +89,7 @@ def _containers(project: Project, hosts: Sequence[Host]) -> dict[str, docker.Con
     containers = engine.containers(project)
     missing = [host.name for host in hosts if host.name not in containers]
     if missing:
-        raise NotUp(f"{' and '.join(missing)} {'has' if len(missing) == 1 else 'have'} no container", "inv up")
+        raise NotUp(f"{named(missing, 'has', 'have')} no container", "inv up")
     if not any(container.state == "running" for container in containers.values()):
         raise NotUp(f"Project {project.name} is stopped", "inv start")
     return containers
@@ -143,8 +144,7 @@ def start_hosts(project: Project, hosts: Sequence[Host], progress: Progress) -> 
         raise NotUp(f"The network of {', '.join(lost)} is gone", "inv up makes it and them again; all data stay")
     frozen = [name for name in names if containers[name].state == "paused"]
     if frozen:
-        raise Unhealthy(f"{' and '.join(frozen)} {'is' if len(frozen) == 1 else 'are'} paused by chaos",
-                        "inv chaos.heal")  # fmt: skip
+        raise Unhealthy(f"{named(frozen, 'is', 'are')} paused by chaos", "inv chaos.heal")
     clock = Stopwatch()
     before = _view_if_any(project)
     nodes = [host.name for host in hosts if host in project.topology.nodes]

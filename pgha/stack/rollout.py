@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgha.model.addresses import networks as networks_in
+from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.networks import every_network
@@ -43,9 +44,7 @@ class Rollout:
     @property
     def title(self) -> str:
         """The step's name."""
-        create, again, start = (
-            f"{len(hosts)} container{'' if len(hosts) == 1 else 's'}" for hosts in (self.create, self.again, self.start)
-        )
+        create, again, start = (counted(len(hosts), "container") for hosts in (self.create, self.again, self.start))
         done = [
             *([f"create and start {create}"] if self.create else []),
             *([f"make {again} again"] if self.again else []),

@@ -9,7 +9,7 @@ from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.rollout_record import describe_rollout
 from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.errors import NoConnection, PghaError
-from pgha.model.words import size_text, time_of, time_text
+from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.running import SHAPE, UNCHANGEABLE
 from pgha.remote.postgres_client import Refusal
 from pgha.status import backup_problems
@@ -162,7 +162,8 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
         words = (seen.login.words.splitlines() or ["no reason given"])[0]
         yield Problem(Kind.LOGIN_FAILED, leader, f"clients cannot log in as {SUPERUSER}: {words}", hint)
     if facts.clients >= facts.client_limit:
-        sentence = f"{leader}: {facts.clients} connections, {facts.client_limit} are for clients: new ones are refused"
+        there = counted(facts.clients, "connection")
+        sentence = f"{leader}: {there}, {facts.client_limit} are for clients: new ones are refused"
         yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, sentence, "end some, or raise max_connections")
     for slot in facts.slots:
         if slot.retained > facts.slot_limit:

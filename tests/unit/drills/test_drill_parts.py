@@ -118,8 +118,8 @@ def test_the_etcd_leader_is_found(captured):
     ("change", "words"),
     [
         ({"lost": (7, 8)}, "2 acknowledged writes are lost"),
-        ({"phantom": (7,)}, "1 writes are there that were refused"),
-        ({"duplicates": (7,)}, "1 writes are there twice"),
+        ({"phantom": (7,)}, "1 write is there that was refused"),
+        ({"duplicates": (7,)}, "1 write is there twice"),
         ({"two_leaders": (7,)}, "two members accepted writes at once"),
         ({"shared_timelines": (7,)}, "two members began the timeline 7"),
     ],

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pgha.model.words import time_of, time_text
+from pgha.model.words import counted, named, time_of, time_text
 
 MOMENT = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
 
@@ -25,3 +25,17 @@ def test_a_time_is_in_utc_and_says_so(when, text):
 
 def test_a_time_in_minutes():
     assert time_text(MOMENT, "minutes") == "2026-11-23 08:30Z"
+
+
+@pytest.mark.parametrize(
+    ("count", "alone", "with_verb"),
+    [(0, "0 segments", "0 segments wait"), (1, "1 segment", "1 segment waits"), (2, "2 segments", "2 segments wait")],
+)
+def test_a_noun_and_its_verb_follow_the_count(count, alone, with_verb):
+    assert counted(count, "segment") == alone
+    assert counted(count, "segment", "waits", "wait") == with_verb
+
+
+def test_a_verb_follows_the_names():
+    assert named(["etcd1"], "is", "are") == "etcd1 is"
+    assert named(["etcd1", "etcd2"], "is", "are") == "etcd1 and etcd2 are"
