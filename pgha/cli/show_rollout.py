@@ -6,7 +6,7 @@ from typing import Any
 
 from pgha import console
 from pgha.cluster.restart import Restarted
-from pgha.cluster.rollout import NOT_RUNNING, NOT_THERE, Part, Plan
+from pgha.cluster.rollout import Plan
 from pgha.errors import BadValue
 from pgha.project.project import Project
 from pgha.status.document import error_document
@@ -25,49 +25,17 @@ def show_rollout(project: Project, plan: Plan, json: bool) -> None:
         return
     for note in plan.notes:
         console.show(note)
-    if plan.empty:
-        done = f"; done before: {', '.join(plan.done)}" if plan.done else ""
-        console.show(f"nothing is to be {plan.action}{done}")
-        return
-    rows = [(turn, host, part, action, why) for turn, host, part, action, why in _turns(plan)]
-    console.show(console.table("", ("Turn", "Host", "Is", "What", "Why"), rows))
-    if plan.at_once:
-        console.show(f"all at once: {plan.at_once}")
-    if plan.in_place:
-        console.show(f"the leader does not hand over: {plan.in_place}")
-    if plan.done:
-        console.show(f"done before: {', '.join(plan.done)}")
-    console.show(plan.outage)
+    if not plan.empty:
+        console.show(console.table("", ("Turn", "Host", "Is", "What", "Why"), plan.turns))
+    console.show(*plan.sentences)
     for error in plan.refusals:
         console.show(f"! it would not begin now: {error.message.splitlines()[0]}")
     if plan.refusals:
         console.hint(plan.refusals[0].hint)
 
 
-def _turns(plan: Plan) -> list[tuple[int, str, str, str, str]]:
-    """Turn, host, what it is, what is done, and why; those at once have the same turn."""
-    begun = {**plan.first, **plan.together}
-    rows = [
-        (1, host, "", "brought up" if why in (NOT_THERE, NOT_RUNNING) else plan.action, why)
-        for host, why in begun.items()
-    ]
-    turn = 1 if rows else 0
-    for step in plan.steps:
-        if step.part == Part.LEADER and plan.hands_over:
-            turn += 1
-            over = "hands over (switchover)"
-            if plan.by_switchover:
-                rows.append((turn, step.host, str(step.part), f"{over}, and is {plan.action} with that", step.because))
-                continue
-            rows.append((turn, step.host, str(step.part), over, ""))
-        turn += 1
-        rows.append((turn, step.host, str(step.part), plan.action, step.because))
-    return rows
-
-
 def rollout_document(project: Project, plan: Plan) -> dict[str, Any]:
     """The plan for `--json`."""
-    keys = ("turn", "host", "part", "action", "because")
     return {
         "project": project.name,
         "verb": plan.verb,
@@ -75,7 +43,7 @@ def rollout_document(project: Project, plan: Plan) -> dict[str, Any]:
         "at_once_because": plan.at_once or None,
         "in_place_because": plan.in_place or None,
         "switchover": plan.hands_over,
-        "turns": [dict(zip(keys, (n, *(text or None for text in rest)), strict=True)) for n, *rest in _turns(plan)],
+        "turns": [{key: value or None for key, value in turn._asdict().items()} for turn in plan.turns],
         "done_before": list(plan.done),
         "notes": list(plan.notes),
         "refused": [error_document(error) for error in plan.refusals],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from pgha.errors import PghaError
 from pgha.model.topology import Topology
@@ -29,6 +30,16 @@ class Step:
     host: str
     part: Part
     because: str = ""
+
+
+class Turn(NamedTuple):
+    """A line of a plan."""
+
+    turn: int
+    host: str
+    part: str
+    action: str
+    because: str
 
 
 def order(
@@ -106,23 +117,47 @@ class Plan:
             return "writes stop while the leader's Postgres restarts"
         return "writes go on" if self.steps else "nothing that runs is touched"
 
+    @property
+    def turns(self) -> list[Turn]:
+        """A host's turns; those at once have the same number."""
+        begun = {**self.first, **self.together}
+        rows = [
+            Turn(1, host, "", "brought up" if why in (NOT_THERE, NOT_RUNNING) else self.action, why)
+            for host, why in begun.items()
+        ]
+        number = 1 if rows else 0
+        for step in self.steps:
+            number += 1
+            action = self.action
+            if step.part == Part.LEADER and self.hands_over:
+                over = "hands over (switchover)"
+                if self.by_switchover:
+                    action = f"{over}, and is {action} with that"
+                else:
+                    rows.append(Turn(number, step.host, step.part, over, ""))
+                    number += 1
+            rows.append(Turn(number, step.host, step.part, action, step.because))
+        return rows
+
+    @property
+    def sentences(self) -> list[str]:
+        """What holds for the whole of it, a line each."""
+        said = {
+            "all at once": self.at_once,
+            "the leader does not hand over": self.in_place,
+            "done before": ", ".join(self.done),
+        }
+        lines = [f"{what}: {words}" for what, words in said.items() if words]
+        return [*lines, f"nothing is to be {self.action}" if self.empty else self.outage]
+
     def describe(self) -> list[str]:
         """A line a thing, for the log of the command."""
-        lines = list(self.notes)
-        if self.first:
-            lines.append(f"first, at once: {', '.join(self.first)}")
-        if self.together:
-            lines.append(f"all at once ({self.at_once}): {', '.join(self.together)}")
-        if self.done:
-            lines.append(f"done before: {', '.join(self.done)}")
-        if self.steps:
-            names = [step.host for step in self.steps]
-            if self.hands_over:
-                place = next(i for i, step in enumerate(self.steps) if step.part == Part.LEADER)
-                names.insert(place, "a switchover")
-            lines.append(f"{self.action} one after another: {', '.join(names)}; {self.outage}")
-        elif self.together:
-            lines.append(self.outage)
-        if self.in_place:
-            lines.append(f"the leader does not hand over: {self.in_place}")
-        return lines
+        over = "a switchover, " if self.hands_over else ""
+        names = [f"{over if step.part == Part.LEADER else ''}{step.host}" for step in self.steps]
+        groups = {
+            "first, at once": self.first,
+            f"{self.action} together": self.together,
+            f"{self.action} one after another": names,
+        }
+        lines = [f"{what}: {', '.join(hosts)}" for what, hosts in groups.items() if hosts]
+        return [*self.notes, *lines, *self.sentences]

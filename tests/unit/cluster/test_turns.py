@@ -6,7 +6,7 @@ import pytest
 
 from pgha.cluster import gates
 from pgha.cluster.gates import LAG, Refusal, Seen, refusals
-from pgha.cluster.rollout import Part, Plan, Step, order
+from pgha.cluster.rollout import NOT_RUNNING, Part, Plan, Step, order
 from pgha.cluster.rollout_record import (
     FILE,
     Record,
@@ -83,8 +83,19 @@ def test_a_plan_names_the_switchover_in_its_place():
     lines = Plan("up", "made again", steps=(REPLICA, LEADER), first={"etcd3": "it does not run"}).describe()
     assert lines == [
         "first, at once: etcd3",
-        "made again one after another: pg2-node1, a switchover, pg1-node1; writes stop for the switchover only",
+        "made again one after another: pg2-node1, a switchover, pg1-node1",
+        "writes stop for the switchover only",
     ]
+
+
+def test_a_leader_that_hands_over_has_a_turn_more_unless_that_restarts_it():
+    turns = Plan("up", "made again", steps=(REPLICA, LEADER), first={"etcd3": NOT_RUNNING}).turns
+    assert [(t.turn, t.host, t.action) for t in turns] == [
+        (1, "etcd3", "brought up"), (2, "pg2-node1", "made again"),
+        (3, "pg1-node1", "hands over (switchover)"), (4, "pg1-node1", "made again"),
+    ]  # fmt: skip
+    turns = Plan("restart", "restarted", steps=(REPLICA, LEADER), by_switchover=True).turns
+    assert turns[-1][:4] == (2, "pg1-node1", "leader", "hands over (switchover), and is restarted with that")
 
 
 # Gates ------------------------------------------------------------------------------------------------------
