@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from pgha.cluster import rollout
 from pgha.cluster.gates import PATIENCE, commits_wait, require_open
-from pgha.cluster.handover import Handover, hand_over
+from pgha.cluster.handover import Handover
+from pgha.cluster.leaving import lead_elsewhere
 from pgha.cluster.quorum import etcd_view
 from pgha.cluster.rollout import Part, Step
 from pgha.cluster.rollout_record import Record, begin_turn, end_turn
@@ -39,6 +40,8 @@ class Work:
     in_place: bool = False
     """the leader does not hand over first"""
     leader_first: bool = False
+    avoid: Collection[str] = ()
+    """members that shall not lead, if another one can"""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ class Rolled:
     handover: Handover | None
 
 
-def roll(project: Project, record: Record, hosts: Collection[str], work: Work, progress: Progress) -> Rolled:
-    """Do it to each of these hosts. The caller holds the lock, and forgets the record when all else is done.
+def roll(project: Project, record: Record | None, hosts: Collection[str], work: Work, progress: Progress) -> Rolled:
+    """Do it to each of these hosts. The caller holds the lock, and forgets the record when all else is done; with a
+    record of its own it gives none.
 
     Raises what the gates refuse with, and TimedOut at the first host that does not come back; what was done stays done,
     and the record says where it stopped.
@@ -64,20 +68,20 @@ def roll(project: Project, record: Record, hosts: Collection[str], work: Work, p
         restarted = nodes & (left if not done else {step.host})
         require_open(project, restarted, _where(left, hosts))
         if step.part == Part.LEADER and not work.in_place:
-            handover = _leave(project, work, progress)
+            handover = _leave(project, step.host, work, progress) or handover
             if not work.is_done(step.host):
                 # It is a replica now, and its turn comes next.
                 continue
             with progress.stage(f"{step.host}: {work.action} by the switchover, wait until it is back"):
                 _wait_until_back(project, step, work, progress)
         else:
-            record = begin_turn(project, record, step.host)
+            record = record and begin_turn(project, record, step.host)
             with progress.stage(f"{step.host} ({step.part}): {work.action}"):
                 work.act(step.host)
                 _wait_until_back(project, step, work, progress)
         left.discard(step.host)
         done.append(step.host)
-        record = end_turn(project, record, step.host)
+        record = record and end_turn(project, record, step.host)
     return Rolled(tuple(done), handover)
 
 
@@ -116,11 +120,13 @@ def leading_etcd(project: Project) -> str:
     return ""
 
 
-def _leave(project: Project, work: Work, progress: Progress) -> Handover:
-    """The leader hands over to whom Patroni chooses: every other one has had its turn. Without a candidate the others
-    follow the new leader two seconds sooner."""
-    handover = hand_over(project, "", progress, only_switchover=True)
-    if handover.waiting_for:
+def _leave(project: Project, leader: str, work: Work, progress: Progress) -> Handover | None:
+    """The leader hands over: every other one has had its turn. Nothing when it does not lead any more."""
+    view = read_view(project)
+    others = {member.name for member in view.members if member.streams}
+    avoided = work.avoid if others - set(work.avoid) else ()
+    handover = lead_elsewhere(project, view, [leader, *avoided], progress)
+    if handover and handover.waiting_for:
         names = " and ".join(handover.waiting_for)
         sentence = f"The rollout stops after the switchover to {handover.new}: {names} does not stream"
         raise TimedOut(sentence, _hint(handover.waiting_for[0], work))

@@ -59,7 +59,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     _announce(project, way, progress)
     notes = list(report.moved)
     if way.turns:
-        rolling.make_again(project, way, progress)
+        rolling.roll_out(project, way, progress)
         planned = _compare(project, report)
         if planned.interrupted:
             names = ", ".join(planned.interrupted)

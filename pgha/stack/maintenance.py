@@ -162,10 +162,8 @@ def start_hosts(project: Project, hosts: Sequence[Host], progress: Progress) -> 
     connections.close_all()
     if members:
         _wait_for_etcd(project, members, progress)
-    with progress.stage(f"wait until {', '.join(nodes) if nodes else 'the members'} stream{'s' * (len(nodes) == 1)}"):
-        after = wait_until_well(
-            project, timeout=project.settings.up_timeout, detail=progress.detail, names=nodes
-        )  # fmt: skip
+    with progress.stage(f"wait until {named(nodes, 'streams', 'stream') if nodes else 'there is a leader'}"):
+        after = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=nodes)
     return Report(tuple(names), tuple(away), None, before, after, read_etcd(project), clock.seconds)
 
 

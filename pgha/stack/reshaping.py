@@ -10,11 +10,13 @@ from pgha.cluster import leaving
 from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import join, members_of, take_out
 from pgha.cluster.quorum import read_etcd
+from pgha.cluster.rolling import roll
 from pgha.cluster.view import able_member, read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import LosesQuorum
 from pgha.model.addresses import block_of, networks
 from pgha.model.topology import REPOSITORY
+from pgha.model.words import named
 from pgha.project.certificates import pair_of
 from pgha.project.keys import host_key
 from pgha.project.project import Project
@@ -26,7 +28,7 @@ from pgha.remote.readiness import compose_version
 from pgha.stack import rollout
 from pgha.stack.delivery import deliver
 from pgha.stack.fit import shape_flags
-from pgha.stack.remaking import make, roll
+from pgha.stack.remaking import in_turn, make
 from pgha.stack.rendering import shape
 from pgha.stack.scaling import Change, Checked, Report
 from pgha.stack.writing import RenderReport, render_project
@@ -58,7 +60,7 @@ def scale(checked: Checked, progress: Progress) -> Report:
     leaving.wait_for_synchronous(project, (), progress)
     # Clients know the nodes that were there: one of those leads, if it can.
     new = [node.name for node in project.topology.nodes if node.name not in checked.known]
-    roll(project, _changed_nodes(project, rendered), progress, [*going, *new])
+    _roll(project, rendered, [*going, *new], progress)
     _shrink(project, change, going, progress)
     if change.remove:
         _tell(project, progress)
@@ -104,20 +106,24 @@ def _move_etcd(project: Project, change: Change, progress: Progress) -> None:
 
 
 def _grow_nodes(project: Project, change: Change, progress: Progress) -> None:
-    """Those that are made clone at the same time, from the repository or by basebackup."""
-    nodes = [node.name for node in project.topology.nodes if node.name in change.create]
+    """Those that are made clone at the same time, from the repository or by basebackup. What an interrupted command
+    left stopped, or on its way, is brought up with them."""
+    nodes = [node.name for node in project.topology.nodes if not _runs(project, node.name)]
     for name in nodes:
         with progress.stage(f"make {name}"):
             make(project, name, progress)
-    if nodes:
-        with progress.stage(f"wait until {', '.join(nodes)} stream{'s' * (len(nodes) == 1)}"):
-            wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=nodes)
+    if nodes or change.again:
+        with progress.stage(f"wait until {named(nodes, 'streams', 'stream') if nodes else 'those that stay stream'}"):
+            wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
 
 
-def _changed_nodes(project: Project, rendered: RenderReport) -> list[str]:
-    """Nodes whose containers are not as the files say: the members of etcd are in their definition."""
+def _roll(project: Project, rendered: RenderReport, avoid: Sequence[str], progress: Progress) -> None:
+    """Nodes whose containers are not as the files say are made again: the members of etcd are in their definition."""
     planned = rollout.plan(project, rendered.services, rendered.block, compose_version)
-    return [node.name for node in project.topology.nodes if node.name in planned.again]
+    nodes = [node.name for node in project.topology.nodes if node.name in planned.again]
+    alone = not any(member.streams for member in read_view(project).members)
+    work = in_turn(project, progress, "then inv scale goes on", in_place=alone, avoid=avoid)
+    roll(project, None, nodes, work, progress)
 
 
 def _wait_for_etcd(project: Project) -> EtcdView:
@@ -170,9 +176,13 @@ def _drain_etcd(project: Project, name: str, progress: Progress) -> None:
         take_out(project, name)
 
 
-def _stop(project: Project, name: str) -> None:
+def _runs(project: Project, name: str) -> bool:
     container = engine.containers(project).get(name)
-    if container and container.state == "running":
+    return container is not None and container.state == "running"
+
+
+def _stop(project: Project, name: str) -> None:
+    if _runs(project, name):
         engine.signal(project, "stop", [name])
 
 

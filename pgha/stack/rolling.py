@@ -10,25 +10,24 @@ from pgha.cluster import rollout as cluster_rollout
 from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.gates import Refusal, look, refusals
 from pgha.cluster.quorum import read_etcd
-from pgha.cluster.rolling import Rolled, Work, leading_etcd, roll
+from pgha.cluster.rolling import Rolled, leading_etcd, roll
 from pgha.cluster.rollout import NOT_RUNNING, NOT_THERE
 from pgha.cluster.rollout_record import Record, describe_rollout, read_rollout
 from pgha.cluster.view import read_view, wait_until_well
 from pgha.console import Progress
-from pgha.errors import NoQuorum, OtherKeys, PghaError, ToolFailed, Unhealthy
+from pgha.errors import NoQuorum, OtherKeys, PghaError, Unhealthy
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
 from pgha.project.certificates import authority
 from pgha.project.project import Project
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
+from pgha.stack.remaking import ACTION, in_turn, make_again
 from pgha.stack.rollout import COMPOSE, GONE, PORTS, Rollout
 from pgha.tools import trust
 from pgha.tools.command import Answer
 
 VERB = "up"
-
-ACTION = "made again"
 
 AT_ONCE_HINT = "inv up --at-once makes all again together, and writes stop meanwhile"
 
@@ -155,7 +154,7 @@ def _is_over(project: Project, refusal: Refusal, first: Collection[str]) -> bool
     return refusal.host in first or (isinstance(refusal.error, NoQuorum) and bool(etcd & set(first)))
 
 
-def make_again(project: Project, way: Way, progress: Progress) -> Rolled:
+def roll_out(project: Project, way: Way, progress: Progress) -> Rolled:
     """Make containers again, one after another. The caller holds the lock.
 
     Raises what the gates refuse with, TimedOut at the first that does not come back: the same command goes on.
@@ -164,7 +163,8 @@ def make_again(project: Project, way: Way, progress: Progress) -> Rolled:
         engine.revive(project)
         if way.first:
             with progress.stage(f"bring up {', '.join(way.first)}"):
-                _bring_up(project, way, progress)
+                again = [host for host in way.first if host in way.planned.again]
+                make_again(project, way.first, again, progress)
     left = broken.still(project, engine.containers(project).values())
     if left:
         raise Unhealthy(f"The cluster is still broken by chaos: {left[0]}", f"inv chaos.heal, or {AT_ONCE_HINT}")
@@ -177,14 +177,7 @@ def make_again(project: Project, way: Way, progress: Progress) -> Rolled:
             raise
     for name in replace_lost(project, progress):
         progress.note(f"{name} had lost its data: etcd took it out and in again")
-    made: set[str] = set()
-
-    def act(host: str) -> None:
-        _replace(project, [host], [host], progress)
-        made.add(host)
-
-    work = Work(ACTION, act, is_done=lambda host: host in made, way_on=BACK)
-    return roll(project, begin(way), way.turns, work, progress)
+    return roll(project, begin(way), way.turns, in_turn(project, progress, BACK), progress)
 
 
 def begin(way: Way) -> Record:
@@ -200,27 +193,3 @@ def given_up(way: Way) -> str:
     if way.record is None or way.record.verb == VERB or not way.turns:
         return ""
     return f"{describe_rollout(way.record)}: it is given up, and {way.record.command} begins anew"
-
-
-def _bring_up(project: Project, way: Way, progress: Progress) -> None:
-    _replace(project, way.first, [host for host in way.first if host in way.planned.again], progress)
-
-
-def _replace(project: Project, hosts: Collection[str], again: Collection[str], progress: Progress) -> None:
-    """Make these hosts' containers run, those `again` new ones. Each step leaves something that `up` completes: a
-    container that is stopped, missing, or not started. (Compose 1.29 renames one before it makes it again, and leaves
-    both behind when it is killed then.)"""
-    if again:
-        engine.signal(project, "stop", again)
-        engine.remove(project, again)
-    arguments = ("up", "--detach", "--no-deps", *hosts)
-    try:
-        engine.compose(project, f"Compose could not make {', '.join(hosts)}", *arguments, line=progress.detail)
-    except ToolFailed as error:
-        # A client's outgoing connection got one of its ports meanwhile.
-        if engine.PORT_TAKEN not in error.words:
-            raise
-    states = {host: container.state for host, container in engine.containers(project).items()}
-    away = [host for host in hosts if states.get(host) in ("created", "exited")]
-    if away:
-        engine.start(project, away, hint="inv up")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pgha.cluster.gates import require_open
 from pgha.cluster.leaving import require_not_paused
 from pgha.cluster.quorum import read_etcd
 from pgha.cluster.view import read_view
@@ -87,7 +88,8 @@ def check(project: Project, data_centers: str, nodes: str) -> Checked:
     """Whether the cluster can take this shape now; nothing is touched. The caller holds the lock.
 
     `project` is as the settings say. Raises BadSettings, NotUp, Unhealthy, HalfDone while a host is being replaced,
-    SubnetTaken when the block has no room for the networks, LosesStandbys when nobody would be left.
+    SubnetTaken when the block has no room for the networks, LosesStandbys when nobody would be left, and what the gates
+    refuse with when nodes are made again.
     """
     engine.require_engine()
     target, runs = target_of(project, data_centers, nodes), as_it_runs(project)
@@ -108,7 +110,11 @@ def check(project: Project, data_centers: str, nodes: str) -> Checked:
     staying = [m for m in view.members if target.topology.host(m.name) and (m == view.leader or m.streams)]
     if not staying:
         raise LosesStandbys("No member of the new shape has the data", "inv status")
-    return Checked(target, change_of(runs, target), view, tuple(node.name for node in runs.topology.nodes))
+    change = change_of(runs, target)
+    if change.again and not record.scaling:
+        # In the middle it would stop for the same reasons.
+        require_open(runs, change.again)
+    return Checked(target, change, view, tuple(node.name for node in runs.topology.nodes))
 
 
 def _require_well(project: Project, *, half_done: bool) -> patroni.ClusterView:

@@ -106,7 +106,7 @@ def test_data_centers_come_and_go_and_etcd_follows(growing):
     assert lives(stack) == before, "all are as the files say"
 
 
-GROWING = ("tell every host", "etcd4 joins", "make pg3-node1", "wait until pg3", "make pg1-node1 again")
+GROWING = ("tell every host", "etcd4 joins", "make pg3-node1", "wait until pg3", "pg1-node1 (")
 SHRINKING = ("tell every host", "etcd5 leaves", "stop pg3-node1", "remove pg3", "wait until every")
 
 

@@ -32,9 +32,9 @@ class Played:
         self.happened.append(host)
         self.done.add(host)
 
-    def hand_over(self, project, candidate, progress, only_switchover):
-        assert (candidate, only_switchover) == ("", True)
+    def lead_elsewhere(self, project, view, leaving, progress):
         old, self.leader = self.leader, self.next_leader
+        self.leaving = leaving
         self.happened.append(f"{old} -> {self.leader}")
         if self.restarts_the_leader:
             self.done.add(old)
@@ -58,7 +58,9 @@ def played(monkeypatch):
     played = Played()
     monkeypatch.setattr(rolling, "_leader", lambda project: played.leader)
     monkeypatch.setattr(rolling, "leading_etcd", lambda project: "etcd1")
-    monkeypatch.setattr(rolling, "hand_over", played.hand_over)
+    monkeypatch.setattr(rolling, "lead_elsewhere", played.lead_elsewhere)
+    streaming = [SimpleNamespace(name=name, streams=name != played.leader) for name in NODES]
+    monkeypatch.setattr(rolling, "read_view", lambda project: SimpleNamespace(members=streaming))
     monkeypatch.setattr(rolling, "require_open", played.require_open)
     for lacks in ("_etcd_lacks", "_repository_lacks", "_member_lacks"):
         monkeypatch.setattr(rolling, lacks, lambda project, host: played.lacks.get(host, ""))
@@ -108,6 +110,31 @@ def test_whoever_leads_meanwhile_is_last(project, played):
 def test_a_leader_that_does_not_hand_over_is_restarted_in_place(project, played):
     do(project, played, *NODES, in_place=True, leader_first=True)
     assert played.happened == ["pg1-node1", "pg2-node1", "pg3-node1"]
+
+
+@pytest.mark.parametrize(
+    ("avoid", "leaving"),
+    [
+        ((), ["pg1-node1"]),
+        (["pg2-node1"], ["pg1-node1", "pg2-node1"]),
+        # When there is no other one it is one of those.
+        (["pg2-node1", "pg3-node1"], ["pg1-node1"]),
+    ],
+)
+def test_the_lead_does_not_go_to_one_that_is_about_to_go(project, played, avoid, leaving):
+    do(project, played, *NODES, avoid=avoid)
+    assert played.leaving == leaving
+
+
+def test_a_leader_that_lost_the_lead_meanwhile_has_its_turn_as_a_replica(project, played, monkeypatch):
+    monkeypatch.setattr(rolling, "lead_elsewhere", lambda *_: setattr(played, "leader", "pg3-node1"))
+    assert do(project, played, "pg1-node1", "pg2-node1").handover is None
+    assert played.happened == ["pg2-node1", "pg1-node1"]
+
+
+def test_one_that_has_a_record_of_its_own_writes_none(project, played):
+    roll(project, None, NODES, work(played), Progress())
+    assert "pg1-node1 -> pg3-node1" in played.happened and read_rollout(project) is None
 
 
 def test_it_stops_at_the_first_that_does_not_come_back_and_knows_where(project, played):
@@ -177,13 +204,13 @@ def standing(monkeypatch, played):
         return Answer(command, f"Success: restart on member {member}", "", 0)
 
     monkeypatch.setattr(restarting, "connect", lambda project: SimpleNamespace(run=run))
-    ordinary = played.hand_over
+    ordinary = played.lead_elsewhere
 
-    def hand_over(*given, **more):
+    def lead_elsewhere(*given):
         standing[played.leader] = Standing("09:00")
-        return ordinary(*given, **more)
+        return ordinary(*given)
 
-    monkeypatch.setattr(rolling, "hand_over", hand_over)
+    monkeypatch.setattr(rolling, "lead_elsewhere", lead_elsewhere)
     return standing
 
 

@@ -1,14 +1,16 @@
-"""Containers made again one at a time, and files brought to those that run."""
+"""Containers made again one at a time, files brought to those that run, and which host may be replaced."""
+
+from types import SimpleNamespace
 
 import pytest
 
 from pgha.console import Progress
-from pgha.errors import BadValue, HalfDone, IsLeader, LosesQuorum, LosesStandbys
+from pgha.errors import BadValue, HalfDone, IsLeader, LosesQuorum, LosesStandbys, ToolFailed
 from pgha.project.record import Record
 from pgha.remote import engine
-from pgha.stack import delivery, remaking, replacing
+from pgha.stack import delivery, replacing
 from pgha.stack.delivery import deliver
-from pgha.stack.remaking import roll
+from pgha.stack.remaking import make_again
 from pgha.tools.command import Answer
 from pgha.tools.etcd import EtcdView
 from pgha.tools.patroni import ClusterView, Member
@@ -28,39 +30,42 @@ def view_of(leader, *names, streaming=NODES):
 
 
 @pytest.fixture
-def rolled(monkeypatch):
-    """A cluster of three; what was done to it, in its order."""
-    done, leader = [], ["pg1-node2"]
+def compose(monkeypatch):
+    """What is asked of the engine, in its order; Compose may fail, and leave a container that does not run."""
+    asked = SimpleNamespace(happened=[], fails=None, state="running")
 
-    def lead_elsewhere(project, view, leaving, progress):
-        if leader[0] in leaving:
-            leader[0] = next(name for name in NODES if name not in leaving)
-            done.append(f"{leader[0]} leads")
+    def run(project, message, *arguments, **options):
+        asked.happened.append(" ".join(arguments))
+        if asked.fails:
+            raise asked.fails
 
-    monkeypatch.setattr(remaking, "read_view", lambda project: view_of(leader[0]))
-    monkeypatch.setattr(remaking.leaving, "lead_elsewhere", lead_elsewhere)
-    monkeypatch.setattr(remaking, "make", lambda project, name, progress: done.append(name))
-    monkeypatch.setattr(remaking, "wait_until_well", lambda *_, names, **__: done.append(f"{names[0]} streams"))
-    monkeypatch.setattr(remaking.leaving, "wait_for_synchronous", lambda *_: done.append("synchronous"))
-    return done
+    def note(verb):
+        return lambda project, hosts, hint="": asked.happened.append(f"{verb} {' '.join(hosts)}")
 
-
-def test_the_one_that_leads_comes_last_and_each_waits_for_the_one_before(a_project, rolled):
-    roll(a_project, ["pg1-node2", "pg1-node1"], Progress())
-    assert rolled == [
-        "pg1-node1", "pg1-node1 streams", "synchronous", "pg1-node1 leads",
-        "pg1-node2", "pg1-node2 streams", "synchronous",
-    ]  # fmt: skip
+    monkeypatch.setattr(engine, "compose", run)
+    monkeypatch.setattr(engine, "signal", lambda project, verb, hosts: note(verb)(project, hosts))
+    monkeypatch.setattr(engine, "remove", note("remove"))
+    monkeypatch.setattr(engine, "start", note("start"))
+    seen = {"pg1-node1": SimpleNamespace(state="running"), "pg1-node2": asked}
+    monkeypatch.setattr(engine, "containers", lambda project: seen)
+    return asked
 
 
-def test_the_lead_does_not_go_to_one_that_is_about_to_go(a_project, rolled):
-    roll(a_project, ["pg1-node2"], Progress(), ["pg1-node1"])
-    assert rolled[0] == "pg1-node3 leads"
+MADE = ["stop pg1-node2", "remove pg1-node2", "up --detach --no-deps pg1-node2"]
 
 
-def test_but_to_that_one_when_there_is_no_other(a_project, rolled):
-    roll(a_project, ["pg1-node2"], Progress(), ["pg1-node1", "pg1-node3"])
-    assert rolled[0] == "pg1-node1 leads"
+def test_one_container_is_stopped_removed_and_made_and_no_other_is_touched(a_project, compose):
+    make_again(a_project, ["pg1-node2"], ["pg1-node2"], Progress())
+    assert compose.happened == MADE
+
+
+def test_a_port_that_a_client_got_meanwhile_is_waited_for(a_project, compose):
+    compose.fails, compose.state = ToolFailed("no", "bind: address already in use"), "created"
+    make_again(a_project, ["pg1-node2"], ["pg1-node2"], Progress())
+    assert compose.happened == [*MADE, "start pg1-node2"]
+    compose.fails = ToolFailed("no", "no space left on device")
+    with pytest.raises(ToolFailed, match="no space left"):
+        make_again(a_project, ["pg1-node2"], ["pg1-node2"], Progress())
 
 
 def test_files_of_all_hosts_take_their_places_and_pgbackrest_reads_its_own_again(make_project, monkeypatch):
