@@ -1,10 +1,8 @@
 """Handing over and patching, against a cluster that is played by a few lines."""
 
 import json
-import re
 
 import pytest
-import yaml
 
 from pgha.cluster import configuration, handover, quorum, slots, view
 from pgha.cluster.configuration import apply_settings, patch_config
@@ -13,124 +11,14 @@ from pgha.cluster.quorum import etcd_view, read_etcd
 from pgha.cluster.view import able_first, able_member, agreed_view, cut_off, read_members, read_view, without_quorum
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
-from pgha.remote import connections
-from pgha.tools import postgres
 from pgha.tools.command import Answer
 from pgha.tools.etcd import EtcdView
 from pgha.tools.slots import LOGICAL
-from pgha.waiting import wait_until
-
-
-class Played(connections.Connections):
-    """A cluster of a leader `pg1-node1` and streaming standbys; tests spoil what they need."""
-
-    def __init__(self, project):
-        super().__init__(project)
-        self.names = [node.name for node in project.topology.nodes]
-        self.leader = self.names[0]
-        self.streaming = set(self.names)
-        self.away = set()
-        self.location = dict.fromkeys(self.names, 1000)
-        self.timeline = dict.fromkeys(self.names, 1)
-        self.config = {"ttl": 20}
-        self.deaf = False
-        self.etcd = {member.name: True for member in project.topology.etcd}
-        self.commands = []
-        self.age, self.clock, self.blind, self.cut, self.silent = {}, {}, set(), set(), set()
-        self.used = {}
-        self.slots = {}
-
-    def run(self, host, command, line=None):
-        if host in self.away:
-            raise Unreachable(f"{host} cannot be reached")
-        stdout = self._answer(host, command.argv)
-        return Answer(command, stdout, "", 0)
-
-    def _answer(self, host, argv):
-        if argv[0] == "etcdctl":
-            return json.dumps([{"endpoint": f"http://{n}:2379", "health": up} for n, up in self.etcd.items()])
-        if argv[0] == "sh":
-            now = 1_000_000 + self.clock.get(host, 0)
-            cluster = {} if host in self.blind else self._cluster()
-            told = {**self._node(host, "localhost"), "dcs_last_seen": now - self.age.get(host, 0)}
-            healthy = {name for name, up in self.etcd.items() if up and host not in self.cut}
-            seen = "\n".join(f"{200 if n in healthy else 503} http://{n}:2379/health" for n in self.etcd)
-            if host in self.silent:
-                return f"{now}\n\n\n{seen}\n"
-            return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n{seen}\n"
-        if argv[0] == "curl":
-            asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
-            if what == "config":
-                return json.dumps(self.config)
-            return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))
-        if "psql" in argv and argv[-1] == LOGICAL:
-            return json.dumps(self.slots.get(host, []))
-        if "psql" in argv and argv[-1] == postgres.DATABASES:
-            return "postgres\napp\n"
-        if "psql" in argv:
-            return json.dumps(self.used.get(host, {}))
-        verb = argv[3]
-        if verb == "show-config":
-            return yaml.safe_dump(self.config)
-        self.commands.append(" ".join(argv[3:]))
-        if self.deaf:
-            return "Failover failed, details: 412, no good candidates\n"
-        if verb == "edit-config":
-            for pair in argv:
-                key, is_set, value = pair.removeprefix("--set=").partition("=")
-                if is_set and pair.startswith("--set="):
-                    self._set(key, yaml.safe_load(value))
-            return ""
-        self.leader = argv[argv.index("--candidate") + 1] if "--candidate" in argv else self._standbys()[0]
-        return "Successfully handed over\n"
-
-    def _set(self, key, value):
-        *path, name = key.split(".")
-        inner = self.config
-        for step in path:
-            inner = inner.setdefault(step, {})
-        inner[name] = value
-
-    def _cluster(self):
-        return {"members": [self._member(name) for name in self.names]}
-
-    def _member(self, name):
-        leads = name == self.leader
-        state = "running" if leads else "streaming" if name in self.streaming else "starting"
-        synchronous = self._standbys()[: self.config.get("synchronous_node_count", 0)]
-        role = "leader" if leads else "sync_standby" if name in synchronous else "replica"
-        return {"name": name, "role": role, "state": state, "timeline": 1}
-
-    def _standbys(self):
-        return [name for name in self.names if name != self.leader]
-
-    def _node(self, host, asked):
-        name = host if asked == "localhost" else asked
-        standbys = [{"application_name": other, "state": "streaming"} for other in self.streaming - {name}]
-        return {
-            "state": "running",
-            "role": "primary" if name == self.leader else "replica",
-            "timeline": self.timeline[name],
-            "xlog": {"received_location": self.location[name]},
-            "replication": standbys if name == self.leader else [],
-            "patroni": {"name": name, "version": "4.0.7"},
-        }
 
 
 @pytest.fixture
-def project(make_project):
-    return make_project(data_centers=3, nodes=1)
-
-
-@pytest.fixture
-def played(project, monkeypatch):
-    played = Played(project)
-    for module in (configuration, handover, quorum, slots, view):
-        monkeypatch.setattr(module, "connect", lambda project: played)
-    quick = {"timeout": 0.1, "interval": 0.01}
-    for module in (handover, slots, view):
-        monkeypatch.setattr(module, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
-    return played
+def played(play):
+    return play(configuration, handover, quorum, slots, view)
 
 
 def ask_for(project, candidate="", **more):

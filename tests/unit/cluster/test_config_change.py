@@ -1,67 +1,20 @@
 """A change of the dynamic configuration, in a cluster that is played by a few lines."""
 
-import json
-
 import pytest
-from test_cluster import Played
 
 from pgha.cluster import config_change, configuration, quorum, view
 from pgha.cluster.config_change import apply_change, plan_change
 from pgha.console import Progress
 from pgha.errors import BadValue, NoLeader, NoQuorum, TimedOut
-from pgha.tools.command import Answer
-from pgha.waiting import wait_until
 
 WORK_MEM = "postgresql.parameters.work_mem"
 
 
-class Changing(Played):
+@pytest.fixture
+def played(play):
     """Its Postgres knows work_mem and max_connections; its members take what the DCS holds."""
-
-    def __init__(self, project):
-        super().__init__(project)
-        self.config = {"ttl": 20, "postgresql": {"parameters": {"work_mem": "4MB", "jit": "on"}}}
-        self.stuck, self.pending, self.forces, self.lacks, self.states = {}, {}, {}, {}, {}
-
-    def run(self, host, command, line=None):
-        argv = command.argv
-        if argv[0] == "postgres" and host not in self.away:
-            name, value = argv[-1].split("=", 1)
-            if value == "banana":
-                return Answer(command, "", f'LOG:  x\n2026 FATAL:  invalid value for parameter "{name}"', 1)
-            return Answer(command, {"8MB": "8192"}.get(value, value) + "\n", "", 0)
-        return super().run(host, command, line)
-
-    def _answer(self, host, argv):
-        if argv[0] == "cat":
-            return json.dumps(self.stuck.get(host, self.config))
-        if "from pg_settings" in argv[-1]:
-            shown = self.forces.get(host, ["8192", "8MB"])
-            known = {"work_mem": [*shown, "user", "configuration file"]}
-            return json.dumps({**known, "max_connections": ["100", "100", "postmaster", "command line"]})
-        if "PKGLIBDIR" in argv[-1]:
-            return self.lacks.get(host, "")
-        return super()._answer(host, argv)
-
-    def _node(self, host, asked):
-        told = super()._node(host, asked)
-        waiting = self.pending.get(told["patroni"]["name"], ())
-        told |= {"state": self.states.get(told["patroni"]["name"], told["state"])}
-        return {**told, "pending_restart": bool(waiting), "pending_restart_reason": {key: {} for key in waiting}}
-
-
-@pytest.fixture
-def project(make_project):
-    return make_project(data_centers=3, nodes=1)
-
-
-@pytest.fixture
-def played(project, monkeypatch):
-    played = Changing(project)
-    for module in (config_change, configuration, quorum, view):
-        monkeypatch.setattr(module, "connect", lambda project: played)
-    quick = {"timeout": 0.1, "interval": 0.01}
-    monkeypatch.setattr(config_change, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    played = play(config_change, configuration, quorum, view)
+    played.config = {"ttl": 20, "postgresql": {"parameters": {"work_mem": "4MB", "jit": "on"}}}
     return played
 
 

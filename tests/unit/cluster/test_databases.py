@@ -1,10 +1,8 @@
 """Databases of applications, in a cluster that is played by a few lines."""
 
-import json
 import re
 
 import pytest
-from test_cluster import Played
 
 from pgha.cluster import clients, quorum, view
 from pgha.cluster import databases as room
@@ -16,43 +14,6 @@ from pgha.project.passwords import kept_passwords
 from pgha.project.record import Record
 from pgha.remote.postgres_client import NoLibpq, Refusal
 from pgha.tools import databases
-from pgha.tools.command import Answer
-
-
-class Serving(Played):
-    """Its leader's Postgres runs the statements it is given."""
-
-    def __init__(self, project):
-        super().__init__(project)
-        self.databases = {"postgres": ["postgres", True]}
-        self.roles = {"postgres": ["postgres"], "byhand": [], "strong": ["strong"], "member": ["pg_write_server_files"]}
-        self.verifiers, self.run_in, self.fails = {}, [], ""
-
-    def _answer(self, host, argv):
-        if argv[-1] == databases.THERE:
-            return json.dumps({
-                "databases": [{"name": n, "owner": o, "size": 7, "clients": 1, "open": p} for n, (o, p) in
-                              self.databases.items()],
-                "roles": [{"name": n, "login": n != "nologin", "powers": p} for n, p in self.roles.items()],
-            })  # fmt: skip
-        return super()._answer(host, argv)
-
-    def feed(self, host, command, text):
-        if command.argv[0] == "sh":
-            self.run_in.append(("log in", text))
-            return Answer(command, "1\n", "", 0)
-        for line in text.splitlines():
-            if self.fails and self.fails in line:
-                return Answer(command, "", f"ERROR:  cannot {self.fails}", 3)
-            self.run_in.append((command.argv[-3], line.partition(" password")[0]))
-            if found := re.match(r"(?:create|alter) role \"(\w+)\" login password '(SCRAM-SHA-256[^']+)'", line):
-                self.roles.setdefault(found[1], [])
-                self.verifiers[found[1]] = found[2]
-            elif found := re.match(r'create database "(\w+)" owner "(\w+)"', line):
-                self.databases[found[1]] = [found[2], True]
-            elif found := re.match(r'revoke connect, temporary on database "(\w+)"', line):
-                self.databases[found[1]][1] = False
-        return Answer(command, "", "", 0)
 
 
 @pytest.fixture
@@ -65,10 +26,8 @@ def project(make_project, write_down_passwords):
 
 
 @pytest.fixture
-def served(project, monkeypatch):
-    served = Serving(project)
-    for module in (clients, quorum, room, view):
-        monkeypatch.setattr(module, "connect", lambda project: served)
+def served(play, monkeypatch):
+    served = play(clients, quorum, room, view)
     served.refusals, served.logins = [], []
 
     def log_in(conninfo):

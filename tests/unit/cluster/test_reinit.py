@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from test_cluster import Played
 
 from pgha.backup import reinit
 from pgha.cluster import configuration, quorum, view
@@ -11,7 +10,6 @@ from pgha.console import Progress
 from pgha.errors import BadValue, NoBackup, NoLeader, NoStanza, Parted, TimedOut, ToolFailed, Unhealthy
 from pgha.tools import patronictl, wal
 from pgha.tools.repository import Backup, StanzaView
-from pgha.waiting import wait_until
 
 BACKUP = Backup("20261123-053604F", "full", 1, 2, 3, 4, False, "000000010000000000000005", 900)
 STANZA = StanzaView(True, "ok", False, (BACKUP,), None, None, False)
@@ -19,41 +17,10 @@ LEFT = "clone-from-repository: the archive lacks 000000010000000000000007; baseb
 FAILED = "2026-11-23 08:40:01,000 ERROR: failed to bootstrap from leader 'pg1-node1'"
 
 
-class Making(Played):
-    """A reinit writes these lines into the member's log; `state` is what it says meanwhile."""
-
-    def __init__(self, project):
-        super().__init__(project)
-        self.config = {"ttl": 20, "postgresql": {"create_replica_methods": ["pgbackrest", "basebackup"]}}
-        self.log = "INFO: replica has been created using basebackup\n"
-        self.makes = "INFO: replica has been created using pgbackrest\n"
-        self.states = {}
-
-    def _member(self, name):
-        return {**super()._member(name), **({"state": self.states[name]} if name in self.states else {})}
-
-    def _answer(self, host, argv):
-        if argv[3:4] == ("reinit",):
-            self.commands.append(" ".join(argv[5:]))
-            if self.deaf:
-                return "Failed: reinitialize for member, status code=503, (Cluster has no leader)"
-            self.log += self.makes
-            return "Success: reinitialize for member pg2-node1\n"
-        return super()._answer(host, argv)
-
-
 @pytest.fixture
-def project(make_project):
-    return make_project(data_centers=3, nodes=1)
-
-
-@pytest.fixture
-def played(project, monkeypatch):
-    played = Making(project)
-    for module in (configuration, reinit, quorum, view):
-        monkeypatch.setattr(module, "connect", lambda project: played)
-    quick = {"timeout": 0.05, "interval": 0.01}
-    monkeypatch.setattr(reinit, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+def played(play, monkeypatch):
+    played = play(configuration, reinit, quorum, view, timeout=0.05)
+    played.config = {"ttl": 20, "postgresql": {"create_replica_methods": ["pgbackrest", "basebackup"]}}
     monkeypatch.setattr(reinit.engine, "log_since", lambda project, host, since: played.log)
     monkeypatch.setattr(reinit, "require_repository_reaches", lambda project, node, what: None)
     played.history = wal.History(1, ())
@@ -70,13 +37,13 @@ def ask(project, node="pg2-node1", source=""):
 def test_patroni_takes_the_first_source_that_can_give_it(project, played):
     made = ask(project)
     assert (made.node, made.source, made.method) == ("pg2-node1", "repository", "pgbackrest")
-    assert played.commands == ["pg2-node1 --force"]
+    assert played.commands == ["reinit pgha_cluster pg2-node1 --force"]
 
 
 def test_the_leader_gives_it_when_it_is_named(project, played):
     played.makes = "INFO: replica has been created using basebackup\n"
     assert ask(project, source="leader").source == "leader"
-    assert played.commands == ["pg2-node1 --force --from-leader"]
+    assert played.commands == ["reinit pgha_cluster pg2-node1 --force --from-leader"]
 
 
 @pytest.mark.parametrize(
