@@ -15,6 +15,7 @@ from pgha.project.passwords import kept_passwords, settled_passwords, write_pass
 from pgha.project.ports import choose_ports
 from pgha.project.project import Project
 from pgha.stack.rendering import render
+from pgha.waiting import wait_until
 
 # A test run in the background inherits an ignored SIGINT; the programs it starts must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,3 +89,16 @@ def rendering(make_project, write_down_passwords):
         return render(made, write_down_passwords(made), ports, BLOCK)
 
     return rendering
+
+
+@pytest.fixture
+def hurry(monkeypatch):
+    """Let a module look often, and wait a moment only."""
+
+    def hurry(module, timeout=0.1):
+        def soon(*given, **more):
+            return wait_until(*given, **more | {"timeout": timeout, "interval": 0.01})
+
+        monkeypatch.setattr(module, "wait_until", soon)
+
+    return hurry

@@ -3,8 +3,6 @@
 import pytest
 from played import Played
 
-from pgha.waiting import wait_until
-
 
 @pytest.fixture
 def project(make_project):
@@ -12,17 +10,16 @@ def project(make_project):
 
 
 @pytest.fixture
-def play(project, monkeypatch):
+def play(project, monkeypatch, hurry):
     """Let these modules speak to a played cluster, and wait a moment only."""
 
     def play(*modules, timeout=0.1):
         played = Played(project)
-        quick = {"timeout": timeout, "interval": 0.01}
         for module in modules:
             if hasattr(module, "connect"):
                 monkeypatch.setattr(module, "connect", lambda project: played)
             if hasattr(module, "wait_until"):
-                monkeypatch.setattr(module, "wait_until", lambda *given, **more: wait_until(*given, **more | quick))
+                hurry(module, timeout)
         return played
 
     return play

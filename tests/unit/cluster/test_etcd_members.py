@@ -9,7 +9,6 @@ from pgha.cluster.etcd_members import join, let_in_again, take_out
 from pgha.errors import TimedOut
 from pgha.tools.command import Answer
 from pgha.tools.etcd import EtcdView
-from pgha.waiting import wait_until
 
 
 class Etcd:
@@ -58,13 +57,12 @@ class Etcd:
 
 
 @pytest.fixture
-def played(monkeypatch):
+def played(monkeypatch, hurry):
     played = Etcd()
-    quick = {"timeout": 0.3, "interval": 0.01}
     monkeypatch.setattr(etcd_members, "connect", lambda project: played)
     monkeypatch.setattr(etcd_members, "able_member", lambda project: "pg1-node1")
     monkeypatch.setattr(etcd_members, "read_etcd", lambda project: played.view)
-    monkeypatch.setattr(etcd_members, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    hurry(etcd_members, 0.3)
     return played
 
 

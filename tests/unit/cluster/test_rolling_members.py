@@ -12,7 +12,6 @@ from pgha.console import Progress
 from pgha.errors import BadValue, HalfDone, NoLeader, TimedOut, ToolFailed, Unhealthy, Unreachable
 from pgha.tools.command import Answer
 from pgha.tools.restarts import Standing
-from pgha.waiting import wait_until
 
 NODES = ["pg1-node1", "pg2-node1", "pg3-node1"]
 
@@ -54,7 +53,7 @@ def project(make_project):
 
 
 @pytest.fixture
-def played(monkeypatch):
+def played(monkeypatch, hurry):
     played = Played()
     monkeypatch.setattr(rolling, "_leader", lambda project: played.leader)
     monkeypatch.setattr(rolling, "leading_etcd", lambda project: "etcd1")
@@ -64,8 +63,7 @@ def played(monkeypatch):
     monkeypatch.setattr(rolling, "require_open", played.require_open)
     for lacks in ("_etcd_lacks", "_repository_lacks", "_member_lacks"):
         monkeypatch.setattr(rolling, lacks, lambda project, host: played.lacks.get(host, ""))
-    quick = {"timeout": 0.1, "interval": 0.01}
-    monkeypatch.setattr(rolling, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    hurry(rolling, 0.1)
     return played
 
 

@@ -20,7 +20,6 @@ from pgha.cluster.rollout_record import (
 from pgha.errors import Damaged, NoLeader, NoQuorum, TimedOut, ToolFailed, Unhealthy, Unreachable
 from pgha.tools import etcd, patroni
 from pgha.tools.activity import Session
-from pgha.waiting import wait_until
 
 NODES = ("pg1-node1", "pg2-node1", "pg3-node1")
 ETCD = ("etcd1", "etcd2", "etcd3")
@@ -216,12 +215,11 @@ LASTING, PASSING = Refusal(Unhealthy("paused", "resume")), Refusal(Unhealthy("it
         ([[PASSING, LASTING], []], "paused"),
     ],
 )
-def test_what_passes_by_itself_is_waited_for_and_nothing_else(project, monkeypatch, looks, said):
+def test_what_passes_by_itself_is_waited_for_and_nothing_else(project, monkeypatch, hurry, looks, said):
     coming = iter(looks)
     monkeypatch.setattr(gates, "look", lambda project, restarted: next(coming))
     monkeypatch.setattr(gates, "refusals", lambda seen: [replace_error(refusal) for refusal in seen])
-    quick = {"timeout": 0.2, "interval": 0.01}
-    monkeypatch.setattr(gates, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    hurry(gates, 0.2)
     if said is None:
         gates.require_open(project, [])
         return
@@ -235,13 +233,12 @@ def replace_error(refusal):
     return replace(refusal, error=Unhealthy(refusal.error.message, refusal.error.hint))
 
 
-def test_a_look_that_fails_is_no_open_gate(project, monkeypatch):
+def test_a_look_that_fails_is_no_open_gate(project, monkeypatch, hurry):
     def look(project, restarted):
         raise ToolFailed("psql did not answer")
 
     monkeypatch.setattr(gates, "look", look)
-    quick = {"timeout": 0.05, "interval": 0.01}
-    monkeypatch.setattr(gates, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+    hurry(gates, 0.05)
     with pytest.raises(TimedOut, match="psql did not answer"):
         gates.require_open(project, [])
 

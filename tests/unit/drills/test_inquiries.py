@@ -14,7 +14,6 @@ from pgha.drills.scene import Scene
 from pgha.errors import ToolFailed, Unreachable
 from pgha.tools.etcd import EtcdView
 from pgha.tools.patroni import ClusterView, Member
-from pgha.waiting import wait_until
 
 MINORITY, MAJORITY = ("etcd1", "etcd4"), ("etcd2", "etcd3", "etcd5")
 WHOLE = EtcdView((*MINORITY, *MAJORITY), ())
@@ -52,13 +51,12 @@ def scene(a_project):
 
 
 @pytest.fixture
-def found(scene, monkeypatch):
+def found(scene, monkeypatch, hurry):
     def found(**outside):
         played = Outside(**outside)
         monkeypatch.setattr(inquiries, "connect", lambda project: played)
         monkeypatch.setattr(inquiries.survey, "take", played.take)
-        quick = {"timeout": 0.05, "interval": 0.01}
-        monkeypatch.setattr(inquiries, "wait_until", lambda *given, **more: wait_until(*given, **{**more, **quick}))
+        hurry(inquiries, 0.05)
         finding = status_agrees(scene)
         assert not any(host.startswith("pg1-") for host in played.asked), "the cut-off side is not asked"
         return finding

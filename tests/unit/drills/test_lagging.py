@@ -15,13 +15,12 @@ from pgha.failures import broken
 from pgha.failures.broken import Broken, Mechanism
 from pgha.tools.command import Answer
 from pgha.tools.patroni import ClusterView, Member
-from pgha.waiting import wait_until
 
 LAGGING = BY_NAME["lagging-candidate"]
 
 
 @pytest.fixture
-def said(monkeypatch):
+def said(monkeypatch, hurry):
     """What is done, in its order."""
     said = []
     behind = itertools.chain([0.5, 12.0], itertools.repeat(31.0))
@@ -47,9 +46,7 @@ def said(monkeypatch):
     monkeypatch.setattr(scenarios.networks, "isolate", isolate)
     monkeypatch.setattr(scenarios.networks, "rejoin", rejoin)
     monkeypatch.setattr(scenarios.containers, "signal_hosts", signal_hosts)
-    monkeypatch.setattr(
-        scenarios, "wait_until", lambda *given, **more: wait_until(*given, **{**more, "interval": 0.01})
-    )
+    hurry(scenarios, 10)
     return said
 
 
@@ -78,12 +75,12 @@ def test_the_link_comes_back_when_the_next_leader_is_gone(a_project, said):
     assert said == ["kill pg3-node2", "pg2-node1 is back"]
 
 
-def test_after_the_next_fault_somebody_else_has_to_serve(a_project, said, monkeypatch):
+def test_after_the_next_fault_somebody_else_has_to_serve(a_project, said, monkeypatch, hurry):
     scene = led_by(a_project, "pg1-node1")
     # The first looks still name the lost leader, or nobody.
     looks = [scene.view, ClusterView(()), led_by(a_project, "pg3-node1").view]
     monkeypatch.setattr(runner, "read_view", lambda project: looks.pop(0))
-    monkeypatch.setattr(runner, "wait_until", lambda *given, **more: wait_until(*given, **{**more, "interval": 0.01}))
+    hurry(runner, 10)
     traffic = SimpleNamespace(clock=lambda: 50.0, wait_for_service=lambda *given: said.append(given) or 72.0)
     marks = Marks(served=45.0)
     runner._break_next("lagging-candidate", LAGGING.then, scene, traffic, marks)
@@ -91,10 +88,10 @@ def test_after_the_next_fault_somebody_else_has_to_serve(a_project, said, monkey
     assert marks.served == 72.0
 
 
-def test_without_service_there_is_no_next_leader_to_lose(a_project, said, monkeypatch):
+def test_without_service_there_is_no_next_leader_to_lose(a_project, said, monkeypatch, hurry):
     scene = led_by(a_project, "pg1-node1")
     monkeypatch.setattr(runner, "read_view", lambda project: ClusterView(()))
-    monkeypatch.setattr(runner, "wait_until", lambda *given, **more: wait_until(*given, **{**more, "timeout": 0.05}))
+    hurry(runner, 0.05)
     with pytest.raises(TimedOut, match="The next leader is known"):
         runner._break_next("lagging-candidate", LAGGING.then, scene, SimpleNamespace(clock=lambda: 50.0), Marks())
     assert said == []
