@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgha.cluster.configuration import read_config
 from pgha.cluster.quorum import require_quorum
 from pgha.cluster.slots import warnings_of_handover
 from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view
@@ -15,6 +14,9 @@ from pgha.remote.connections import connect
 from pgha.tools import patroni
 from pgha.tools.command import Answer, Command
 from pgha.waiting import Stopwatch, wait_until
+
+PATIENCE = 60
+"""Seconds for members that follow a new leader: they stream and are synchronous within a few looks of Patroni."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
         for warning in warnings_of_handover(project, leader.name, candidate):
             progress.note(warning)
     asked = able_member(project, candidate)
-    if leader and candidate:
-        _wait_for_synchronous(project, before, candidate, progress)
+    if leader:
+        # As Patroni does, the leader asks.
+        _wait_for_candidate(project, able_member(project, leader.name), leader.name, candidate, progress)
     clock = Stopwatch()
     with progress.stage(f"patronictl {verb}"):
         answer = connect(project).run(asked, command)
@@ -100,22 +103,45 @@ def _choose_command(
     return "failover", patroni.failover(candidate)
 
 
-def _wait_for_synchronous(project: Project, view: patroni.ClusterView, candidate: str, progress: Progress) -> None:
-    """In synchronous mode Patroni hands over to a synchronous standby only. With quorum commit every standby is one
-    shortly after it streams; wait for that.
+def _wait_for_candidate(project: Project, asked: str, leader: str, candidate: str, progress: Progress) -> None:
+    """Until Patroni would find one: right after a switchover, for instance, it finds none for some seconds.
 
     Raises TimedOut.
     """
-    member = view.member(candidate)
-    if member is None or member.is_sync or not read_config(project).get("synchronous_mode"):
+    if not (lacking := _lacking(project, asked, leader, candidate)):
         return
-    with progress.stage(f"wait until {candidate} is a synchronous standby"):
+    with progress.stage(f"wait until {candidate or 'another member'} can take over"):
+        progress.detail(lacking)
         wait_until(
-            lambda: read_view(project).member(candidate),
-            lambda seen: seen is not None and seen.is_sync,
-            f"{candidate} is a synchronous standby",
-            timeout=60,
+            lambda: _lacking(project, asked, leader, candidate),
+            lambda lacking: not lacking,
+            f"{candidate or 'Another member'} can take over",
+            timeout=PATIENCE,
+            explain=str,
+            hint="inv status",
         )
+
+
+def _lacking(project: Project, asked: str, leader: str, candidate: str) -> str:
+    """Why Patroni would refuse a switchover, by its own rules (ha.py, `is_failover_possible`): a candidate streams, is
+    synchronous in synchronous mode, and its REST API answers; with quorum commit and without a candidate there are so
+    many of them that the newest commit is among them."""
+    view = read_view(project, asked)
+    others = [m for m in view.members if m.name != leader and candidate in ("", m.name)]
+    config = connect(project).first([asked], patroni.get("config"), patroni.parse_config)[1]
+    mode, why = config.get("synchronous_mode"), {}
+    for member in others:
+        if view.not_streaming([member.name]):
+            why[member.name] = "does not stream"
+        elif mode and not member.is_sync:
+            why[member.name] = "is not a synchronous standby yet"
+        elif not connect(project).run(asked, patroni.get("patroni", host=member.name)).ok:
+            why[member.name] = f"its REST API does not answer {asked}"
+    synchronous = sum(member.is_sync for member in others)
+    spare = synchronous - config.get("synchronous_node_count", 1) if mode == "quorum" and not candidate else 0
+    # One that is alone has nobody to wait for, and Patroni says so.
+    enough = not others or len(others) - len(why) > max(0, spare)
+    return "" if enough else ", ".join(f"{name}: {words}" for name, words in why.items())
 
 
 def _require_candidate(view: patroni.ClusterView, leader: patroni.Member, candidate: str) -> None:
@@ -198,7 +224,9 @@ def _wait_for_streaming(
         return latest[0]
 
     try:
-        view = wait_until(look, lambda v: not v.not_streaming(names), "The others stream", timeout=60, interval=0.3)
+        view = wait_until(
+            look, lambda v: not v.not_streaming(names), "The others stream", timeout=PATIENCE, interval=0.3
+        )
         return view, ()
     except TimedOut:
         view = latest[0] if latest else read_view(project, leader)

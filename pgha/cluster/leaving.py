@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pgha.cluster.handover import Handover, hand_over
+from pgha.cluster.handover import PATIENCE, Handover, hand_over
 from pgha.cluster.quorum import require_quorum_in
 from pgha.cluster.view import read_view
 from pgha.console import Progress
@@ -14,9 +14,6 @@ from pgha.project.project import Project
 from pgha.tools import patroni
 from pgha.tools.etcd import EtcdView
 from pgha.waiting import wait_until
-
-PATIENCE = 60
-"""Seconds until the standbys of a new leader are synchronous: they follow within a few looks of Patroni."""
 
 
 def require_quorum_without(view: EtcdView, leaving: Collection[str]) -> None:

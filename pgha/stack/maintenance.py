@@ -77,6 +77,8 @@ def stop_hosts(project: Project, hosts: Sequence[Host], progress: Progress, *, d
             "the repository is among them: until it is back WAL waits on the leader, and there are no backups"
         )
     handover = leaving.lead_elsewhere(project, before, nodes, progress) if nodes else None
+    if nodes:
+        leaving.wait_for_synchronous(project, nodes, progress)
     maintenance.add(project, [Stopped(name, containers[name].started, int(time.time())) for name in todo])
     _end(project, containers, todo, progress)
     after = _wait_for_the_rest(project, names, progress)

@@ -126,25 +126,57 @@ def test_an_etcd_minority_may_be_down(project, played):
 QUORUM = {"ttl": 20, "synchronous_mode": "quorum", "synchronous_node_count": 2}
 
 
-def test_a_switchover_waits_until_its_candidate_is_synchronous(project, played):
+@pytest.mark.parametrize("candidate", ["", "pg3-node1"])
+def test_a_switchover_waits_until_a_candidate_is_synchronous(project, played, candidate):
     played.config = dict(QUORUM)
-    counts = iter([0, 0])
+    looks, ordinary, member = [], played._standbys, played._member
+    # Each look at the cluster asks once a member.
+    played._standbys = lambda: [] if len(looks) < 9 and not played.commands else ordinary()
+    played._member = lambda name: (looks.append(name), member(name))[1]
+    assert ask_for(project, candidate, only_switchover=True).new == (candidate or "pg2-node1")
+    assert len(looks) > 9
+
+
+def refuse_rest(played, name, times):
+    """The REST API of a member does not answer the others."""
+    ordinary, left = played.run, [name] * times
+
+    def run(host, command, line=None):
+        if f"http://{name}:8008/patroni" in command.argv and left:
+            left.pop()
+            return Answer(command, "", "timed out", 28)
+        return ordinary(host, command, line)
+
+    played.run = run
+    return left
+
+
+def test_a_switchover_waits_until_a_candidates_api_answers(project, played):
+    left = refuse_rest(played, "pg2-node1", 3)
+    assert ask_for(project, "pg2-node1").new == "pg2-node1"
+    assert left == []
+    refuse_rest(played, "pg1-node1", 1000)
+    with pytest.raises(TimedOut, match="pg1-node1: its REST API does not answer pg2-node1"):
+        ask_for(project, "pg1-node1")
+    assert len(played.commands) == 1
+    assert ask_for(project, only_switchover=True).new != "pg2-node1", "another one can"
+
+
+def test_with_quorum_commit_patroni_wants_the_newest_commit_among_the_candidates(project, played):
+    """A commit waits for one of two: the other one may lack it."""
+    played.config = {**QUORUM, "synchronous_node_count": 1}
     ordinary = played._member
-
-    def member(name):
-        played.config["synchronous_node_count"] = next(counts, 2)
-        return ordinary(name)
-
-    played._member = member
-    assert ask_for(project, "pg3-node1").new == "pg3-node1"
-    assert next(counts, None) is None
+    played._member = lambda name: {**ordinary(name), "role": "leader" if name == played.leader else "quorum_standby"}
+    left = refuse_rest(played, "pg3-node1", 2)
+    ask_for(project, only_switchover=True)
+    assert left == []
 
 
 def test_a_candidate_that_does_not_become_synchronous_is_not_asked(project, played):
     played.config = dict(QUORUM)
     # pg3-node1 is never among the synchronous ones.
     played._standbys = lambda: ["pg2-node1"]
-    with pytest.raises(TimedOut, match="pg3-node1 is a synchronous standby"):
+    with pytest.raises(TimedOut, match=r"pg3-node1 can take over: .* \(pg3-node1: is not a synchronous standby yet\)"):
         ask_for(project, "pg3-node1")
     assert played.commands == []
 
