@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pgha.model.topology import Host
 from pgha.project.project import Project
 from pgha.remote import engine
+from pgha.remote.connections import connect
 from pgha.stack.rendering import secrets_of
-from pgha.tools import docker, processes
+from pgha.tools import docker, processes, trust
+from pgha.tools.command import Answer
 
 PLACES = {
-    "known_hosts": ("root", "0644", "/etc/ssh/ssh_known_hosts"),
+    "known_hosts": ("root", "0644", trust.KNOWN_HOSTS),
     "ssh_config": ("root", "0644", "/etc/ssh/ssh_config.d/pgha.conf"),
     "pgbackrest.conf": ("postgres", "0600", "/pgha/config/pgbackrest.conf"),
     "patroni.conf": ("postgres", "0600", "/pgha/config/patroni.conf"),
@@ -32,6 +34,17 @@ def deliver(project: Project, hosts: Collection[str]) -> None:
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
         for done in [pool.submit(_deliver, project, host) for host in wanted]:
             done.result()
+
+
+def deliver_keys(project: Project) -> tuple[str, ...]:
+    """Give known_hosts to those that run and have another one, after a host got a new key; returns them. One that does
+    not answer takes it when it is started. Raises ToolFailed."""
+    known = project.known_hosts.read_text().strip()
+    names = [host.name for host in project.topology.ssh_hosts]
+    answers = connect(project).everywhere(dict.fromkeys(names, trust.show_known_hosts()))
+    stale = [n for n, answer in answers.items() if isinstance(answer, Answer) and answer.stdout.strip() != known]
+    deliver(project, stale)
+    return tuple(stale)
 
 
 def _deliver(project: Project, host: Host) -> None:

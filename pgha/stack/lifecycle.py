@@ -23,6 +23,7 @@ from pgha.project.record import RECORD
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
 from pgha.stack import crontab, ownership, rolling
+from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
 from pgha.stack.maintenance import stopped
@@ -73,6 +74,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     connections.close_all()
     with progress.stage("wait until every member streams"):
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+    deliver_keys(project)
     notes += [f"{name} had lost its data: etcd took it out and in again" for name in replace_lost(project, progress)]
     record = project.record()
     if record.replacing:

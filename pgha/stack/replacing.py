@@ -17,6 +17,7 @@ from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.remote import connections, engine
 from pgha.stack import crontab
+from pgha.stack.delivery import deliver_keys
 from pgha.stack.images import require_images
 from pgha.stack.remaking import make
 from pgha.stack.writing import render_project
@@ -104,6 +105,7 @@ def replace_host(project: Project, checked: Checked, progress: Progress) -> Repo
     names = [host.name] if host in project.topology.nodes else []
     with progress.stage(f"wait until {host.name if names else 'the leader'} {'streams' if names else 'is seen'}"):
         after = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)
+    deliver_keys(project)
     method = ""
     if names:
         leaving.wait_for_synchronous(project, (), progress)

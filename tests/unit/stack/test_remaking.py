@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from pgha.console import Progress
-from pgha.errors import BadValue, HalfDone, IsLeader, LosesQuorum, LosesStandbys, ToolFailed
+from pgha.errors import BadValue, HalfDone, IsLeader, LosesQuorum, LosesStandbys, ToolFailed, Unreachable
+from pgha.project.keys import ensure_keys, host_key
 from pgha.project.record import Record
 from pgha.remote import engine
 from pgha.stack import delivery, replacing
@@ -68,7 +69,9 @@ def test_a_port_that_a_client_got_meanwhile_is_waited_for(a_project, compose):
         make_again(a_project, ["pg1-node2"], ["pg1-node2"], Progress())
 
 
-def test_files_of_all_hosts_take_their_places_and_pgbackrest_reads_its_own_again(make_project, monkeypatch):
+@pytest.fixture
+def ran(monkeypatch):
+    """What the engine is asked for."""
     ran = []
 
     class Engine:
@@ -77,6 +80,10 @@ def test_files_of_all_hosts_take_their_places_and_pgbackrest_reads_its_own_again
             return Answer(command, "", "", 0)
 
     monkeypatch.setattr(delivery.engine, "engine_of", lambda project, host: Engine())
+    return ran
+
+
+def test_files_of_all_hosts_take_their_places_and_pgbackrest_reads_its_own_again(make_project, ran):
     deliver(make_project(data_centers=1), ["pg1-node1", "pgbackrest", "etcd1"])
     assert not [line for line in ran if "pg1-node2" in line or "etcd1" in line]
     copied = {line.split()[-1] for line in ran if line.startswith("docker cp")}
@@ -87,6 +94,29 @@ def test_files_of_all_hosts_take_their_places_and_pgbackrest_reads_its_own_again
     assert [line for line in ran if "s6-svc -h" in line] == [
         "docker exec --user root pgha-pgbackrest s6-svc -h /service/pgbackrest"
     ]
+
+
+def test_a_new_host_key_is_told_to_those_that_know_an_older_one(make_project, ran, monkeypatch):
+    """One that was made again has it; one that does not answer takes it at its start."""
+    project = make_project(data_centers=1, nodes=3)
+    ensure_keys(project)
+    known = project.known_hosts.read_text()
+    host_key(project, "pg1-node1").unlink()
+    ensure_keys(project)
+    new = project.known_hosts.read_text()
+    texts = {"pg1-node1": new, "pg1-node2": known, "pgbackrest": known}
+
+    def everywhere(commands):
+        return {host: Answer(command, texts[host], "", 0) if host in texts else Unreachable(f"{host} is away")
+                for host, command in commands.items()}  # fmt: skip
+
+    monkeypatch.setattr(delivery, "connect", lambda project: SimpleNamespace(everywhere=everywhere))
+    assert delivery.deliver_keys(project) == ("pg1-node2", "pgbackrest")
+    copied = [line for line in ran if "ssh_known_hosts.new" in line and line.startswith("docker cp")]
+    assert [line.split(":")[0].split()[-1] for line in copied] == ["pgha-pg1-node2", "pgha-pgbackrest"]
+    texts |= {"pg1-node2": new, "pgbackrest": new}
+    ran.clear()
+    assert (delivery.deliver_keys(project), ran) == ((), [])
 
 
 # Which host may be replaced ---------------------------------------------------------------------------------

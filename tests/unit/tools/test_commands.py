@@ -251,6 +251,7 @@ CASES = [
         "patronictl -c /pgha/config/patroni.conf restart pgha_cluster pg1-node1 --force --timeout 180",
     ),
     (trust.show_authority(), "cat /pgha/tls/ca.crt"),
+    (trust.show_known_hosts(), "cat /etc/ssh/ssh_known_hosts"),
     (pgbackrest.ping(), "pgbackrest --log-level-console=warn server-ping localhost"),
     # cron
     (
