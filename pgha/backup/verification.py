@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pgha.backup.stanza import read_stanza, require_repository_reaches
 from pgha.cluster.view import node_names, read_view
@@ -11,7 +12,7 @@ from pgha.errors import BackupNotGood, BackupUnchecked, BadValue, NoBackup, NoLe
 from pgha.model.topology import REPOSITORY
 from pgha.project.project import Project
 from pgha.remote.connections import connect
-from pgha.tools import cron, pgbackrest
+from pgha.tools import cron, pgbackrest, space
 from pgha.tools.command import Answer, Command
 
 
@@ -74,12 +75,14 @@ def choose_node(project: Project) -> str:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the hosts keep of scheduled jobs and of verifications."""
+    """What the hosts keep of scheduled jobs and of verifications, and how much room they have."""
 
     verifications: tuple[pgbackrest.Verification, ...]
     """the last one of each node, the newest first"""
     results: dict[str, cron.Result]
     """job -> its last result"""
+    disks: Mapping[str, tuple[space.Disk, ...]] = field(default_factory=dict)
+    """host -> its disks"""
 
     def verification_of(self, label: str) -> pgbackrest.Verification | None:
         """The newest one of this backup; an attempt that came to no verdict does not take a bad one back."""
@@ -90,13 +93,16 @@ class Kept:
 
 def read_kept(project: Project) -> Kept:
     """From every host that can be asked."""
-    commands: dict[str, Command] = dict.fromkeys(node_names(project), cron.results(cron.NODE_FOLDER))
-    commands[REPOSITORY] = cron.results(cron.REPOSITORY_FOLDER)
-    texts = [a.stdout for a in connect(project).everywhere(commands).values() if isinstance(a, Answer)]
-    found = [one for text in texts if (one := pgbackrest.parse_verification(text))]
+    commands: dict[str, Command] = dict.fromkeys(node_names(project), cron.results(cron.NODE_FOLDER, space.NODE))
+    if project.topology.repository:
+        commands[REPOSITORY] = cron.results(cron.REPOSITORY_FOLDER, space.REPOSITORY)
+    answers = connect(project).everywhere(commands).items()
+    texts = {host: answer.stdout for host, answer in answers if isinstance(answer, Answer)}
+    found = [one for text in texts.values() if (one := pgbackrest.parse_verification(text))]
     results: dict[str, cron.Result] = {}
-    for text in texts:
+    for text in texts.values():
         for job, result in cron.parse_results(text).items():
             if job not in results or results[job].ended < result.ended:
                 results[job] = result
-    return Kept(tuple(sorted(found, key=lambda one: -one.ended)), results)
+    disks = {host: space.parse(text) for host, text in texts.items()}
+    return Kept(tuple(sorted(found, key=lambda one: -one.ended)), results, disks)

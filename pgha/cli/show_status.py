@@ -68,7 +68,8 @@ def _etcd_line(seen: Seen) -> str:
     view = seen.etcd
     if isinstance(view, PghaError):
         return "etcd: unknown"
-    more = f"{view.may_fail} more may fail" if view.has_quorum else "QUORUM LOST"
+    lost = f"ALARM {view.alarm}" if view.alarm else "QUORUM LOST"
+    more = f"{view.may_fail} more may fail" if view.has_quorum else lost
     return f"etcd: {len(view.healthy)} of {view.members} healthy, quorum {view.quorum}, {more}"
 
 

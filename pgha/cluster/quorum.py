@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from pgha.cluster.view import Members, answering
 from pgha.errors import NoQuorum, PghaError
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import etcd
+
+ALARM_HELP = "docs/runbooks.md, etcd has raised an alarm"
 
 
 def etcd_view(project: Project, members: Members) -> etcd.EtcdView:
@@ -42,7 +45,11 @@ def read_etcd(project: Project) -> etcd.EtcdView:
     views = [answer for answer in answers if isinstance(answer, etcd.EtcdView)]
     if not views:
         raise next(answer for answer in answers if isinstance(answer, PghaError))
-    return max(views, key=lambda view: len(view.healthy))
+    best = max(views, key=lambda view: (len(view.healthy), bool(view.alarm)))
+    if not best.alarm:
+        return best
+    nodes = [node.name for node in topology.nodes]
+    return replace(best, size=connect(project).first(nodes, etcd.status(topology), etcd.parse_size)[1])
 
 
 def require_quorum(project: Project) -> None:
@@ -52,6 +59,8 @@ def require_quorum(project: Project) -> None:
 
 def require_quorum_in(view: etcd.EtcdView) -> None:
     """Raises NoQuorum unless these are enough."""
+    if view.alarm:
+        raise NoQuorum(f"etcd has raised the alarm {view.alarm} and takes no writes", ALARM_HELP)
     if not view.has_quorum:
         raise NoQuorum(
             f"etcd has lost its quorum: {len(view.healthy)} of {view.members} members are healthy, "

@@ -68,6 +68,7 @@ def etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
         "quorum": view.quorum,
         "has_quorum": view.has_quorum,
         "may_fail": view.may_fail,
+        "alarm": view.alarm or None,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pgha.backup.restore_record import describe_restore, way_on
 from pgha.cluster.clients import SUPERUSER
+from pgha.cluster.quorum import ALARM_HELP
 from pgha.cluster.rollout_record import describe_rollout
 from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.errors import NoConnection, PghaError
@@ -17,6 +18,9 @@ from pgha.status.kinds import Kind, Problem, Rule, first_line
 from pgha.status.seen import Seen
 from pgha.tools import patroni
 from pgha.tools.leader import Facts, Slot
+
+DISK_FULL, DISK_FREE = 95, 10 << 30
+"""A disk is full from so many percent on, when fewer than so many bytes are free: of a large one 5 % are plenty."""
 
 
 def find_problems(seen: Seen) -> tuple[Problem, ...]:
@@ -81,12 +85,16 @@ def _settings(seen: Seen) -> Iterator[Problem]:
 def _quorum(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.etcd, PghaError):
         yield Problem(Kind.ETCD_UNKNOWN, "", f"etcd cannot be asked: {first_line(seen.etcd)}")
+    elif seen.etcd.alarm:
+        size = f" with {size_text(seen.etcd.size)} of data" if seen.etcd.size else ""
+        sentence = f"etcd has raised the alarm {seen.etcd.alarm}{size} and takes no writes: no member can be promoted"
+        yield Problem(Kind.ETCD_ALARM, "", sentence, ALARM_HELP)
     elif not seen.etcd.has_quorum:
         yield Problem(Kind.QUORUM_LOST, "", "etcd has lost its quorum: no member can be promoted")
 
 
 def _etcd_members(seen: Seen) -> Iterator[Problem]:
-    if isinstance(seen.etcd, PghaError):
+    if isinstance(seen.etcd, PghaError) or seen.etcd.alarm:
         return
     for name in seen.etcd.unhealthy:
         if seen.is_in_maintenance(name):
@@ -172,6 +180,18 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
             yield Problem(Kind.SLOT_RETAINS_WAL, leader, sentence, _way_to_drop(seen, slot))
 
 
+def _disks(seen: Seen) -> Iterator[Problem]:
+    """Containers of one host may share a disk: then it is named once."""
+    same: dict[tuple[str, int], list[str]] = {}
+    for host, disks in seen.disks.items():
+        for disk in disks:
+            if disk.percent >= DISK_FULL and disk.free < DISK_FREE:
+                same.setdefault((f"{disk.percent:.0f} % full, {size_text(disk.free)} free", disk.size), []).append(host)
+    for (words, _), hosts in same.items():
+        sentence = f"the disk of {' and '.join(hosts)} is {words}"
+        yield Problem(Kind.DISK_FULL, hosts[0], sentence, f"inv ssh --node {hosts[0]} --command 'df -h'")
+
+
 def _way_to_drop(seen: Seen, slot: Slot) -> str:
     if slot.active:
         return ""
@@ -251,7 +271,7 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     _restore, _scaling, _replacing, _rollout, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members,
-    _replay, _leaders_postgres, _slots, _strangers, _containers, _maintenance, _networks, backup_problems.repository,
-    backup_problems.archiving, backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs,
-    _pending_restart,
+    _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, _maintenance, _networks,
+    backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
+    backup_problems.backups, backup_problems.jobs, _pending_restart,
 )  # fmt: skip

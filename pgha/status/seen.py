@@ -13,7 +13,7 @@ from pgha.failures.broken import Broken
 from pgha.project.maintenance import Stopped
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space
 from pgha.tools.leader import Facts
 from pgha.tools.slots import SlotCoverage
 
@@ -63,8 +63,8 @@ class Seen:
     """the leader's logical slots, and what becomes of them; nothing when the leader cannot be asked"""
     wanted_slots: Mapping[str, Mapping[str, str]]
     """those of the settings"""
-    kept: verification.Kept | PghaError | None
-    """what is known of verifications and scheduled jobs; None without a repository"""
+    kept: verification.Kept | PghaError
+    """what is known of verifications and scheduled jobs, and how full the disks are"""
     jobs: tuple[Job, ...]
     """the schedule; empty while it is off"""
     broken: tuple[Broken, ...] | PghaError
@@ -125,6 +125,11 @@ class Seen:
     def results(self) -> dict[str, cron.Result]:
         """Job -> how it ended last."""
         return self.kept.results if isinstance(self.kept, verification.Kept) else {}
+
+    @property
+    def disks(self) -> Mapping[str, tuple[space.Disk, ...]]:
+        """Host -> its disks; of those that could be asked."""
+        return self.kept.disks if isinstance(self.kept, verification.Kept) else {}
 
     def pending_restart(self, member: str) -> tuple[str, ...]:
         """Parameters that wait for a restart of this member."""

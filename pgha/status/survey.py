@@ -69,7 +69,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
     with ThreadPoolExecutor(max_workers=4) as pool:
         members_ = pool.submit(read_members, project)
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
-        kept_ = pool.submit(or_error, lambda: verification.read_kept(project)) if has_repository else None
+        kept_ = pool.submit(or_error, lambda: verification.read_kept(project))
         told = members_.result()
         unreachable = [answer for answer in told.values() if isinstance(answer, (Unreachable, Missing))]
         if len(unreachable) == len(told):
@@ -92,7 +92,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             slots=_coverage(project, leader, facts),
             differs=project.running.differs if project.running else {},
             wanted_slots=project.settings.slots,
-            kept=kept_.result() if kept_ else None,
+            kept=kept_.result(),
             jobs=tuple(crontab.jobs(project)),
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),
             rollout=or_error(lambda: read_rollout(project)),

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 from pgha.errors import ToolFailed
-from pgha.tools import pgbackrest
+from pgha.tools import pgbackrest, space
 from pgha.tools.command import Command
 
 REPOSITORY_FOLDER = "/pgha/pgbackrest/.scheduled"
@@ -52,10 +52,11 @@ def install(text: str) -> Command:
     return Command(("sh", "-c", 'printf %s "$1" | crontab -', "crontab", text), timeout=15)
 
 
-def results(folder: str) -> Command:
-    """Every job's last result, and the last verification, a JSON document per line; nothing when there is none."""
+def results(folder: str, places: str) -> Command:
+    """Every job's last result, the last verification, and how full the disks of these places are, a JSON document per
+    line; one round for all of it."""
     files = f"{folder}/*.json {pgbackrest.VERIFIED}"
-    return Command(("sh", "-c", f"cat {files} 2>/dev/null || true"), timeout=15)
+    return Command(("sh", "-c", f"cat {files} 2>/dev/null; {space.ask(places)}"), timeout=15)
 
 
 def log(folder: str, job: str) -> Command:

@@ -22,6 +22,10 @@ class EtcdView:
 
     healthy: tuple[str, ...]
     unhealthy: tuple[str, ...]
+    alarm: str = ""
+    """NOSPACE or CORRUPT: none takes writes then, and none is healthy"""
+    size: int = 0
+    """bytes of the largest member's data, when there is an alarm"""
 
     @property
     def members(self) -> int:
@@ -90,12 +94,12 @@ def parse_health(text: str, topology: Topology) -> EtcdView:
     """The JSON line of `etcdctl endpoint health`; a member it does not name is unhealthy."""
     line = next((line for line in text.splitlines() if line.startswith("[")), "")
     try:
-        entries = {entry["endpoint"]: bool(entry["health"]) for entry in json.loads(line)}
+        entries = {entry["endpoint"]: entry for entry in json.loads(line)}
+        healthy = tuple(m.name for m in topology.etcd if entries.get(endpoint(m.name), {"health": False})["health"])
     except (ValueError, KeyError, TypeError) as error:
         raise ToolFailed("etcdctl endpoint health did not print its JSON", text) from error
-    names = [member.name for member in topology.etcd]
-    healthy = tuple(name for name in names if entries.get(endpoint(name)))
-    return EtcdView(healthy, tuple(name for name in names if name not in healthy))
+    alarm = re.search(r"Active Alarm\(s\): *(\w+)", line)
+    return EtcdView(healthy, tuple(m.name for m in topology.etcd if m.name not in healthy), alarm[1] if alarm else "")
 
 
 def version() -> Command:
@@ -117,6 +121,11 @@ def parse_leader(text: str, topology: Topology) -> str:
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise ToolFailed("etcdctl endpoint status did not print its JSON", text) from error
     raise ToolFailed("No etcd member leads", text, "inv status")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of the largest member's data, from `etcdctl endpoint status`; 0 when it does not say."""
+    return max(map(int, re.findall(r'"dbSize":(\d+)', text)), default=0)
 
 
 def member_list(topology: Topology) -> Command:

@@ -179,12 +179,17 @@ def test_wiped_data_is_cloned_again(chaos):
     assert chaos.run(host, "ls", "/pgdata").split() == ["17"]
 
 
+def problems(stack):
+    return {(problem["kind"], problem["host"], problem["sentence"]) for problem in stack.status()["problems"]}
+
+
 def test_a_disk_is_full_and_this_hosts_is_not(chaos):
     host = chaos.replicas()[0]
     chaos.inv("chaos.fill", "--node", host)
     assert chaos.shell(host, "df --output=avail /pgdata | tail -n 1").strip() == "0"
     answer = chaos.shell(host, "echo one more > /pgdata/more 2>&1 || true; cat /pgdata/more")
     assert answer.strip() in ("", "sh: 1: echo: echo: I/O error") or "No space" in answer
+    assert ("disk_full", host, f"the disk of {host} is 100 % full, 0B free") in problems(chaos)
     chaos.sql(chaos.leader(), "create table written_while_a_disk_is_full as select generate_series(1, 200000) n")
     until(lambda: "No space left on device" in chaos.logs(host), f"{host} has no space")
     chaos.inv("chaos.heal")

@@ -19,7 +19,7 @@ from pgha.status.kinds import Kind
 from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, wal
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space, wal
 from pgha.tools.leader import Facts, Slot
 from pgha.tools.slots import SlotCoverage
 
@@ -125,6 +125,14 @@ CASES = [
     ),
     (seen(etcd=ToolFailed("no answer")), Kind.ETCD_UNKNOWN, "", "etcd cannot be asked: no answer"),
     (seen(etcd=etcd.EtcdView(("etcd1",), ETCD[1:])), Kind.QUORUM_LOST, "", "lost its quorum"),
+    (
+        seen(etcd=etcd.EtcdView((), ETCD, "NOSPACE", 2 << 30)),
+        Kind.ETCD_ALARM, "", "the alarm NOSPACE with 2.0GB of data and takes no writes: no member can be promoted",
+    ),
+    (
+        seen(kept=Kept((), {}, {"pg1-node1": (), "pg2-node1": (space.Disk("/pgdata", 97 << 20, 3 << 20),)})),
+        Kind.DISK_FULL, "pg2-node1", "the disk of pg2-node1 is 97 % full, 3.0MB free",
+    ),
     (seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",))), Kind.ETCD_UNHEALTHY, "etcd1", "etcd1 is not healthy"),
     (seen(view=view(member("pg2-node1"))), Kind.NO_LEADER, "", "there is no leader"),
     (seen(view=ToolFailed("DCS is not accessible")), Kind.DCS_UNKNOWN, "", "DCS is not accessible"),
@@ -367,3 +375,22 @@ def test_the_newest_backup_is_of_the_present_history():
     assert seen(stanza=both, facts=ToolFailed("no answer")).newest == later
     found = Kept((replace(VERIFIED, label="later"), replace(VERIFIED, ok=True)), {})
     assert seen(stanza=both, facts=left, kept=found).verified.label == BACKUP.label
+
+
+def full(*disks):
+    hosts = ("pg1-node1", "pg2-node1", "pgbackrest")
+    found = find_problems(seen(kept=Kept((), {}, dict(zip(hosts, ((disk,) for disk in disks), strict=False)))))
+    return [(problem.kind, problem.sentence) for problem in found]
+
+
+def test_a_disk_is_full_by_its_share_and_by_what_is_free():
+    assert full(space.Disk("/pgdata", 94 << 30, 6 << 30)) == []
+    assert full(space.Disk("/pgdata", 980 << 30, 20 << 30)) == []
+    assert full(space.Disk("/pgdata", 100, 0)) == [(Kind.DISK_FULL, "the disk of pg1-node1 is 100 % full, 0B free")]
+
+
+def test_a_disk_that_hosts_share_is_named_once():
+    shared, own = space.Disk("/pgdata", 99 << 30, 1 << 30), space.Disk("/pgha/pgbackrest", 999, 1)
+    assert [sentence for _, sentence in full(shared, shared, own)] == [
+        "the disk of pg1-node1 and pg2-node1 is 99 % full, 1.0GB free", "the disk of pgbackrest is 100 % full, 1B free",
+    ]  # fmt: skip

@@ -16,7 +16,7 @@ def project(make_project):
 
 @pytest.fixture
 def asked(project, monkeypatch):
-    """A cluster whose first member is cut off; who is asked, in this order."""
+    """A cluster whose first member is cut off; who is asked what needs etcd, in this order."""
     played, asked = Played(project), []
     played.leader, played.cut, played.streaming = "pg2-node1", {"pg1-node1"}, {"pg2-node1", "pg3-node1"}
     ordinary = played.run

@@ -260,8 +260,13 @@ CASES = [
     ),
     (cron.install("0 1 * * 0 true\n"), """sh -c 'printf %s "$1" | crontab -' crontab '0 1 * * 0 true\n'"""),
     (
-        cron.results("/pgdata/scheduled"),
-        "sh -c 'cat /pgdata/scheduled/*.json /pgdata/verified.json 2>/dev/null || true'",
+        cron.results("/pgdata/scheduled", "/pgdata"),
+        "sh -c "
+        + quote(
+            "cat /pgdata/scheduled/*.json /pgdata/verified.json 2>/dev/null; "
+            "df -B1 --output=used,avail,target /pgdata 2>/dev/null | "
+            r"""sed -nE '2,$s|^ *([0-9]+) +([0-9]+) +(/.*)$|{"place": "\3", "used": \1, "free": \2}|p'"""
+        ),
     ),
     # The engine
     (docker.docker("version"), "docker version"),

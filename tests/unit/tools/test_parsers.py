@@ -13,7 +13,7 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, wal
+from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, space, wal
 from pgha.tools.command import Answer
 from pgha.tools.leader import Slot, parse_facts
 
@@ -162,6 +162,21 @@ def test_an_etcd_member_that_is_down(captured):
 def test_what_etcd_can_still_lose(healthy, members, may_fail, has_quorum):
     view = etcd.EtcdView(("up",) * healthy, ("down",) * (members - healthy))
     assert (view.may_fail, view.has_quorum) == (may_fail, has_quorum)
+
+
+def test_an_alarm_is_no_lost_quorum():
+    words = '"error":"Active Alarm(s): NOSPACE "'
+    line = ",".join(f'{{"endpoint":"http://{m.name}:2379","health":false,"took":"2ms",{words}}}' for m in TOPOLOGY.etcd)
+    view = parse_health(f"[{line}]\nError: unhealthy cluster")
+    assert (view.alarm, view.healthy, len(view.unhealthy)) == ("NOSPACE", (), len(TOPOLOGY.etcd))
+    assert parse_health("[]").alarm == ""
+    assert etcd.parse_size('[{"Status":{"dbSize":20480,"dbSizeInUse":4096}},{"Status":{"dbSize":24576}}]') == 24576
+
+
+def test_each_disk_is_counted_once_among_other_documents():
+    document = '{"place": "/pgdata", "used": 95, "free": 5}'
+    (disk,) = space.parse("\n".join(('{"job": "full"}', document, document)))
+    assert (disk.place, disk.size, disk.percent) == ("/pgdata", 100, 95)
 
 
 def test_an_etcd_member_nobody_mentions_is_unhealthy():
