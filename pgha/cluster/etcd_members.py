@@ -6,7 +6,7 @@ to be removed and added (etcd's documentation, "Runtime reconfiguration", "Repla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from pgha.cluster.quorum import read_etcd, require_quorum
@@ -28,13 +28,14 @@ PATIENCE = 60
 """Seconds until a member that was let in again can commit."""
 
 
-def replace_lost(project: Project, progress: Progress) -> list[str]:
-    """Let in again, one at a time, every member that ended because etcd does not take it as it is; returns which.
+def replace_lost(project: Project, progress: Progress, left_out: Collection[str] = ()) -> list[str]:
+    """Let in again, one at a time, every member that ended because etcd does not take it as it is; returns which. One
+    that is `left_out` does not run.
 
     The caller holds the lock. Raises NoQuorum when too few are left to agree on it.
     """
     replaced = []
-    for name in _lost(project):
+    for name in _lost(project, left_out):
         require_quorum(project)
         with progress.stage(f"take {name} out of etcd and in again"):
             _replace(project, name)
@@ -42,13 +43,13 @@ def replace_lost(project: Project, progress: Progress) -> list[str]:
     return replaced
 
 
-def _lost(project: Project) -> list[str]:
+def _lost(project: Project, left_out: Collection[str]) -> list[str]:
     """Members of which etcd says at their end that it knows them already. One that was just started is given the time
     to become healthy, or to say so."""
     found: list[str] = []
 
     def decided() -> bool:
-        unhealthy = read_etcd(project).unhealthy
+        unhealthy = [name for name in read_etcd(project).unhealthy if name not in left_out]
         found[:] = [name for name in unhealthy if etcd.is_lost(_last_words(project, name))]
         return len(found) == len(unhealthy)
 

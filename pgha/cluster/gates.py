@@ -61,15 +61,15 @@ class Refusal:
     """whom it is about; nothing when it is about the whole"""
 
 
-def look(project: Project, restarted: Collection[str] = ()) -> Seen:
-    """Look at all that matters: for long transactions on the members that are about to be restarted; for a backup on
-    the leader, too, where each has a session, whomever it copies from."""
+def look(project: Project, restarted: Collection[str] = (), left_out: Collection[str] = ()) -> Seen:
+    """Look at all that matters, but for members that are `left_out`: for long transactions on those that are about to
+    be restarted; for a backup on the leader, too, where each has a session, whomever it copies from."""
     members = read_members(project)
     view = _or_error(lambda: agreed_view(project, members))
     leader = {view.leader.name} if isinstance(view, patroni.ClusterView) and view.leader else set()
     asked = (set(restarted) | leader) & answering(members).keys()
     return Seen(
-        names=tuple(node_names(project)),
+        names=tuple(name for name in node_names(project) if name not in left_out),
         members=members,
         late=cut_off(project, members),
         view=view,
@@ -205,13 +205,13 @@ def _busy(seen: Seen) -> Iterator[Refusal]:
 RULES = (_paused, _leader, _members, _quorum, _lag, _synchronous, _busy)
 
 
-def require_open(project: Project, restarted: Collection[str], hint: str = "") -> None:
+def require_open(project: Project, restarted: Collection[str], hint: str = "", left_out: Collection[str] = ()) -> None:
     """Wait for what passes by itself, a few seconds, and raise the gravest of what is left: Unhealthy, NoLeader,
     NoQuorum, or why the cluster cannot be asked. `hint` is added to that error's own."""
     found: list[Refusal] = []
 
     def closed() -> list[Refusal]:
-        found[:] = refusals(look(project, restarted))
+        found[:] = refusals(look(project, restarted, left_out))
         return found
 
     def settled(left: list[Refusal]) -> bool:

@@ -42,6 +42,8 @@ class Work:
     leader_first: bool = False
     avoid: Collection[str] = ()
     """members that shall not lead, if another one can"""
+    left_out: Collection[str] = ()
+    """members that are stopped for maintenance, and stay so"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def roll(project: Project, record: Record | None, hosts: Collection[str], work: 
         step = _next(project, left, work)
         # Before the first turn all of them are looked at: what would stop it in the middle is better known now.
         restarted = nodes & (left if not done else {step.host})
-        require_open(project, restarted, _where(left, hosts))
+        require_open(project, restarted, _where(left, hosts), work.left_out)
         if step.part == Part.LEADER and not work.in_place:
             handover = _leave(project, step.host, work, progress) or handover
             if not work.is_done(step.host):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from pgha.cluster.clients import set_back_password
@@ -56,26 +57,28 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     clock = Stopwatch()
     report = render_project(project)
     planned = _compare(project, report)
-    way = rolling.choose_way(project, planned, at_once=at_once)
+    way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
     _announce(project, way, progress)
     notes = list(report.moved)
     if way.turns:
         rolling.roll_out(project, way, progress)
-        planned = _compare(project, report)
+        planned = _compare(project, report).without(way.left_out)
         if planned.interrupted:
             names = ", ".join(planned.interrupted)
             raise Unhealthy(f"Something changed meanwhile: {names} would have to be made again once more", "inv up")
     with progress.stage(planned.title):
-        _compose_up(project, planned, progress)
-    maintenance.clear(project)
+        _compose_up(project, planned, progress, way.left_out)
+    maintenance.remove(project, [name for name in _names(project) if name not in way.left_out])
     note_running(project)
     back = networks.reconnect(project)
     notes += [f"{name} was not on all its networks at its own addresses: it is again" for name in back]
     connections.close_all()
+    names = [node.name for node in project.topology.nodes if node.name not in way.left_out]
     with progress.stage("wait until every member streams"):
-        view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+        view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)
     deliver_keys(project)
-    notes += [f"{name} had lost its data: etcd took it out and in again" for name in replace_lost(project, progress)]
+    lost = replace_lost(project, progress, way.left_out)
+    notes += [f"{name} had lost its data: etcd took it out and in again" for name in lost]
     record = project.record()
     if record.replacing:
         # Its container is there, and streams: `up` has completed what `inv replace` began.
@@ -101,7 +104,8 @@ def plan_up(project: Project, *, at_once: bool = False) -> Plan:
     if not engine.containers(project):
         return Plan(rolling.VERB, rolling.ACTION, first=dict.fromkeys(_names(project), NOT_THERE))
     planned = _compare(project, preview_project(project))
-    return rolling.plan_of(project, rolling.choose_way(project, planned, at_once=at_once), gates=True)
+    way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
+    return rolling.plan_of(project, way, gates=True)
 
 
 def _names(project: Project) -> list[str]:
@@ -121,7 +125,7 @@ def _compare(project: Project, report: RenderReport) -> Rollout:
 
 def _announce(project: Project, way: rolling.Way, progress: Progress) -> None:
     """Say it before containers that run are made again."""
-    for note in _ended_maintenance(project):
+    for note in _ended_maintenance(project) if not way.left_out else ():
         progress.note(note)
     if way.turns or way.at_once:
         for line in rolling.plan_of(project, way).describe():
@@ -131,14 +135,17 @@ def _announce(project: Project, way: rolling.Way, progress: Progress) -> None:
         progress.note(note)
 
 
+def _stopped(project: Project) -> list[str]:
+    return [entry.host for entry in stopped(project, engine.containers(project))]
+
+
 def _ended_maintenance(project: Project) -> list[str]:
     """A sentence for each host that was stopped on purpose: a command that is about all of them starts it again. They
     return when every member streams, and one left out would be forgotten."""
-    there = stopped(project, engine.containers(project))
-    return [f"{entry.host} was stopped for maintenance: it is started again" for entry in there]
+    return [f"{host} was stopped for maintenance: it is started again" for host in _stopped(project)]
 
 
-def _compose_up(project: Project, planned: Rollout, progress: Progress) -> None:
+def _compose_up(project: Project, planned: Rollout, progress: Progress, left_out: Collection[str] = ()) -> None:
     with broken.ended_by_start(project):
         engine.revive(project)
         if planned.renumbered:
@@ -152,7 +159,8 @@ def _compose_up(project: Project, planned: Rollout, progress: Progress) -> None:
         if lost:
             engine.remove(project, lost)
         try:
-            engine.compose(project, "Compose could not start the stack", "up", "--detach", "--remove-orphans",
+            only = ["--no-deps", *(name for name in _names(project) if name not in left_out)] if left_out else []
+            engine.compose(project, "Compose could not start the stack", "up", "--detach", "--remove-orphans", *only,
                            line=progress.detail)  # fmt: skip
         except ToolFailed as error:
             if ipam.is_overlap(error.words):

@@ -41,7 +41,13 @@ def make_again(project: Project, hosts: Collection[str], again: Collection[str],
 
 
 def in_turn(
-    project: Project, progress: Progress, way_on: str, *, in_place: bool = False, avoid: Collection[str] = ()
+    project: Project,
+    progress: Progress,
+    way_on: str,
+    *,
+    in_place: bool = False,
+    avoid: Collection[str] = (),
+    left_out: Collection[str] = (),
 ) -> Work:
     """Making a host's container again, when its turn comes."""
     made: set[str] = set()
@@ -50,4 +56,4 @@ def in_turn(
         make_again(project, [host], [host], progress)
         made.add(host)
 
-    return Work(ACTION, act, lambda host: host in made, way_on, in_place=in_place, avoid=avoid)
+    return Work(ACTION, act, lambda host: host in made, way_on, in_place, avoid=avoid, left_out=left_out)

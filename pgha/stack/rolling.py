@@ -47,12 +47,15 @@ class Way:
     """made again one after another"""
     record: Record | None = None
     """what an interrupted command left"""
+    left_out: tuple[str, ...] = ()
+    """hosts that are stopped for maintenance, and stay so while others have their turns"""
 
 
-def choose_way(project: Project, planned: Rollout, *, at_once: bool) -> Way:
-    """One after another, or all at once and why. Looks at what runs, and touches nothing.
+def choose_way(project: Project, planned: Rollout, *, at_once: bool, stopped: Collection[str] = ()) -> Way:
+    """One after another, or all at once and why. Looks at what runs, and touches nothing. What is `stopped` for
+    maintenance is left out while others have their turns, and else started again.
 
-    Raises Missing when a record is damaged.
+    Raises Missing when a record is damaged, Unhealthy when without those nobody could take over.
     """
     record = read_rollout(project)
     if not planned.interrupted:
@@ -60,13 +63,26 @@ def choose_way(project: Project, planned: Rollout, *, at_once: bool) -> Way:
     why = "as asked" if at_once else why_together(project, planned) or _other_identity(project, planned.interrupted)
     if why:
         return Way(planned, why, record=record)
+    _require_another(project, planned, stopped)
+    planned = planned.without(stopped)
     stuck = record.at if record and record.verb == VERB else ""
     idle = {host for host in planned.again if host not in planned.interrupted}
     if stuck in planned.interrupted and not _is_well(project, stuck):
         idle.add(stuck)
     first = (*planned.create, *planned.start, *(host for host in planned.again if host in idle))
     turns = tuple(host for host in planned.interrupted if host not in idle)
-    return Way(planned, "", first, turns, record)
+    return Way(planned, "", first, turns, record, tuple(stopped))
+
+
+def _require_another(project: Project, planned: Rollout, stopped: Collection[str]) -> None:
+    nodes = [node.name for node in project.topology.nodes if node.name not in stopped]
+    if stopped and len(nodes) == 1 and nodes[0] in planned.interrupted:
+        away = [node.name for node in project.topology.nodes if node.name in stopped]
+        raise Unhealthy(
+            f"{nodes[0]} would be made again, and without {' and '.join(away)}, stopped for maintenance, nobody could "
+            "take over from it",
+            f"inv start --node {away[0]}, then inv up",
+        )
 
 
 def why_together(project: Project, planned: Rollout) -> str:
@@ -117,7 +133,7 @@ def plan_of(project: Project, way: Way, *, gates: bool = False) -> cluster_rollo
     made = dict.fromkeys(planned.create, NOT_THERE) | dict.fromkeys(planned.start, NOT_RUNNING)
     whys = {**made, **planned.again}
     # A table says it in a column of its own.
-    notes = tuple(filter(None, (given_up(way), *(() if gates else planned.notes))))
+    notes = (*left_out(way), *filter(None, (given_up(way), *(() if gates else planned.notes))))
     if way.at_once:
         return cluster_rollout.Plan(VERB, ACTION, together=whys, at_once=way.at_once, notes=notes)
     first = {host: why for host, why in whys.items() if host in way.first}
@@ -144,7 +160,7 @@ def plan_of(project: Project, way: Way, *, gates: bool = False) -> cluster_rollo
 def _refusals(project: Project, way: Way) -> tuple[PghaError, ...]:
     """Why it would not begin now; not what is over when those that come first are brought up."""
     nodes = [node.name for node in project.topology.nodes if node.name in way.turns]
-    found = refusals(look(project, nodes))
+    found = refusals(look(project, nodes, way.left_out))
     return tuple(refusal.error for refusal in found if not _is_over(project, refusal, way.first))
 
 
@@ -171,13 +187,14 @@ def roll_out(project: Project, way: Way, progress: Progress) -> Rolled:
     networks.reconnect(project)
     with progress.stage("wait until every member streams"):
         try:
-            wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+            names = [node.name for node in project.topology.nodes if node.name not in way.left_out]
+            wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)
         except PghaError as error:
             error.hint = "; ".join(filter(None, (error.hint, AT_ONCE_HINT)))
             raise
-    for name in replace_lost(project, progress):
+    for name in replace_lost(project, progress, way.left_out):
         progress.note(f"{name} had lost its data: etcd took it out and in again")
-    return roll(project, begin(way), way.turns, in_turn(project, progress, BACK), progress)
+    return roll(project, begin(way), way.turns, in_turn(project, progress, BACK, left_out=way.left_out), progress)
 
 
 def begin(way: Way) -> Record:
@@ -186,6 +203,14 @@ def begin(way: Way) -> Record:
         done = [host for host in way.record.done if host not in way.planned.again]
         return replace(way.record, at="", done=[*done, *(host for host in way.first if host not in done)])
     return Record(VERB, time.time())
+
+
+def left_out(way: Way) -> list[str]:
+    """What is said of hosts that stay stopped."""
+    return [
+        f"{host} stays stopped for maintenance, and is left out: inv start --node {host}, then inv up"
+        for host in way.left_out
+    ]
 
 
 def given_up(way: Way) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,15 @@ class Rollout:
     """those made again that run now"""
     renumbered: bool = False
     """Whether networks that are there have other addresses than they shall: Compose leaves a network as it was made."""
+
+    def without(self, hosts: Collection[str]) -> Rollout:
+        """The same for all others."""
+        return replace(
+            self,
+            create=tuple(host for host in self.create if host not in hosts),
+            again={host: why for host, why in self.again.items() if host not in hosts},
+            start=tuple(host for host in self.start if host not in hosts),
+        )
 
     @property
     def title(self) -> str:

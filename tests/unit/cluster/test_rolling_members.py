@@ -39,7 +39,7 @@ class Played:
             self.done.add(old)
         return SimpleNamespace(old=old, new=self.leader, waiting_for=self.late, leader_seconds=2.04)
 
-    def require_open(self, project, restarted, hint):
+    def require_open(self, project, restarted, hint, left_out):
         self.gates.append(set(restarted))
         if len(self.gates) in self.refuse:
             raise Unhealthy(self.refuse[len(self.gates)], hint)

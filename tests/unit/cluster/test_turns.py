@@ -217,7 +217,7 @@ LASTING, PASSING = Refusal(Unhealthy("paused", "resume")), Refusal(Unhealthy("it
 )
 def test_what_passes_by_itself_is_waited_for_and_nothing_else(project, monkeypatch, hurry, looks, said):
     coming = iter(looks)
-    monkeypatch.setattr(gates, "look", lambda project, restarted: next(coming))
+    monkeypatch.setattr(gates, "look", lambda *_: next(coming))
     monkeypatch.setattr(gates, "refusals", lambda seen: [replace_error(refusal) for refusal in seen])
     hurry(gates, 0.2)
     if said is None:
@@ -234,7 +234,7 @@ def replace_error(refusal):
 
 
 def test_a_look_that_fails_is_no_open_gate(project, monkeypatch, hurry):
-    def look(project, restarted):
+    def look(*_):
         raise ToolFailed("psql did not answer")
 
     monkeypatch.setattr(gates, "look", look)

@@ -51,6 +51,27 @@ def test_what_runs_has_turns_and_the_rest_is_brought_up_before(project, told):
     assert way.turns == ("etcd1", "pgbackrest", "pg1-node1")
 
 
+def test_what_is_stopped_for_maintenance_is_left_out_while_others_have_their_turns(make_project, told):
+    project = make_project(data_centers=1, nodes=3)
+    again = ["etcd1", "pg1-node1", "pg1-node2", "pg1-node3"]
+    seen = planned(again=again, start=["etcd3"], stopped=["pg1-node3"])
+    way = choose_way(project, seen, at_once=False, stopped=["pg1-node3", "etcd3"])
+    assert (way.first, way.turns) == ((), ("etcd1", "pg1-node1", "pg1-node2"))
+    assert way.left_out == ("pg1-node3", "etcd3")
+    assert "pg1-node3 stays stopped for maintenance, and is left out" in plan_of(project, way).describe()[0]
+    # Where nobody has a turn, or all have it together, it is started as everything else.
+    assert "etcd3" in choose_way(project, planned(again=[], start=["etcd3"]), at_once=False, stopped=["etcd3"]).first
+    assert choose_way(project, seen, at_once=True, stopped=["pg1-node3"]).left_out == ()
+
+
+def test_the_only_member_that_runs_is_not_made_again(project, told):
+    with pytest.raises(Unhealthy, match="without pg1-node2, stopped for maintenance, nobody could take over") as caught:
+        choose_way(project, planned(stopped=["pg1-node2"]), at_once=False, stopped=["pg1-node2"])
+    assert caught.value.hint.startswith("inv start --node pg1-node2")
+    alone = planned(again=["etcd1"], start=["pg1-node2"])
+    assert choose_way(project, alone, at_once=False, stopped=["pg1-node2"]).turns == ("etcd1",)
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [
@@ -127,7 +148,7 @@ def test_the_plan_of_a_rollout_leaves_out_what_is_over_when_the_first_ones_run(p
         Refusal(Unhealthy("etcd3"), host="etcd3"),
         Refusal(Unhealthy("pg1-node2 does not stream"), host="pg1-node2"),
     ]
-    monkeypatch.setattr(rolling, "look", lambda project, nodes: nodes)
+    monkeypatch.setattr(rolling, "look", lambda project, nodes, left_out: nodes)
     monkeypatch.setattr(rolling, "refusals", lambda seen: found if seen == ["pg1-node1", "pg1-node2"] else [])
     monkeypatch.setattr(rolling, "leading_etcd", lambda project: "etcd1")
     leader = SimpleNamespace(name="pg1-node2")
