@@ -160,6 +160,9 @@ def _compose_up(project: Project, planned: Rollout, progress: Progress, left_out
             engine.remove(project, lost)
         try:
             only = ["--no-deps", *(name for name in _names(project) if name not in left_out)] if left_out else []
+            if not planned.again:
+                # Somebody may have built an image since: what was not announced stays.
+                only.insert(0, "--no-recreate")
             engine.compose(project, "Compose could not start the stack", "up", "--detach", "--remove-orphans", *only,
                            line=progress.detail)  # fmt: skip
         except ToolFailed as error:
