@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pgha.cluster.quorum import require_quorum
@@ -223,11 +224,21 @@ def _wait_for_streaming(
         latest[:] = [read_view(project, leader)]
         return latest[0]
 
-    try:
-        view = wait_until(
-            look, lambda v: not v.not_streaming(names), "The others stream", timeout=PATIENCE, interval=0.3
+    with suppress(TimedOut):
+        wait_until(
+            look,
+            lambda view: not any(_may_come(view, before, name) for name in view.not_streaming(names)),
+            "The others stream",
+            timeout=PATIENCE,
+            interval=0.3,
         )
-        return view, ()
-    except TimedOut:
-        view = latest[0] if latest else read_view(project, leader)
-        return view, tuple(view.not_streaming(names))
+    view = latest[0] if latest else read_view(project, leader)
+    return view, tuple(view.not_streaming(names))
+
+
+def _may_come(view: patroni.ClusterView, before: patroni.ClusterView, name: str) -> bool:
+    """Whether a member that does not stream is worth waiting for: not when its key in the DCS has expired, nor, in a
+    pause, when the leader was lost and its Postgres is down: Patroni starts none then."""
+    member = view.member(name)
+    lost = view.paused and before.leader is None
+    return member is not None and not (lost and member.state in ("stopped", "crashed", "start failed"))

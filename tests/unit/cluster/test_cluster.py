@@ -110,6 +110,20 @@ def test_a_member_that_stays_away_is_reported_and_undoes_nothing(project, played
     assert done.waiting_for == ("pg3-node1",)
 
 
+@pytest.mark.parametrize("known", ["its key has expired", "it is down in a pause"])
+def test_a_member_that_cannot_come_is_not_waited_for(project, played, hurry, known):
+    hurry(handover, 3600)
+    played.leader = None
+    played.streaming.remove("pg1-node1")
+    if known == "its key has expired":
+        ordinary = played._patronictl
+        played._patronictl = lambda argv: (played.names.remove("pg1-node1"), ordinary(argv))[1]
+    else:
+        played.config["pause"], played.states["pg1-node1"] = True, "stopped"
+        played.location["pg2-node1"] = 1001
+    assert ask_for(project, "pg2-node1").waiting_for == ("pg1-node1",)
+
+
 def test_without_etcd_s_quorum_nothing_is_tried(project, played):
     played.etcd.update(etcd1=False, etcd2=False)
     for change in (lambda: ask_for(project, "pg2-node1"), lambda: patch_config(project, {"ttl": 30})):
