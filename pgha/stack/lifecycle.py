@@ -23,7 +23,7 @@ from pgha.project.project import Project
 from pgha.project.record import RECORD
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, ownership, rolling
+from pgha.stack import crontab, ownership, remaking, rolling
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
@@ -64,8 +64,8 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
         rolling.roll_out(project, way, progress)
         planned = _compare(project, report).without(way.left_out)
         if planned.interrupted:
-            names = ", ".join(planned.interrupted)
-            raise Unhealthy(f"Something changed meanwhile: {names} would have to be made again once more", "inv up")
+            changed = ", ".join(planned.interrupted)
+            raise Unhealthy(f"Something changed meanwhile: {changed} would have to be made again once more", "inv up")
     with progress.stage(planned.title):
         _compose_up(project, planned, progress, way.left_out)
     maintenance.remove(project, [name for name in _names(project) if name not in way.left_out])
@@ -73,7 +73,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     back = networks.reconnect(project)
     notes += [f"{name} was not on all its networks at its own addresses: it is again" for name in back]
     connections.close_all()
-    names = [node.name for node in project.topology.nodes if node.name not in way.left_out]
+    names = way.nodes(project)
     with progress.stage("wait until every member streams"):
         view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)
     deliver_keys(project)
@@ -102,7 +102,7 @@ def plan_up(project: Project, *, at_once: bool = False) -> Plan:
     """
     _require_all(project)
     if not engine.containers(project):
-        return Plan(rolling.VERB, rolling.ACTION, first=dict.fromkeys(_names(project), NOT_THERE))
+        return Plan(rolling.VERB, remaking.ACTION, first=dict.fromkeys(_names(project), NOT_THERE))
     planned = _compare(project, preview_project(project))
     way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
     return rolling.plan_of(project, way, gates=True)

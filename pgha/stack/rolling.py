@@ -50,6 +50,10 @@ class Way:
     left_out: tuple[str, ...] = ()
     """hosts that are stopped for maintenance, and stay so while others have their turns"""
 
+    def nodes(self, project: Project) -> list[str]:
+        """The Postgres nodes that run afterwards."""
+        return [node.name for node in project.topology.nodes if node.name not in self.left_out]
+
 
 def choose_way(project: Project, planned: Rollout, *, at_once: bool, stopped: Collection[str] = ()) -> Way:
     """One after another, or all at once and why. Looks at what runs, and touches nothing. What is `stopped` for
@@ -187,7 +191,7 @@ def roll_out(project: Project, way: Way, progress: Progress) -> Rolled:
     networks.reconnect(project)
     with progress.stage("wait until every member streams"):
         try:
-            names = [node.name for node in project.topology.nodes if node.name not in way.left_out]
+            names = way.nodes(project)
             wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)
         except PghaError as error:
             error.hint = "; ".join(filter(None, (error.hint, AT_ONCE_HINT)))
