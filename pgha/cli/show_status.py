@@ -29,9 +29,10 @@ def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
 def show_handover(project: Project, handover: Handover) -> None:
     show_view("Before", project, handover.before)
     show_view("After", project, handover.after)
+    all_stream = "" if handover.waiting_for else f", all stream after {handover.streaming_seconds:.1f} s"
     console.show(
         f"{handover.verb} {handover.old or '(no leader)'} -> {handover.new}: leads after "
-        f"{handover.leader_seconds:.1f} s, all stream after {handover.streaming_seconds:.1f} s"
+        f"{handover.leader_seconds:.1f} s{all_stream}"
     )
     if handover.waiting_for:
         console.err().print(f"does not stream yet: {', '.join(handover.waiting_for)}")
