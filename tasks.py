@@ -23,6 +23,7 @@ from pgha.cli.show_changes import announce_scale, show_maintenance, show_replace
 from pgha.cli.show_databases import show_databases, show_made
 from pgha.cli.show_pausing import show_mode, show_remade
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
+from pgha.cli.show_rotation import require_kind, show_rotated
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
@@ -44,6 +45,7 @@ from pgha.remote import shell
 from pgha.remote.connections import connect
 from pgha.remote.streams import has_terminal
 from pgha.stack import crontab, host, images, lifecycle, maintenance, replacing, reshaping, scaling
+from pgha.stack.rotation import rotate_passwords
 from pgha.stack.writing import render_project
 from pgha.status import survey
 from pgha.status.bundle import write_bundle
@@ -300,6 +302,20 @@ def restart(c, node="", pending=False, plan=False, json=False):
     with changing(c, "restart") as (project, progress):
         restarted = restart_members(project, prepare_restart(project, node, pending), progress)
     show_restart(project, restarted, json)
+
+
+@task(help={"what": "passwords", "json": "one JSON document"})
+def rotate(c, what="", json=False):
+    """Replace the passwords of the project's own roles and of Patroni's REST API, while clients write.
+
+    The same command goes on after an interruption.
+
+    Example: inv rotate --what passwords
+    """
+    require_kind(what)
+    with changing(c, "rotate") as (project, progress):
+        rotated = rotate_passwords(project, progress)
+    show_rotated(project, rotated, json)
 
 
 @task(help={"candidate": "the member to put in charge"})

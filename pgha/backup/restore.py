@@ -39,6 +39,7 @@ from pgha.backup.stanza import read_stanza
 from pgha.backup.targets import Request, Target
 from pgha.cluster.configuration import read_config
 from pgha.cluster.quorum import require_quorum
+from pgha.cluster.role_passwords import set_back_passwords
 from pgha.cluster.view import node_names, read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import NoBackup, PghaError
@@ -209,6 +210,9 @@ def _lead(project: Project, record: Record, place: Node, progress: Progress) -> 
 
 def _finish(project: Project, record: Record, progress: Progress) -> Report:
     """Make every other member again from the repository, and wait until all of them stream."""
+    # The data may be older than the passwords that are in use now.
+    for note in set_back_passwords(project, record.node):
+        progress.note(note)
     others = [name for name in node_names(project) if name != record.node]
     if others:
         title = f"make {counted(len(others), 'member')} again from the repository"

@@ -14,6 +14,7 @@ from pgha.errors import Interrupted
 from pgha.project.project import Project
 from pgha.stack.fit import half_scaled
 from pgha.stack.ownership import require_ours
+from pgha.stack.rotation import refuse_half_rotated
 
 COMPLETES = "the same command completes what it began"
 
@@ -33,6 +34,10 @@ AFTER_INTERRUPT = {
 }
 """What became of a command that Ctrl-C ended, where it is not COMPLETES."""
 
+
+IN_ROTATION = ("rotate", "up", "start", "failover", "resume")
+"""Commands that may run while a rotation of the passwords is half done: they complete it, bring up what it needs, or
+put somebody in charge. `up` looks for itself."""
 
 BY_SETTINGS = ("build", "keys", "render", "up", "scale")
 """Commands that follow the settings; all others are about what runs, which the settings may have left."""
@@ -64,14 +69,16 @@ def changing(
 ) -> Iterator[tuple[Project, Progress]]:
     """The project of this call, locked against every other changing command.
 
-    Unless `during_restore`, refused while a restore is half done; looked at under the lock, since a restore may have
-    begun while this command was typed. Unless `any_checkout`, refused when the project is another checkout's. `flags`
-    are those of `render`. Raises Missing with the way on.
+    Unless `during_restore`, refused while a restore, or a rotation of the passwords, is half done; looked at under the
+    lock, since a restore may have begun while this command was typed. Unless `any_checkout`, refused when the project
+    is another checkout's. `flags` are those of `render`. Raises Missing with the way on.
     """
     project = project_of(context, flags, by_settings=command in BY_SETTINGS)
     with telling_interrupts(command), project.lock(command):
         if not during_restore:
             refuse_half_done(project)
+            if command not in IN_ROTATION:
+                refuse_half_rotated(project)
         if not any_checkout:
             require_ours(project)
         scaling = project.record().scaling

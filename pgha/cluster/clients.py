@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgha.cluster.view import able_first, require_leader
+from pgha.cluster.view import able_first
 from pgha.errors import BadValue, Interrupted, NotRendered
 from pgha.project.project import Project
 from pgha.remote import postgres_client, streams
@@ -135,16 +135,6 @@ def log_in(project: Project, leader: str) -> postgres_client.Refusal | None:
         string = postgres.conninfo(host=leader, port=postgres.PORT, passfile=INSIDE_PASSFILE, **parameters)
         answer = connect(project).run(leader, Command(("psql", string, "-XAtqwc", "select 1"), timeout=10))
         return None if answer.ok else postgres_client.Refusal(answer.words, asked=True)
-
-
-def set_back_password(project: Project) -> list[str]:
-    """Give the superuser the project's password again where another one was set; returns what was done."""
-    leader = require_leader(project).name
-    refusal = log_in(project, leader)
-    if refusal is None or not refusal.asked:
-        return []
-    connect(project).must(leader, postgres.set_password(SUPERUSER, INSIDE_PASSFILE), "The password could not be set")
-    return [f"the password of {SUPERUSER} had been changed: it is again that of {project.relative(project.pgpass)}"]
 
 
 SCRIPT = ("-X", "-v", "ON_ERROR_STOP=1")

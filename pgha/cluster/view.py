@@ -223,14 +223,17 @@ def wait_until_well(
     timeout: float,
     detail: Callable[[str], None] | None = None,
     ask_first: str = "",
+    on_leader: Callable[[str], None] | None = None,
     names: Sequence[str] | None = None,
 ) -> patroni.ClusterView:
-    """Wait for one leader and every other member (of these `names`) streaming from it on its timeline.
+    """Wait for one leader and every other member (of these `names`) streaming from it on its timeline. `on_leader` is
+    called once with the leader that is seen first; while it fails the wait goes on, and it is called again.
 
     Raises TimedOut and names the members that did not come; Unhealthy at once when the cluster is paused without a
     leader: nothing would come of waiting.
     """
     names = node_names(project) if names is None else names
+    to_call = [on_leader] if on_leader else []
 
     def look() -> patroni.ClusterView:
         view = read_view(project, ask_first)
@@ -239,6 +242,9 @@ def wait_until_well(
                 "Patroni is paused (maintenance mode) without a leader: it starts no Postgres and promotes nobody",
                 "inv resume",
             )
+        if view.leader and to_call:
+            to_call[0](view.leader.name)
+            to_call.clear()
         return view
 
     def explain(view: patroni.ClusterView) -> str:

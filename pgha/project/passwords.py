@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -34,6 +35,10 @@ class Passwords:
     digest_key: str
     roles: Mapping[str, str] = field(default_factory=dict)
     """of the roles that own the databases of `inv database`"""
+    coming: Mapping[str, str] = field(default_factory=dict)
+    """those of ROTATED that are replaced and by what, while a rotation is half done"""
+    mark: str = ""
+    """what the volumes' labels say since the first rotation: a label stays as it was made"""
 
     def digest(self, *texts: str) -> str:
         """A short fingerprint that does not help to guess what it was made of."""
@@ -42,8 +47,8 @@ class Passwords:
 
     @property
     def id(self) -> str:
-        """Tells whether a volume's database was made with these passwords."""
-        return self.digest(self.superuser, self.replication, self.rewind, self.restapi)
+        """Tells whether a volume's database was made with these passwords, or with those they replaced."""
+        return self.mark or self.digest(self.superuser, self.replication, self.rewind, self.restapi)
 
     @property
     def repository_id(self) -> str:
@@ -68,8 +73,14 @@ def kept_passwords(project: Project) -> Passwords | None:
         return None
     try:
         document = read_yaml(path.read_text())
-        roles = {str(name): _secret(secret) for name, secret in (document.get("roles") or {}).items()}
-        return Passwords(**{name: _secret(document[name]) for name in OWN}, roles=roles)
+        more: dict[str, Any] = {
+            key: {str(name): _secret(secret) for name, secret in (document.get(key) or {}).items()}
+            for key in ("roles", "coming")
+        }
+        own: dict[str, Any] = {name: _secret(document[name]) for name in OWN}
+        if not set(more["coming"]) <= set(ROTATED):
+            raise ValueError("a password that is none of a rotation")
+        return Passwords(**own, **more, mark=str(document.get("mark") or ""))
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(
             f"{project.relative(path)} is damaged ({type(error).__name__}); the database's passwords were in it",
@@ -81,8 +92,11 @@ def settled_passwords(project: Project, kept: Passwords | None) -> Passwords:
     """Given ones over kept ones over new ones; nothing is written."""
     known = asdict(kept) if kept else {}
     given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
-    roles = kept.roles if kept else {}
-    return Passwords(**{name: given.get(name) or known.get(name) or _new() for name in OWN}, roles=roles)
+    own: dict[str, Any] = {name: given.get(name) or known.get(name) or _new() for name in OWN}
+    if kept is None:
+        return Passwords(**own)
+    same = all(own[name] == known[name] for name in ROTATED)
+    return Passwords(**own, roles=kept.roles, coming=kept.coming, mark=kept.mark if same else "")
 
 
 def replaced(project: Project, kept: Passwords | None) -> list[str]:
@@ -94,9 +108,7 @@ def replaced(project: Project, kept: Passwords | None) -> list[str]:
 
 
 def write_passwords(project: Project, passwords: Passwords) -> None:
-    document = asdict(passwords)
-    if not passwords.roles:
-        del document["roles"]
+    document = {key: value for key, value in asdict(passwords).items() if key in OWN or value}
     write_file(passwords_file(project), yaml.safe_dump(document), 0o600)
 
 
@@ -112,8 +124,28 @@ def with_role(project: Project, name: str) -> Passwords:
     return kept
 
 
-OWN = tuple(f.name for f in fields(Passwords) if f.name != "roles")
+def begin_rotation(project: Project, kept: Passwords) -> Passwords:
+    """Write down what each password is replaced by, beside what it is: the setting's, where that names another one, or
+    a new one. One that a setting names, and that holds already, stays."""
+    given = {name: getattr(project.settings, GIVEN[name]) for name in ROTATED}
+    coming = {name: given[name] or _new() for name in ROTATED if given[name] != getattr(kept, name)}
+    begun = replace(kept, coming=coming)
+    if coming:
+        write_passwords(project, begun)
+    return begun
+
+
+def rotated(begun: Passwords) -> Passwords:
+    """The passwords when those to come have come. The volumes keep the mark they were made with."""
+    come: dict[str, Any] = dict(begun.coming)
+    return replace(begun, **come, coming={}, mark=begun.id)
+
+
+OWN = tuple(f.name for f in fields(Passwords) if f.name not in ("roles", "coming", "mark"))
 """The project's own."""
+
+ROTATED = ("superuser", "replication", "rewind", "restapi")
+"""Those that `inv rotate` replaces. The passphrase is none: what is in the repository was encrypted with it."""
 
 GIVEN = {
     "superuser": "superuser_password",

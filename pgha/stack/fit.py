@@ -97,7 +97,7 @@ def _require_passwords(
             if kept and names:
                 raise OtherData(
                     f"Project {project.name} has data that was made with another {names}",
-                    "leave that setting out: the password in use is kept; or inv destroy to give the data up",
+                    "leave that setting out: the password in use is kept; or inv rotate --what passwords",
                 )
             raise OtherData(
                 f"Project {project.name} has data whose passwords are not those of {_file(project)}",

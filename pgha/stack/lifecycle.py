@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from pgha.cluster.clients import set_back_password
 from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import replace_lost
+from pgha.cluster.role_passwords import set_back_passwords
 from pgha.cluster.rollout import NOT_THERE, Plan
 from pgha.cluster.rollout_record import forget_rollout
 from pgha.cluster.slots import await_slots, warnings_of_new_slots
@@ -29,6 +29,7 @@ from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
 from pgha.stack.maintenance import stopped
 from pgha.stack.rollout import GONE, Rollout, plan, without_network
+from pgha.stack.rotation import refuse_half_rotated
 from pgha.stack.writing import RenderReport, preview_project, render_project
 from pgha.tools import docker, ipam, patroni
 from pgha.waiting import Stopwatch
@@ -73,9 +74,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     back = networks.reconnect(project)
     notes += [f"{name} was not on all its networks at its own addresses: it is again" for name in back]
     connections.close_all()
-    names = way.nodes(project)
-    with progress.stage("wait until every member streams"):
-        view = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=names)
+    view = _wait_until_well(project, progress, notes.append, way.nodes(project))
     deliver_keys(project)
     lost = replace_lost(project, progress, way.left_out)
     notes += [f"{name} had lost its data: etcd took it out and in again" for name in lost]
@@ -85,7 +84,6 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
         project.write_record(replace(record, replacing=""))
     if record.scheduled:
         crontab.install(project, running(project))
-    notes += set_back_password(project)
     for warning in warnings_of_new_slots(project):
         progress.note(warning)
     changes = apply_settings(project)
@@ -114,6 +112,7 @@ def _names(project: Project) -> list[str]:
 
 def _require_all(project: Project) -> None:
     engine.require_engine()
+    refuse_half_rotated(project)
     readiness.require_fitting_compose()
     fitting_passwords(project)
     require_images(project)
@@ -207,8 +206,21 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
             with progress.stage(f"start {', '.join(away)} once more"):
                 engine.start(project, away, hint="inv start")
     maintenance.clear(project)
+    return _wait_until_well(project, progress, progress.note)
+
+
+def _wait_until_well(
+    project: Project, progress: Progress, tell: Callable[[str], None], names: Sequence[str] | None = None
+) -> patroni.ClusterView:
+    """No replica connects, and no client logs in, with another password than the role has: those are set first."""
+
+    def set_back(leader: str) -> None:
+        for note in set_back_passwords(project, leader):
+            tell(note)
+
     with progress.stage("wait until every member streams"):
-        return wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail)
+        timeout = project.settings.up_timeout
+        return wait_until_well(project, timeout=timeout, detail=progress.detail, on_leader=set_back, names=names)
 
 
 def down(project: Project, progress: Progress) -> None:

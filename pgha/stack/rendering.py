@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -21,7 +21,7 @@ from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
 from pgha.project.certificates import authority, hosts_with_one, pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
-from pgha.project.passwords import Passwords
+from pgha.project.passwords import ROTATED, Passwords
 from pgha.project.ports import Ports
 from pgha.project.project import Project
 from pgha.stack.crontab import jobs_of
@@ -98,7 +98,7 @@ def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Netw
     for host in topology.hosts:
         files.update(_files_of(project, host, text))
     secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
-    lasting = _lasting(project, files, text)
+    lasting = _lasting(project, passwords, files, text)
     digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
     values = {
         "secrets": secrets,
@@ -143,7 +143,7 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
     }
 
     def text(template: str, **more: Any) -> str:
-        return environment.get_template(f"{template}.j2").render(**common, **more)
+        return environment.get_template(f"{template}.j2").render(**{**common, **more})
 
     return text
 
@@ -162,22 +162,28 @@ def _files_of(project: Project, host: Host, text: Text) -> dict[str, str]:
     return {f"{host.name}/{name}": content for name, content in files.items()}
 
 
-def _lasting(project: Project, files: dict[str, str], text: Text) -> dict[str, str]:
+def _lasting(project: Project, passwords: Passwords, files: dict[str, str], text: Text) -> dict[str, str]:
     """What a container is made with. bootstrap.dcs is read once, when the cluster is made, and `inv schedule` changes a
-    crontab in the running container: a change of these is no reason to make a container again.
+    crontab in the running container, `inv rotate` the passwords: a change of these is no reason to make a container
+    again.
 
     Neither are the other hosts: etcd reads its initial cluster only while it has no data, Patroni asks etcd itself for
     its members, and what pgBackRest and ssh have to know of new hosts is brought to them (stack/delivery.py).
     """
     topology = project.topology
+    none: dict[str, Any] = dict.fromkeys(ROTATED, "")
+    without = replace(passwords, **none)
     lasting = {path: content for path, content in files.items() if not path.endswith("/crontab")}
     for host in topology.nodes:
-        lasting[f"{host.name}/patroni.conf"] = text("patroni.conf", host=host, dynamic={}, members=())
+        lasting[f"{host.name}/patroni.conf"] = text(
+            "patroni.conf", host=host, dynamic={}, members=(), passwords=without
+        )
     for host in topology.etcd:
         lasting[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host, members=())
     if topology.repository:
         alone = text("pgbackrest.conf", host=topology.repository, nodes=())
         lasting[f"{topology.repository.name}/pgbackrest.conf"] = alone
+    lasting["pgpass"] = text("pgpass", passwords=without)
     return lasting
 
 

@@ -12,7 +12,7 @@ from pgha.project import subnets
 from pgha.project.certificates import ensure_certificates
 from pgha.project.files import write_file
 from pgha.project.keys import containers_key, ensure_keys
-from pgha.project.passwords import write_passwords
+from pgha.project.passwords import Passwords, write_passwords
 from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
 from pgha.project.project import Project
 from pgha.project.running import kept_ports
@@ -79,6 +79,13 @@ def preview_project(project: Project) -> RenderReport:
             raise Damaged(f"{project.relative(path)} is missing", "inv keys makes it, or inv up")
     services = render(project, passwords, placed.ports, placed.block).services
     return RenderReport((), placed.ports, placed.moved, placed.block, services)
+
+
+def files_with(project: Project, passwords: Passwords) -> dict[str, str]:
+    """The rendered files that hold a password of ROTATED, as they are with these: relative path -> text."""
+    placed = _place(project)
+    files = render(project, passwords, placed.ports, placed.block).files
+    return {path: text for path, text in files.items() if path == "pgpass" or path.endswith("/patroni.conf")}
 
 
 def _identities(project: Project) -> list[Path]:

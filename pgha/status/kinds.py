@@ -18,6 +18,7 @@ class Kind(StrEnum):
     ROLLOUT_HALF_DONE = "rollout_half_done"
     SCALE_HALF_DONE = "scale_half_done"
     REPLACE_HALF_DONE = "replace_half_done"
+    ROTATION_HALF_DONE = "rotation_half_done"
     ETCD_UNKNOWN = "etcd_unknown"
     QUORUM_LOST = "quorum_lost"
     ETCD_UNHEALTHY = "etcd_unhealthy"

@@ -72,6 +72,8 @@ class Seen:
     """a rollout that was interrupted, or goes on at this moment"""
     maintenance: tuple[Stopped, ...] | PghaError
     """hosts that an operator stopped, and that do not run"""
+    rotating: bool
+    """a rotation of the passwords was interrupted, or goes on at this moment"""
     half_done: restore_record.Record | None
     scaling: Mapping[str, str]
     """the flags of a scale that has begun and has not ended"""

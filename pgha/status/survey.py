@@ -14,6 +14,7 @@ from pgha.cluster.slots import read_coverage
 from pgha.cluster.view import agreed_view, cut_off, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
+from pgha.project.passwords import Passwords, kept_passwords
 from pgha.project.project import Project
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
@@ -97,11 +98,17 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),
             rollout=or_error(lambda: read_rollout(project)),
             maintenance=or_error(lambda: maintenance.stopped(project, containers)),
+            rotating=_is_rotating(project),
             half_done=half_done,
             scaling=record.scaling,
             replacing=record.replacing,
             ports=project.ports,
         )
+
+
+def _is_rotating(project: Project) -> bool:
+    kept = or_error(lambda: kept_passwords(project))
+    return isinstance(kept, Passwords) and bool(kept.coming)
 
 
 def _coverage(project: Project, leader: str | None, facts: Facts | PghaError | None) -> tuple[SlotCoverage, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 
 ITERATIONS = 4096
 """Postgres' own default."""
@@ -18,6 +19,15 @@ def verifier(password: str, salt: bytes) -> str:
     salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, ITERATIONS)
     stored = hashlib.sha256(_hmac(salted, b"Client Key")).digest()
     return f"SCRAM-SHA-256${ITERATIONS}:{_text(salt)}${_text(stored)}:{_text(_hmac(salted, b'Server Key'))}"
+
+
+def is_of(verifier: str | None, password: str) -> bool:
+    """Whether a role's `rolpassword` lets this password in. One that is no SCRAM verifier is of none."""
+    found = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):[A-Za-z0-9+/=]+", verifier or "")
+    if found is None:
+        return False
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), base64.b64decode(found[2]), int(found[1]))
+    return hmac.compare_digest(found[3], _text(hashlib.sha256(_hmac(salted, b"Client Key")).digest()))
 
 
 def _hmac(key: bytes, text: bytes) -> bytes:

@@ -12,7 +12,6 @@ from pgha.project.record import Record
 from pgha.remote import postgres_client
 from pgha.remote.postgres_client import Client
 from pgha.tools.command import Answer
-from pgha.tools.patroni import Member
 
 
 @pytest.fixture
@@ -160,7 +159,6 @@ def leads(monkeypatch):
         return endings[0]
 
     monkeypatch.setattr(clients, "connect", lambda project: Leader())
-    monkeypatch.setattr(clients, "require_leader", lambda project: Member("pg1-node1", "leader", "running", 1, 0))
     monkeypatch.setattr(postgres_client, "log_in", ended)
     return SimpleNamespace(ran=ran, endings=endings)
 
@@ -185,14 +183,3 @@ def test_without_a_libpq_here_the_leader_s_psql_logs_in_with_the_same_password(p
     host, command = leads.ran[-1]
     assert (host, command.argv[0]) == ("pg1-node1", "psql")
     assert conninfo_to_dict(command.argv[1])["passfile"] == "/pgha/config/pgpass"
-
-
-def test_only_a_password_that_is_refused_is_set_back(published, leads):
-    for ending in (None, postgres_client.Refusal("nothing listens", False)):
-        leads.endings[:] = [ending]
-        assert clients.set_back_password(published()) == []
-    assert all(isinstance(asked, dict) for asked in leads.ran), "nothing was changed"
-    leads.endings[:] = [postgres_client.Refusal("refused", True)]
-    (note,) = clients.set_back_password(published())
-    assert "build/pgha/pgpass" in note
-    assert leads.ran[-1][1].argv[-2:] == ("postgres", "/pgha/config/pgpass")

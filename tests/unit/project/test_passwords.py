@@ -4,7 +4,17 @@ import pytest
 import yaml
 
 from pgha.errors import Damaged, Missing, NotRendered
-from pgha.project.passwords import OWN, Passwords, kept_passwords, passwords_file, with_role
+from pgha.project.passwords import (
+    OWN,
+    ROTATED,
+    Passwords,
+    begin_rotation,
+    kept_passwords,
+    passwords_file,
+    rotated,
+    with_role,
+    write_passwords,
+)
 
 
 def own(passwords):
@@ -133,3 +143,28 @@ def test_a_file_without_roles_is_a_whole_one(a_project, write_down_passwords):
 def test_without_passwords_there_is_none_for_a_role(a_project):
     with pytest.raises(NotRendered):
         with_role(a_project, "app")
+
+
+def test_both_the_old_and_the_new_are_kept_until_a_rotation_is_done(a_project, write_down_passwords):
+    before = write_down_passwords(a_project)
+    begun = begin_rotation(a_project, before)
+    assert kept_passwords(a_project) == begun == write_down_passwords(a_project)
+    assert [getattr(begun, name) for name in ROTATED] == [getattr(before, name) for name in ROTATED]
+    after = rotated(begun)
+    assert not {getattr(after, name) for name in ROTATED} & set(own(before))
+    assert (after.coming, after.repository, after.id) == ({}, before.repository, before.id), "volumes keep their mark"
+    write_passwords(a_project, after)
+    assert kept_passwords(a_project) == after == write_down_passwords(a_project)
+
+
+def test_what_a_setting_names_is_taken_or_stays(make_project, write_down_passwords):
+    before = write_down_passwords(make_project(rewind_password="stays"))
+    begun = begin_rotation(make_project(rewind_password="stays", superuser_password="mine"), before)
+    assert begun.coming["superuser"] == "mine"
+    assert set(begun.coming) == {"superuser", "replication", "restapi"}
+
+
+def test_a_given_password_is_not_taken_for_one_the_volumes_were_made_with(make_project, write_down_passwords):
+    after = rotated(begin_rotation(make_project(), write_down_passwords(make_project())))
+    write_passwords(make_project(), after)
+    assert write_down_passwords(make_project(superuser_password="other")).id != after.id

@@ -79,6 +79,7 @@ WELL = Seen(
     jobs=(),
     broken=(),
     maintenance=(),
+    rotating=False,
     half_done=None,
     rollout=None,
     scaling={},
@@ -110,6 +111,7 @@ CASES = [
         seen(differs={"publish_address": "publish_address 192.0.2.2, not 127.0.0.1", "slots": "slots"}),
         Kind.SETTINGS_DIFFER, "", "differ from what runs: publish_address 192.0.2.2, not 127.0.0.1; slots",
     ),
+    (seen(rotating=True), Kind.ROTATION_HALF_DONE, "", "passwords is half done"),
     (seen(half_done=Record({"time": "2026-11-25"}, 1.0)), Kind.RESTORE_HALF_DONE, "", "is half done"),
     (
         seen(rollout=Rollout("restart", 1.0, {"pending": "yes"}, "pg2-node1", ["pg3-node1"])),

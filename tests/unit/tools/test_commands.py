@@ -33,6 +33,7 @@ from pgha.tools import (
     postgres,
     processes,
     restarts,
+    rotation,
     trust,
 )
 from pgha.tools.command import Command
@@ -231,14 +232,24 @@ CASES = [
         f"env '{postgres.FREE}' psql -XAtq -h /tmp/aside -d postgres -c 'select pg_wal_replay_resume()'",
     ),
     (
-        postgres.set_password("app", "/a/pgpass"),
-        f"env '{postgres.FREE}' sh -c "
-        + shlex.quote(
-            r"""secret=$(sed -n "s/^[*]:[*]:[*]:$0://p" "$1" | sed 's/\\\(.\)/\1/g'); [ -n "$secret" ] || exit 1; """
-            r"""printf '%s\n%s\n' "$secret" "$secret" | psql -Xq -d postgres -c '\password '"$0" """
-        )
-        + " app /a/pgpass",
+        rotation.place("/f"),
+        """sh -c 'umask 077; cat > "$0.part" && mv -f "$0.part" "$0"' /f""",
     ),
+    (
+        rotation.adopt_passfile(),
+        """sh -c 'if [ -e "$0" ]; then mv -f "$0" "$1"; fi' /pgha/config/pgpass.next /pgha/config/pgpass""",
+    ),
+    (rotation.reload(), "s6-svc -h /service/patroni"),
+    (
+        rotation.ask_restapi(),
+        "curl -sS -m 5 -o /dev/null -w '%{http_code}' -X POST -K - http://localhost:8008/reload",
+    ),
+    (
+        rotation.run_script(),
+        f"env '{postgres.FREE} {databases.UNLOGGED}' psql -XAtq -v ON_ERROR_STOP=1 -d postgres"
+        " -f /pgha/config/rotate.sql",
+    ),
+    (rotation.remove_script(), "rm -f /pgha/config/rotate.sql /pgha/config/pgpass.next"),
     (postgres.control_data(DATA), "env LC_ALL=C pg_controldata /pgdata/17"),
     (
         postgres.room(DATA),
@@ -550,7 +561,9 @@ def test_a_remote_command_ends_by_itself(command, line):
         etcd.forget_cluster(TOPOLOGY),
         *(make(DATA) for make in (postgres.stop, postgres.set_aside, postgres.take_back, postgres.remove_data)),
         postgres.end_recovery(),
-        postgres.set_password("app", "/a/pgpass"),
+        rotation.place("/f"),
+        rotation.run_script(),
+        rotation.reload(),
         cron.install(""),
     ],
     ids=str,
