@@ -13,6 +13,7 @@ from pathlib import Path
 from pgha.backup import preparation, recovery
 from pgha.backup.preparation import Prepared
 from pgha.backup.stanza import require_repository
+from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.view import require_leader
 from pgha.console import Progress
 from pgha.errors import BadValue, NotUp, PghaError
@@ -26,6 +27,7 @@ from pgha.remote.engine import Engine, engine_of
 from pgha.stack import rendering
 from pgha.tools import docker, postgres
 from pgha.tools.command import Answer, Command
+from pgha.tools.rotation import PASSFILE
 from pgha.waiting import wait_until
 
 
@@ -91,6 +93,9 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
             recovery.promote(place, progress)
             recovery.stop(place)
             _listen(place)
+            # The data may be older than the password that is in use now.
+            command = postgres.set_password(SUPERUSER, PASSFILE)
+            recovery.must(place, command, "The password of the clone could not be set")
     except BaseException:
         remove(project)
         raise
@@ -115,10 +120,11 @@ def remove(project: Project) -> bool:
 
 
 def _container(project: Project, name: str, port: int) -> Command:
-    """With a node's certificate and pgBackRest's configuration, which is all that a restore needs."""
+    """With a node's certificate and pgBackRest's configuration, which is all that a restore needs, and the password it
+    shall have."""
     node = project.topology.nodes[0]
     secrets = rendering.secrets_of(project, node)
-    wanted = ("pgbackrest.conf", "ca.crt", "host.crt", "host.key")
+    wanted = ("pgbackrest.conf", "ca.crt", "host.crt", "host.key", "pgpass")
     files = {key: str((Path(project.folder) / secrets[key]).resolve()) for key in wanted}
     return docker.run_aside(
         name,

@@ -68,6 +68,16 @@ SWITCH_WAL = "select pg_walfile_name(pg_switch_wal())"
 """The name of the segment that is complete now."""
 
 
+def set_password(user: str, passfile: str) -> Command:
+    """Give a role the password that a passfile has for it on any host. psql encrypts it itself, so that no statement
+    holds it, and no command line; without a terminal it reads it from its input."""
+    script = (
+        r"""secret=$(sed -n "s/^[*]:[*]:[*]:$0://p" "$1" | sed 's/\\\(.\)/\1/g'); [ -n "$secret" ] || exit 1; """
+        r"""printf '%s\n%s\n' "$secret" "$secret" | psql -Xq -d postgres -c '\password '"$0" """
+    )
+    return Command(("env", FREE, "sh", "-c", script, user, passfile), timeout=30)
+
+
 def restore_point(name: str) -> str:
     """SQL that sets it and answers with its position."""
     return "select pg_create_restore_point('" + name.replace("'", "''") + "')"

@@ -250,6 +250,15 @@ CASES = [
         " -f /pgha/config/rotate.sql",
     ),
     (rotation.remove_script(), "rm -f /pgha/config/rotate.sql /pgha/config/pgpass.next"),
+    (
+        postgres.set_password("app", "/a/pgpass"),
+        f"env '{postgres.FREE}' sh -c "
+        + shlex.quote(
+            r"""secret=$(sed -n "s/^[*]:[*]:[*]:$0://p" "$1" | sed 's/\\\(.\)/\1/g'); [ -n "$secret" ] || exit 1; """
+            r"""printf '%s\n%s\n' "$secret" "$secret" | psql -Xq -d postgres -c '\password '"$0" """
+        )
+        + " app /a/pgpass",
+    ),
     (postgres.control_data(DATA), "env LC_ALL=C pg_controldata /pgdata/17"),
     (
         postgres.room(DATA),
@@ -561,6 +570,7 @@ def test_a_remote_command_ends_by_itself(command, line):
         etcd.forget_cluster(TOPOLOGY),
         *(make(DATA) for make in (postgres.stop, postgres.set_aside, postgres.take_back, postgres.remove_data)),
         postgres.end_recovery(),
+        postgres.set_password("app", "/a/pgpass"),
         rotation.place("/f"),
         rotation.run_script(),
         rotation.reload(),
