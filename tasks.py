@@ -23,7 +23,14 @@ from pgha.cli.show_changes import announce_scale, show_maintenance, show_replace
 from pgha.cli.show_databases import show_databases, show_made
 from pgha.cli.show_pausing import show_mode, show_remade
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
-from pgha.cli.show_rotation import require_kind, show_rotated
+from pgha.cli.show_rotation import (
+    plan_rotation,
+    require_kind,
+    rotate_what,
+    show_rotatable,
+    show_rotated,
+    show_rotation_plan,
+)
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
@@ -45,7 +52,6 @@ from pgha.remote import shell
 from pgha.remote.connections import connect
 from pgha.remote.streams import has_terminal
 from pgha.stack import crontab, host, images, lifecycle, maintenance, replacing, reshaping, scaling
-from pgha.stack.rotation import rotate_passwords
 from pgha.stack.writing import render_project
 from pgha.status import survey
 from pgha.status.bundle import write_bundle
@@ -304,17 +310,30 @@ def restart(c, node="", pending=False, plan=False, json=False):
     show_restart(project, restarted, json)
 
 
-@task(help={"what": "passwords", "json": "one JSON document"})
-def rotate(c, what="", json=False):
-    """Replace the passwords of the project's own roles and of Patroni's REST API, while clients write.
+@task(
+    help={
+        "what": "passwords, keys or certificates; what there is, and how old, when left out",
+        "plan": "only tell what would be done to whom",
+        "json": "one JSON document",
+    }
+)
+def rotate(c, what="", plan=False, json=False):
+    """Replace the project's passwords, its SSH keys or its certificates, while clients write.
 
-    The same command goes on after an interruption.
+    The old and the new ones hold meanwhile. The same command goes on after an interruption.
 
     Example: inv rotate --what passwords
     """
+    if not what:
+        show_rotatable(project_of(c), json)
+        return
     require_kind(what)
+    if plan:
+        project = project_of(c)
+        show_rotation_plan(project, plan_rotation(project, what), json)
+        return
     with changing(c, "rotate") as (project, progress):
-        rotated = rotate_passwords(project, progress)
+        rotated = rotate_what(project, what, progress)
     show_rotated(project, rotated, json)
 
 

@@ -14,7 +14,7 @@ from pgha.errors import Interrupted
 from pgha.project.project import Project
 from pgha.stack.fit import half_scaled
 from pgha.stack.ownership import require_ours
-from pgha.stack.rotation import refuse_half_rotated
+from pgha.stack.rotating import refuse_half_rotated
 
 COMPLETES = "the same command completes what it began"
 
@@ -36,7 +36,7 @@ AFTER_INTERRUPT = {
 
 
 IN_ROTATION = ("rotate", "up", "start", "failover", "resume")
-"""Commands that may run while a rotation of the passwords is half done: they complete it, bring up what it needs, or
+"""Commands that may run while a rotation is half done: they complete it, bring up what it needs, or
 put somebody in charge. `up` looks for itself."""
 
 BY_SETTINGS = ("build", "keys", "render", "up", "scale")
@@ -69,7 +69,7 @@ def changing(
 ) -> Iterator[tuple[Project, Progress]]:
     """The project of this call, locked against every other changing command.
 
-    Unless `during_restore`, refused while a restore, or a rotation of the passwords, is half done; looked at under the
+    Unless `during_restore`, refused while a restore, or a rotation, is half done; looked at under the
     lock, since a restore may have begun while this command was typed. Unless `any_checkout`, refused when the project
     is another checkout's. `flags` are those of `render`. Raises Missing with the way on.
     """

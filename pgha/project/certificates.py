@@ -5,6 +5,7 @@ pgBackRest's servers and their clients use them. Whatever else is to speak TLS t
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pgha.errors import Damaged
 from pgha.model.topology import Host
+from pgha.project import coming
 from pgha.project.files import write_file
 from pgha.project.keys import KeysReport, read_key
 from pgha.project.project import Project
@@ -45,7 +47,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class _Identity:
+class Identity:
     """The content of a pair."""
 
     certificate: x509.Certificate
@@ -53,12 +55,21 @@ class _Identity:
 
 
 def authority(project: Project) -> Pair:
-    return Pair(project.certificates_folder / "ca.crt", project.certificates_folder / "ca.key")
+    return authority_in(project.certificates_folder)
+
+
+def authority_in(folder: Path) -> Pair:
+    """The authority's pair in such a folder."""
+    return Pair(folder / "ca.crt", folder / "ca.key")
 
 
 def pair_of(project: Project, host: str) -> Pair:
-    folder = project.certificates_folder / "hosts"
-    return Pair(folder / f"{host}.crt", folder / f"{host}.key")
+    return pair_in(project.certificates_folder, host)
+
+
+def pair_in(folder: Path, host: str) -> Pair:
+    """A host's pair in such a folder."""
+    return Pair(folder / "hosts" / f"{host}.crt", folder / "hosts" / f"{host}.key")
 
 
 def hosts_with_one(project: Project) -> tuple[Host, ...]:
@@ -73,19 +84,22 @@ def ensure_certificates(project: Project, rotate: bool = False) -> KeysReport:
     Raises Damaged for a file that cannot be read, and then writes nothing over it.
     """
     hosts = hosts_with_one(project)
-    if not hosts:
-        return KeysReport((), ())
+    if rotate:
+        coming.forget(project, coming.CERTIFICATES)
+    if not hosts or coming.coming(project, coming.CERTIFICATES).exists():
+        # Those that are coming are all there; which ones hold already is the rotation's.
+        return KeysReport((), tuple(project.relative(pair_of(project, host.name).certificate) for host in hosts))
     ca = authority(project)
     pairs = {pair_of(project, host.name): names_of(project, host) for host in hosts}
     known = not rotate and any(pair.certificate.exists() for pair in (ca, *pairs))
-    issuer = _read_authority(project, ca) if known else _new_authority(project)
+    issuer = read_authority(project, ca) if known else new_authority(project)
     made = {} if known else {ca: issuer}
     for pair, names in pairs.items():
         there = pair.there and not rotate
         if not there or not _fits(_read(project, pair).certificate, issuer.certificate, names):
-            made[pair] = _issue(issuer, names)
+            made[pair] = issue(issuer, names)
     for pair, identity in made.items():
-        _write(pair, identity)
+        write_identity(pair, identity)
     for path in (path for pair in (ca, *pairs) for path in (pair.certificate, pair.key)):
         path.chmod(0o600)
     told = {pair: project.relative(pair.certificate) for pair in (ca, *pairs)}
@@ -99,18 +113,21 @@ def names_of(project: Project, host: Host) -> list[str]:
     return [host.name, project.container(host.name)]
 
 
-def _new_authority(project: Project) -> _Identity:
+def new_authority(project: Project) -> Identity:
+    """A key and its certificate, signed by itself; nothing is written."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"{project.name} CA")
+    # With a name of its own: a server names those it trusts.
+    name = _name(f"{project.name} CA {secrets.token_hex(4)}")
     builder = (
         _builder(name, name, key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
     )
-    return _Identity(builder.sign(key, hashes.SHA256()), key)
+    return Identity(builder.sign(key, hashes.SHA256()), key)
 
 
-def _issue(issuer: _Identity, names: list[str]) -> _Identity:
+def issue(issuer: Identity, names: list[str]) -> Identity:
+    """A key and a certificate for these names; nothing is written."""
     key = ec.generate_private_key(ec.SECP256R1())
     roles = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     builder = (
@@ -121,7 +138,7 @@ def _issue(issuer: _Identity, names: list[str]) -> _Identity:
         .add_extension(roles, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
     )
-    return _Identity(builder.sign(issuer.key, hashes.SHA256()), key)
+    return Identity(builder.sign(issuer.key, hashes.SHA256()), key)
 
 
 def _name(common_name: str) -> x509.Name:
@@ -164,15 +181,16 @@ def _is_over(certificate: x509.Certificate) -> bool:
     return certificate.not_valid_after_utc <= datetime.now(UTC)
 
 
-def _load_certificate(text: bytes) -> x509.Certificate:
-    """Its parts are read when they are asked for: those that everything here needs are asked for at once."""
+def load_certificate(text: bytes) -> x509.Certificate:
+    """The first one of a file, for `read_key`. Its parts are read when they are asked for: those that everything here
+    needs are asked for at once."""
     certificate = x509.load_pem_x509_certificate(text)
     certificate.public_key()
     return certificate
 
 
 def _load_authority(text: bytes) -> x509.Certificate:
-    certificate = _load_certificate(text)
+    certificate = load_certificate(text)
     try:
         certificate.verify_directly_issued_by(certificate)
     except InvalidSignature:
@@ -180,14 +198,15 @@ def _load_authority(text: bytes) -> x509.Certificate:
     return certificate
 
 
-def _read_authority(project: Project, ca: Pair) -> _Identity:
+def read_authority(project: Project, ca: Pair) -> Identity:
+    """Raises Damaged, also when its time is over."""
     issuer = _read(project, ca, _load_authority)
     if _is_over(issuer.certificate):
         raise Damaged(f"{project.relative(ca.certificate)}: its time is over", ROTATE)
     return issuer
 
 
-def _read(project: Project, pair: Pair, load: Callable[[bytes], x509.Certificate] = _load_certificate) -> _Identity:
+def _read(project: Project, pair: Pair, load: Callable[[bytes], x509.Certificate] = load_certificate) -> Identity:
     key = read_key(project, pair.key, lambda text: serialization.load_pem_private_key(text, None), ROTATE)
     certificate = read_key(project, pair.certificate, load, ROTATE, "a certificate")
     if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
@@ -195,10 +214,10 @@ def _read(project: Project, pair: Pair, load: Callable[[bytes], x509.Certificate
             f"{project.relative(pair.certificate)} does not belong to {project.relative(pair.key)}",
             f"restore both from a copy, or {ROTATE}",
         )
-    return _Identity(certificate, key)
+    return Identity(certificate, key)
 
 
-def _write(pair: Pair, identity: _Identity) -> None:
+def write_identity(pair: Pair, identity: Identity) -> None:
     """A key without its certificate is nothing, and both are made again: an interruption leaves no pair that does not
     belong together."""
     key = identity.key.private_bytes(

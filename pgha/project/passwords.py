@@ -7,6 +7,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 
 from pgha.documents import read_yaml
 from pgha.errors import Damaged, NotRendered
+from pgha.model.words import time_text
 from pgha.project.files import write_file
 from pgha.project.project import Project
 
@@ -39,6 +41,8 @@ class Passwords:
     """those of ROTATED that are replaced and by what, while a rotation is half done"""
     mark: str = ""
     """what the volumes' labels say since the first rotation: a label stays as it was made"""
+    since: str = ""
+    """when those of ROTATED were made, for people; nothing in a file that is older than this entry"""
 
     def digest(self, *texts: str) -> str:
         """A short fingerprint that does not help to guess what it was made of."""
@@ -80,7 +84,10 @@ def kept_passwords(project: Project) -> Passwords | None:
         own: dict[str, Any] = {name: _secret(document[name]) for name in OWN}
         if not set(more["coming"]) <= set(ROTATED):
             raise ValueError("a password that is none of a rotation")
-        return Passwords(**own, **more, mark=str(document.get("mark") or ""))
+        texts = {key: str(document.get(key) or "") for key in ("mark", "since")}
+        if texts["since"]:
+            datetime.fromisoformat(texts["since"])
+        return Passwords(**own, **more, **texts)
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(
             f"{project.relative(path)} is damaged ({type(error).__name__}); the database's passwords were in it",
@@ -94,9 +101,9 @@ def settled_passwords(project: Project, kept: Passwords | None) -> Passwords:
     given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
     own: dict[str, Any] = {name: given.get(name) or known.get(name) or _new() for name in OWN}
     if kept is None:
-        return Passwords(**own)
+        return Passwords(**own, since=_now())
     same = all(own[name] == known[name] for name in ROTATED)
-    return Passwords(**own, roles=kept.roles, coming=kept.coming, mark=kept.mark if same else "")
+    return replace(kept, **own, mark=kept.mark if same else "")
 
 
 def replaced(project: Project, kept: Passwords | None) -> list[str]:
@@ -124,11 +131,16 @@ def with_role(project: Project, name: str) -> Passwords:
     return kept
 
 
+def coming_names(project: Project, kept: Passwords | None) -> list[str]:
+    """Those of ROTATED that a rotation would replace: not one that a setting names, and that holds already."""
+    given = {name: getattr(project.settings, GIVEN[name]) for name in ROTATED}
+    return [name for name in ROTATED if kept is None or given[name] != getattr(kept, name)]
+
+
 def begin_rotation(project: Project, kept: Passwords) -> Passwords:
     """Write down what each password is replaced by, beside what it is: the setting's, where that names another one, or
     a new one. One that a setting names, and that holds already, stays."""
-    given = {name: getattr(project.settings, GIVEN[name]) for name in ROTATED}
-    coming = {name: given[name] or _new() for name in ROTATED if given[name] != getattr(kept, name)}
+    coming = {name: getattr(project.settings, GIVEN[name]) or _new() for name in coming_names(project, kept)}
     begun = replace(kept, coming=coming)
     if coming:
         write_passwords(project, begun)
@@ -138,10 +150,10 @@ def begin_rotation(project: Project, kept: Passwords) -> Passwords:
 def rotated(begun: Passwords) -> Passwords:
     """The passwords when those to come have come. The volumes keep the mark they were made with."""
     come: dict[str, Any] = dict(begun.coming)
-    return replace(begun, **come, coming={}, mark=begun.id)
+    return replace(begun, **come, coming={}, mark=begun.id, since=_now())
 
 
-OWN = tuple(f.name for f in fields(Passwords) if f.name not in ("roles", "coming", "mark"))
+OWN = tuple(f.name for f in fields(Passwords) if f.name not in ("roles", "coming", "mark", "since"))
 """The project's own."""
 
 ROTATED = ("superuser", "replication", "rewind", "restapi")
@@ -155,6 +167,10 @@ GIVEN = {
     "repository": "repository_passphrase",
 }
 """A password -> the setting that gives it."""
+
+
+def _now() -> str:
+    return time_text(datetime.now(UTC), "seconds")
 
 
 def _new() -> str:

@@ -37,6 +37,9 @@ class Record:
     """Host -> the shape its volume was made with, where that is an older one: a volume's labels cannot change."""
     scaling: dict[str, str] = field(default_factory=dict)
     """The flags of an `inv scale` that has begun and has not ended."""
+    identities: dict[str, str] = field(default_factory=dict)
+    """A host's keys and certificates that `inv rotate` brought into its container -> those that this was made with;
+    digests of both: a label stays as it was made."""
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -61,7 +64,9 @@ def read_record(root: Path, name: str) -> Record:
             IPv4Network(subnet)
         replacing = str(document.get("replacing", ""))
         shape = str(document.get("shape", ""))
-        made, scaling = ({str(k): str(v) for k, v in document.get(key, {}).items()} for key in ("made", "scaling"))
+        made, scaling, identities = (
+            {str(k): str(v) for k, v in document.get(key, {}).items()} for key in ("made", "scaling", "identities")
+        )
         taken = tuple(str(owner) for owner in document.get("taken", ()))
     except (FileNotFoundError, NotADirectoryError):
         # Also when another project of this checkout is destroyed at this moment.
@@ -80,7 +85,7 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports, first, scheduled, taken, subnet, replacing, shape, made, scaling)
+    return Record(flags, ports, first, scheduled, taken, subnet, replacing, shape, made, scaling, identities)
 
 
 def other_records(root: Path, name: str) -> list[Record]:

@@ -15,10 +15,11 @@ import paramiko
 from invoke.exceptions import CommandTimedOut, ThreadException, UnexpectedExit
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from pgha.errors import Damaged, Missing, NotRendered, OtherKeys, PghaError, TimedOut, ToolFailed, Unreachable
+from pgha.errors import Missing, NotRendered, OtherKeys, PghaError, TimedOut, ToolFailed, Unreachable
 from pgha.project.keys import require_user_key
 from pgha.project.project import Project
 from pgha.remote import streams
+from pgha.remote.known_hosts import OneOf, keys_of
 from pgha.tools.command import Answer, Command
 
 T = TypeVar("T")
@@ -264,20 +265,8 @@ class Connections:
                 "auth_timeout": CONNECT_TIMEOUT,
             },
         )
-        client = connection.client
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        _trust(client, project, host, f"[{connection.host}]:{port}")
+        connection.client.set_missing_host_key_policy(OneOf(keys_of(project, host)))
         return connection
-
-
-def _trust(client: paramiko.SSHClient, project: Project, host: str, address: str) -> None:
-    """known_hosts names hosts as the containers do; here the same key stands behind a published port."""
-    try:
-        known = paramiko.HostKeys(str(project.known_hosts)).lookup(host)
-    except OSError:
-        raise Damaged("The SSH keys are missing or not readable", "inv keys") from None
-    for kind, key in (known or {}).items():
-        client.get_host_keys().add(address, kind, key)
 
 
 def _words(error: Exception) -> str:

@@ -1,6 +1,7 @@
-"""Files that name every host, brought to containers that run: a change of them is no reason to make one again.
+"""Files brought to containers that run: those that name every host, and keys and certificates that replace others.
 
-A container that is started later takes them from its secrets, as every other file (images/base/entrypoint.sh).
+A change of them is no reason to make a container again. One that is started later takes them from its secrets, as every
+other file (images/base/entrypoint.sh).
 """
 
 from __future__ import annotations
@@ -21,18 +22,35 @@ PLACES = {
     "ssh_config": ("root", "0644", "/etc/ssh/ssh_config.d/pgha.conf"),
     "pgbackrest.conf": ("postgres", "0600", "/pgha/config/pgbackrest.conf"),
     "patroni.conf": ("postgres", "0600", "/pgha/config/patroni.conf"),
+    "authorized_keys": ("root", "0644", "/pgha/ssh/authorized_keys"),
+    "host_key": ("root", "0600", "/pgha/ssh/host_key"),
+    "id_ed25519": ("postgres", "0600", "/var/lib/postgresql/.ssh/id_ed25519"),
+    "ca.crt": ("postgres", "0600", "/pgha/tls/ca.crt"),
+    "host.crt": ("postgres", "0600", "/pgha/tls/host.crt"),
+    "host.key": ("postgres", "0600", "/pgha/tls/host.key"),
 }
 """Secret -> its owner, mode and place in the container, as the entrypoint has them."""
 
+NAMING_HOSTS = ("known_hosts", "ssh_config", "pgbackrest.conf", "patroni.conf")
+"""Those that name other hosts."""
+
 
 def deliver(project: Project, hosts: Collection[str]) -> None:
-    """Give these hosts, whose containers run, the rendered files. pgBackRest's server at the repository reads them.
+    """Tell these hosts, whose containers run, of the others. pgBackRest's server at the repository reads it.
 
-    Patroni reads its own at its next start: while it runs it asks etcd for the members. Raises ToolFailed.
+    Patroni reads its own file at its next start: while it runs it asks etcd for the members. Raises ToolFailed.
     """
+    bring(project, hosts, NAMING_HOSTS)
+    repository = project.topology.repository
+    if repository and repository.name in hosts:
+        reload_service(project, repository.name, "pgbackrest")
+
+
+def bring(project: Project, hosts: Collection[str], names: Collection[str]) -> None:
+    """Give these hosts, whose containers run, the files of these names, as they are here now. Raises ToolFailed."""
     wanted = [host for host in project.topology.ssh_hosts if host.name in hosts]
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        for done in [pool.submit(_deliver, project, host) for host in wanted]:
+        for done in [pool.submit(_bring, project, host, names) for host in wanted]:
             done.result()
 
 
@@ -47,12 +65,15 @@ def deliver_keys(project: Project) -> tuple[str, ...]:
     return tuple(stale)
 
 
-def _deliver(project: Project, host: Host) -> None:
+def _bring(project: Project, host: Host, names: Collection[str]) -> None:
     container, on = project.container(host.name), engine.engine_of(project, host.name)
     secrets = secrets_of(project, host)
-    for name, (owner, mode, place) in PLACES.items():
-        if name in secrets:
-            on.must(docker.copy_into(container, (project.folder / secrets[name]).resolve(), f"{place}.new"))
-            on.must(processes.put_in_place(container, owner, mode, place))
-    if host == project.topology.repository:
-        on.must(processes.reload_service(container, "pgbackrest"))
+    places = {secrets[name]: place for name, place in PLACES.items() if name in names and name in secrets}
+    for path, (_, _, place) in places.items():
+        on.must(docker.copy_into(container, (project.folder / path).resolve(), f"{place}.new"))
+    on.must(processes.put_in_place(container, *places.values()))
+
+
+def reload_service(project: Project, host: str, service: str) -> None:
+    """Let a service of this host, whose container runs, read its files again. Raises ToolFailed."""
+    engine.engine_of(project, host).must(processes.reload_service(project.container(host), service))

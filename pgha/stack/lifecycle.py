@@ -23,13 +23,13 @@ from pgha.project.project import Project
 from pgha.project.record import RECORD
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, ownership, remaking, rolling
+from pgha.stack import crontab, identities, ownership, remaking, rolling
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
 from pgha.stack.maintenance import stopped
 from pgha.stack.rollout import GONE, Rollout, plan, without_network
-from pgha.stack.rotation import refuse_half_rotated
+from pgha.stack.rotating import refuse_half_rotated
 from pgha.stack.writing import RenderReport, preview_project, render_project
 from pgha.tools import docker, ipam, patroni
 from pgha.waiting import Stopwatch
@@ -263,9 +263,12 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
         with progress.stage(f"remove {volumes}"):
             engine.remove_volumes(wanted)
         removed.append(volumes)
+    # Nobody has an old key or certificate any more.
+    identities.settle(project)
     if keep_repository:
         # The data that had a shape is gone; the repository fits any.
-        project.write_record(replace(project.record(), shape="", made={}, scaling={}, replacing=""))
+        project.write_record(replace(project.record(), shape="", made={}, scaling={}, replacing="",
+                                     identities={}))  # fmt: skip
     if project.folder.exists():
         project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())
         removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")

@@ -18,6 +18,7 @@ from pgha.documents import read_yaml
 from pgha.model.addresses import addresses, networks
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
+from pgha.project import coming
 from pgha.project.certificates import authority, hosts_with_one, pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
@@ -33,8 +34,14 @@ SECRET_FILES = ("patroni.conf", "pgpass", "roles.pgpass", "pgbackrest.conf")
 """Rendered files that hold a password or a passphrase: mode 0600."""
 
 
+IDENTITY = ("host_key", "id_ed25519", "authorized_keys", "ca.crt", "host.crt", "host.key")
+"""Secrets that say who a host is and whom it trusts: the keys and certificates."""
+
 OF_ALL_HOSTS = ("known_hosts", "ssh_config")
 """Secrets that name every host. A host's own key comes with its container, so nothing else changes them."""
+
+UNRENDERED = (*IDENTITY, *OF_ALL_HOSTS)
+"""Secrets that are in a digest in their own way, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,8 @@ def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Netw
         files.update(_files_of(project, host, text))
     secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
     lasting = _lasting(project, passwords, files, text)
-    digests = {name: _digest(project, passwords, lasting, paths) for name, paths in secrets.items()}
+    marks = identity_marks(project, passwords)
+    digests = {name: _digest(passwords, lasting, paths, marks.get(name)) for name, paths in secrets.items()}
     values = {
         "secrets": secrets,
         "digests": digests,
@@ -213,14 +221,29 @@ def secrets_of(project: Project, host: Host) -> dict[str, str]:
     return secrets
 
 
-def _digest(project: Project, passwords: Passwords, files: dict[str, str], paths: dict[str, str]) -> str:
+def identities(project: Project, passwords: Passwords) -> dict[str, str]:
+    """Host -> a digest of the keys and certificates that are its own, and of those it trusts when all has come."""
+    authorized = authorized_keys_text(project, settled=True)
+    found = {}
+    for host in project.topology.ssh_hosts:
+        paths = {name: path for name, path in secrets_of(project, host).items() if name in IDENTITY}
+        contents = [
+            authorized if path.startswith("./") else (project.folder / path).resolve().read_text()
+            for path in paths.values()
+        ]
+        found[host.name] = passwords.digest(*contents)
+    return found
+
+
+def identity_marks(project: Project, passwords: Passwords) -> dict[str, str]:
+    """Host -> what stands for its keys and certificates in the digest of its container. `inv rotate` brings others into
+    a container that runs: for these stands what that was made with."""
+    known, before = project.record().identities, coming.marks(project)
+    found = identities(project, passwords)
+    return {host: before.get(host) or known.get(identity, identity) for host, identity in found.items()}
+
+
+def _digest(passwords: Passwords, files: dict[str, str], paths: dict[str, str], identity: str | None) -> str:
     """Changes when a file of the container does, so that `up` makes that container again."""
-    contents = []
-    for name, path in paths.items():
-        if name in OF_ALL_HOSTS:
-            continue
-        if path.startswith("./"):
-            contents.append(files.get(path.removeprefix("./"), ""))
-        else:
-            contents.append((project.folder / path).resolve().read_text())
-    return passwords.digest(*contents)
+    texts = [files.get(path.removeprefix("./"), "") for name, path in paths.items() if name not in UNRENDERED]
+    return passwords.digest(*texts, *([identity] if identity else []))

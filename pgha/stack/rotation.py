@@ -7,49 +7,42 @@ connections that are there stay), then all roles in one transaction, and the pas
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Any
 
 from pgha.cluster import role_passwords
 from pgha.cluster.clients import log_in
 from pgha.cluster.gates import require_open
-from pgha.cluster.rollout_record import describe_rollout, read_rollout
 from pgha.cluster.view import require_leader
 from pgha.console import Progress
-from pgha.errors import HalfDone, NotRendered, NotUp, PghaError, ToolFailed, Unhealthy
+from pgha.errors import NotRendered, PghaError, ToolFailed
+from pgha.project.coming import PASSWORDS
 from pgha.project.files import write_file
 from pgha.project.passwords import (
-    GIVEN,
     ROTATED,
     Passwords,
     begin_rotation,
+    coming_names,
     kept_passwords,
     rotated,
     write_passwords,
 )
 from pgha.project.project import Project
-from pgha.remote import engine
 from pgha.remote.connections import connect
-from pgha.stack.writing import files_with, preview_project
-from pgha.tools import patroni, rotation
+from pgha.remote.engine import engine_of
+from pgha.stack.rotating import (
+    Rotated,
+    RotationPlan,
+    Step,
+    completes,
+    require_as_rendered,
+    require_rotatable,
+    running_of,
+)
+from pgha.stack.writing import files_with
+from pgha.tools import docker, patroni, rotation
 from pgha.tools.command import Answer, Command
 from pgha.waiting import Stopwatch, wait_until
 
-COMPLETES = "inv rotate --what passwords completes it"
-
-
-@dataclass(frozen=True)
-class Rotated:
-    """What a rotation replaced."""
-
-    done: tuple[str, ...]
-    """of superuser, replication, rewind, restapi"""
-    given: tuple[str, ...]
-    """those that a setting names, and that stay as it says"""
-    resumed: bool
-    hosts: tuple[str, ...]
-    """members that have it; one that does not run takes it when it starts"""
-    seconds: float
+COMPLETES = completes(PASSWORDS)
 
 
 def rotate_passwords(project: Project, progress: Progress) -> Rotated:
@@ -62,11 +55,12 @@ def rotate_passwords(project: Project, progress: Progress) -> Rotated:
     begun, resumed = _begin(project)
     given = tuple(name for name in ROTATED if name not in begun.coming)
     if not begun.coming:
-        return Rotated((), given, False, (), clock.seconds)
+        return Rotated(PASSWORDS, (), False, (), clock.seconds, given=given)
     if resumed:
         progress.note("a rotation of the passwords is half done: this goes on with it")
     leader = require_leader(project).name
-    hosts, new = _running(project), rotated(begun)
+    hosts, later = _hosts(project)
+    new = rotated(begun)
     files = files_with(project, new)
     with progress.stage(f"new files on {', '.join(hosts)}, and Patroni reads them"):
         bring_files(project, hosts, files)
@@ -80,47 +74,54 @@ def rotate_passwords(project: Project, progress: Progress) -> Rotated:
     for path, text in files.items():
         write_file(project.folder / path, text, 0o600)
     write_passwords(project, new)
-    return Rotated(tuple(begun.coming), given, resumed, hosts, clock.seconds)
+    if engine_of(project, "clone").must(docker.clones(project.name)).stdout.strip():
+        progress.note("the clone keeps the former password: inv clone --remove, then make another one")
+    return Rotated(PASSWORDS, tuple(begun.coming), resumed, hosts, clock.seconds, later, given)
+
+
+def plan_passwords(project: Project) -> RotationPlan:
+    """What a rotation would do; nothing is touched."""
+    hosts, later = _hosts(project)
+    resumed, refusals = False, []
+    leader: tuple[str, ...] = ()
+    try:
+        leader = (require_leader(project).name,)
+        resumed = _check(project)
+    except PghaError as error:
+        refusals.append(error)
+    kept = kept_passwords(project)
+    names = tuple(kept.coming if kept and resumed else coming_names(project, kept))
+    steps = (
+        Step("new files, and Patroni reads them", hosts),
+        Step("new passwords in the database, in one transaction", leader),
+        Step("the passfile", hosts),
+    )
+    given = tuple(name for name in ROTATED if name not in names)
+    return RotationPlan(PASSWORDS, resumed, names, steps if names else (), later, given, tuple(refusals))
 
 
 def _begin(project: Project) -> tuple[Passwords, bool]:
     """What is replaced by what, written down, and whether it was already; nothing is touched before all is well."""
-    kept = kept_passwords(project)
+    resumed, kept = _check(project), kept_passwords(project)
     if kept is None:
         raise NotRendered(f"Nothing is rendered for project {project.name}", "inv render, or inv up")
-    engine.require_engine()
-    if not engine.containers(project):
-        raise NotUp(f"Project {project.name} has no containers", "inv up")
-    if kept.coming:
-        return kept, True
-    rollout = read_rollout(project)
-    if rollout:
-        sentence = describe_rollout(rollout)
-        raise HalfDone(sentence[0].upper() + sentence[1:], f"{rollout.command} completes it")
-    _require_as_rendered(project)
+    return (kept, True) if resumed else (begin_rotation(project, kept), False)
+
+
+def _check(project: Project) -> bool:
+    """Whether it goes on with one that is half done."""
+    if require_rotatable(project, PASSWORDS):
+        return True
+    require_as_rendered(project, [node.name for node in project.topology.nodes])
     require_open(project, ())
-    return begin_rotation(project, kept), False
+    return False
 
 
-def _require_as_rendered(project: Project) -> None:
-    """What is brought into containers is rendered anew: nothing but the passwords may be other than what they have."""
-    # The settings may name passwords to come.
-    none: dict[str, Any] = {GIVEN[name]: "" for name in ROTATED}
-    settings = replace(project.settings, **none)
-    services = preview_project(replace(project, settings=settings)).services
-    containers = engine.containers(project)
-    for node in project.topology.nodes:
-        container = containers.get(node.name)
-        if container is None or container.state != "running":
-            raise NotUp(f"{node.name} does not run", "inv up")
-        if container.config != services[node.name]["labels"]["pgha.config"]:
-            raise Unhealthy(f"The files of {node.name} are not those it would be made with now", "inv up first")
-
-
-def _running(project: Project) -> tuple[str, ...]:
-    containers = engine.containers(project)
-    nodes = [node.name for node in project.topology.nodes]
-    return tuple(name for name in nodes if name in containers and containers[name].state in ("running", "paused"))
+def _hosts(project: Project) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Nodes that run, and those that do not: they take their files when they start."""
+    names = [node.name for node in project.topology.nodes]
+    running = running_of(project, names)
+    return running, tuple(name for name in names if name not in running)
 
 
 def bring_files(project: Project, hosts: Collection[str], files: dict[str, str]) -> None:
@@ -208,10 +209,3 @@ def _everywhere(project: Project, hosts: Collection[str], command: Command, mess
             raise answer
         if isinstance(answer, Answer) and not answer.ok:
             raise ToolFailed(f"{message} (on {host})", answer.words, COMPLETES)
-
-
-def refuse_half_rotated(project: Project) -> None:
-    """Raises HalfDone while the passwords are being replaced and Postgres nodes run: theirs may be either."""
-    kept = kept_passwords(project)
-    if kept and kept.coming and engine.engine_problem() is None and _running(project):
-        raise HalfDone("A rotation of the passwords is half done", COMPLETES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgha.errors import PghaError
+from pgha.model.words import counted, time_text
 from pgha.status.kinds import Kind, Problem, first_line
 from pgha.status.seen import Seen
 from pgha.tools import pgbackrest, postgres, wal
@@ -66,3 +67,18 @@ def jobs(seen: Seen) -> Iterator[Problem]:
             why = f" ({result.words})" if result.words else ""
             sentence = f"the job {job} ended with exit code {result.exit_code}{why}"
             yield Problem(Kind.JOB_FAILED, "", sentence, f"inv logs --job {job}")
+
+
+EXPIRES = 30
+"""Days before a certificate ends from which on it is a problem."""
+
+
+def certificates(seen: Seen) -> Iterator[Problem]:
+    """They are made together, and are replaced together."""
+    if isinstance(seen.terms, PghaError):
+        yield Problem(Kind.CERTIFICATE_EXPIRES, "", first_line(seen.terms), seen.terms.hint)
+    elif seen.terms and seen.terms[0].days_left < EXPIRES:
+        term = seen.terms[0]
+        left = f"ends in {counted(term.days_left, 'day')}" if term.days_left >= 0 else "has ended"
+        sentence = f"the certificate of {term.whose} {left}: {time_text(term.ends, 'minutes')}"
+        yield Problem(Kind.CERTIFICATE_EXPIRES, "", sentence, "inv rotate --what certificates")

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     SCALE_HALF_DONE = "scale_half_done"
     REPLACE_HALF_DONE = "replace_half_done"
     ROTATION_HALF_DONE = "rotation_half_done"
+    CERTIFICATE_EXPIRES = "certificate_expires"
     ETCD_UNKNOWN = "etcd_unknown"
     QUORUM_LOST = "quorum_lost"
     ETCD_UNHEALTHY = "etcd_unhealthy"

@@ -13,7 +13,7 @@ from pgha.errors import NoConnection, PghaError
 from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.running import SHAPE, UNCHANGEABLE
 from pgha.remote.postgres_client import Refusal
-from pgha.stack.rotation import COMPLETES
+from pgha.stack.rotating import completes
 from pgha.status import backup_problems
 from pgha.status.kinds import Kind, Problem, Rule, first_line
 from pgha.status.seen import Seen
@@ -73,8 +73,9 @@ def _replacing(seen: Seen) -> Iterator[Problem]:
 
 
 def _rotation(seen: Seen) -> Iterator[Problem]:
-    if seen.rotating:
-        yield Problem(Kind.ROTATION_HALF_DONE, "", "a rotation of the passwords is half done", COMPLETES)
+    if seen.rotating and not isinstance(seen.rotating, PghaError):
+        sentence = f"a rotation of the {seen.rotating} is half done"
+        yield Problem(Kind.ROTATION_HALF_DONE, "", sentence, completes(seen.rotating))
 
 
 def _settings(seen: Seen) -> Iterator[Problem]:
@@ -279,5 +280,5 @@ RULES: tuple[Rule, ...] = (
     _restore, _scaling, _replacing, _rollout, _rotation, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off,
     _members, _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, _maintenance, _networks,
     backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
-    backup_problems.backups, backup_problems.jobs, _pending_restart,
+    backup_problems.backups, backup_problems.jobs, backup_problems.certificates, _pending_restart,
 )  # fmt: skip

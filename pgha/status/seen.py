@@ -11,6 +11,7 @@ from pgha.cluster import rollout_record
 from pgha.errors import CutOff, PghaError, Unreachable
 from pgha.failures.broken import Broken
 from pgha.project.maintenance import Stopped
+from pgha.project.successors import Term
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space
@@ -72,8 +73,10 @@ class Seen:
     """a rollout that was interrupted, or goes on at this moment"""
     maintenance: tuple[Stopped, ...] | PghaError
     """hosts that an operator stopped, and that do not run"""
-    rotating: bool
-    """a rotation of the passwords was interrupted, or goes on at this moment"""
+    rotating: str | PghaError
+    """what is being replaced: a rotation was interrupted, or goes on at this moment; nothing when there is none"""
+    terms: tuple[Term, ...] | PghaError
+    """how long the certificates hold, the first to end first"""
     half_done: restore_record.Record | None
     scaling: Mapping[str, str]
     """the flags of a scale that has begun and has not ended"""

@@ -14,8 +14,9 @@ from pgha.cluster.slots import read_coverage
 from pgha.cluster.view import agreed_view, cut_off, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
-from pgha.project.passwords import Passwords, kept_passwords
+from pgha.project.coming import half_rotated
 from pgha.project.project import Project
+from pgha.project.successors import terms
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
 from pgha.stack import crontab, maintenance
@@ -98,17 +99,13 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             broken=or_error(lambda: tuple(broken.still(project, containers.values()))),
             rollout=or_error(lambda: read_rollout(project)),
             maintenance=or_error(lambda: maintenance.stopped(project, containers)),
-            rotating=_is_rotating(project),
+            rotating=or_error(lambda: half_rotated(project)),
+            terms=or_error(lambda: tuple(terms(project))),
             half_done=half_done,
             scaling=record.scaling,
             replacing=record.replacing,
             ports=project.ports,
         )
-
-
-def _is_rotating(project: Project) -> bool:
-    kept = or_error(lambda: kept_passwords(project))
-    return isinstance(kept, Passwords) and bool(kept.coming)
 
 
 def _coverage(project: Project, leader: str | None, facts: Facts | PghaError | None) -> tuple[SlotCoverage, ...]:

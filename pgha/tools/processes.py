@@ -36,10 +36,21 @@ def reload_service(container: str, service: str) -> Command:
     return inside(container, "s6-svc", "-h", f"/service/{service}")
 
 
-def put_in_place(container: str, owner: str, mode: str, place: str) -> Command:
-    """The file that lies beside this place takes it, whole or not at all."""
-    script = 'chown "$1:$1" "$3.new" && chmod "$2" "$3.new" && mv "$3.new" "$3"'
-    return inside(container, "sh", "-c", script, "put", owner, mode, place)
+PUT = """
+places=
+while [ $# -gt 0 ]; do
+    chown "$1:$1" "$3.new" && chmod "$2" "$3.new" || exit
+    places="$places $3"
+    shift 3
+done
+for place in $places; do mv "$place.new" "$place" || exit; done
+"""
+
+
+def put_in_place(container: str, *places: tuple[str, str, str]) -> Command:
+    """The files that lie beside these places (each with its owner and mode) take them, one right after the other; each
+    whole or not at all."""
+    return inside(container, "sh", "-c", PUT, "put", *(word for place in places for word in place))
 
 
 POSTGRES = """

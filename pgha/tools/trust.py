@@ -1,7 +1,12 @@
-"""Whom a container trusts."""
+"""Whom a container trusts, and whom it shows itself to be."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
+from pgha.errors import ToolFailed
+from pgha.model.topology import STANZA
 from pgha.tools.command import Command
 
 AUTHORITY = "/pgha/tls/ca.crt"
@@ -10,6 +15,8 @@ AUTHORITY = "/pgha/tls/ca.crt"
 KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 """Where it puts the keys of all hosts."""
 
+PGBACKREST_PORT = 8432
+
 
 def show_authority() -> Command:
     return Command(("cat", AUTHORITY), timeout=10)
@@ -17,3 +24,58 @@ def show_authority() -> Command:
 
 def show_known_hosts() -> Command:
     return Command(("cat", KNOWN_HOSTS), timeout=10)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a TLS server shows, and whose clients' certificates it takes."""
+
+    certificate: str
+    """PEM"""
+    authorities: tuple[str, ...]
+    """common names"""
+
+
+def ask_server() -> Command:
+    """What pgBackRest's server on the host it runs on shows. Whoever shows no certificate of its own is told that the
+    server is there, and no more."""
+    script = f"openssl s_client -connect localhost:{PGBACKREST_PORT} < /dev/null 2>&1"
+    return Command(("timeout", "5", "sh", "-c", script), timeout=10)
+
+
+def parse_server(text: str) -> Shown:
+    """The answer to `ask_server`. Raises ToolFailed when it names no certificate."""
+    certificate = re.search(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
+    if certificate is None:
+        raise ToolFailed("pgBackRest's server shows no certificate", text)
+    named = re.search(r"^Acceptable client certificate CA names\n((?:.*CN ?=.*\n)*)", text, re.MULTILINE)
+    names = re.findall(r"CN ?= ?([^,\n]+)", named.group(1)) if named else []
+    return Shown(certificate.group(0) + "\n", tuple(name.strip() for name in names))
+
+
+def nothing() -> Command:
+    """For whoever wants to know whether it is let in."""
+    return Command(("true",), timeout=10)
+
+
+def ask_host_key() -> Command:
+    """The host key that the sshd of the host it runs on shows."""
+    return Command(("ssh-keyscan", "-T", "3", "-t", "ed25519", "localhost"), timeout=10)
+
+
+def parse_host_key(text: str) -> str:
+    """The answer to `ask_host_key`: kind and key. Raises ToolFailed when there is none."""
+    found = re.search(r"^localhost (ssh-ed25519 \S+)", text, re.MULTILINE)
+    if found is None:
+        raise ToolFailed("sshd shows no host key", text)
+    return found.group(1)
+
+
+def reach(host: str) -> Command:
+    """From a container to another one, as people go."""
+    return Command(("ssh", "-o", "BatchMode=yes", host, "true"), timeout=15)
+
+
+def list_archive() -> Command:
+    """On a node: ask the repository's server for something of this stanza, which it tells no one else."""
+    return Command(("pgbackrest", f"--stanza={STANZA}", "--log-level-console=warn", "repo-ls", f"archive/{STANZA}"), 30)

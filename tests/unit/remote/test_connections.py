@@ -14,7 +14,7 @@ import paramiko
 import pytest
 
 from pgha.errors import Missing, TimedOut, ToolFailed, Unreachable
-from pgha.project.keys import ensure_keys, host_key
+from pgha.project.keys import ensure_keys, host_key, host_public_key
 from pgha.project.record import Record
 from pgha.remote import connections, streams
 from pgha.remote.connections import Connections
@@ -347,6 +347,16 @@ def test_another_host_key_is_refused(ssh_to, serve):
     with pytest.raises(Unreachable, match=f"{HOST} .* another host key") as caught:
         ssh.run(HOST, Command(("true",)))
     assert "inv up" in caught.value.hint
+
+
+@pytest.mark.parametrize("shown", [HOST, "pg2-node1"])
+def test_a_host_may_show_any_of_its_known_keys(keyed, ssh_to, serve, shown):
+    """It has two while they are exchanged."""
+    other = f"{HOST} {host_public_key(keyed, 'pg2-node1')}\n"
+    keyed.known_hosts.write_text(keyed.known_hosts.read_text() + other)
+    assert ssh_to(pg1_node1=serve(host=shown).port).run(HOST, Command(("true",))).ok
+    with pytest.raises(Unreachable, match="another host key"):
+        ssh_to(pg1_node1=serve(host="pg3-node1").port).run(HOST, Command(("true",)))
 
 
 def test_an_unknown_host_is_not_trusted(keyed, ssh):

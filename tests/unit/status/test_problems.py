@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from pgha.cluster.rollout_record import Record as Rollout
 from pgha.errors import CutOff, Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
 from pgha.project.maintenance import Stopped
+from pgha.project.successors import Term
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.status.document import survey_document
@@ -79,7 +81,8 @@ WELL = Seen(
     jobs=(),
     broken=(),
     maintenance=(),
-    rotating=False,
+    rotating="",
+    terms=(),
     half_done=None,
     rollout=None,
     scaling={},
@@ -104,6 +107,11 @@ def without(*names, state="exited"):
 
 VERIFIED = pgbackrest.Verification(BACKUP.label, "pg1-node1", False, True, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
 
+
+def term(whose, ends):
+    return Term(whose, datetime(2026, 1, 1, tzinfo=UTC), ends)
+
+
 GAP = ("000000010000000000000100", "000000010000000000000101")
 
 CASES = [
@@ -111,7 +119,15 @@ CASES = [
         seen(differs={"publish_address": "publish_address 192.0.2.2, not 127.0.0.1", "slots": "slots"}),
         Kind.SETTINGS_DIFFER, "", "differ from what runs: publish_address 192.0.2.2, not 127.0.0.1; slots",
     ),
-    (seen(rotating=True), Kind.ROTATION_HALF_DONE, "", "passwords is half done"),
+    (
+        seen(terms=(term("pg1-node2", datetime.now(UTC) + timedelta(days=29, hours=1)),)),
+        Kind.CERTIFICATE_EXPIRES, "", "the certificate of pg1-node2 ends in 29 days",
+    ),
+    (
+        seen(terms=(term("authority", datetime(2026, 2, 1, tzinfo=UTC)), term("pg1-node1", datetime.now(UTC)))),
+        Kind.CERTIFICATE_EXPIRES, "", "the certificate of authority has ended: 2026-02-01",
+    ),
+    (seen(rotating="keys"), Kind.ROTATION_HALF_DONE, "", "a rotation of the keys is half done"),
     (seen(half_done=Record({"time": "2026-11-25"}, 1.0)), Kind.RESTORE_HALF_DONE, "", "is half done"),
     (
         seen(rollout=Rollout("restart", 1.0, {"pending": "yes"}, "pg2-node1", ["pg3-node1"])),

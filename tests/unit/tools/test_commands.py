@@ -372,16 +372,23 @@ CASES = [
         docker.copy_into("p-pg1-node1", FOLDER, "/etc/ssh/ssh_known_hosts.new"),
         f"docker cp {FOLDER} p-pg1-node1:/etc/ssh/ssh_known_hosts.new",
     ),
+    (trust.ask_server(), "timeout 5 sh -c 'openssl s_client -connect localhost:8432 < /dev/null 2>&1'"),
+    (trust.ask_host_key(), "ssh-keyscan -T 3 -t ed25519 localhost"),
+    (trust.nothing(), "true"),
+    (trust.reach("pg1-node2"), "ssh -o BatchMode=yes pg1-node2 true"),
+    (
+        trust.list_archive(),
+        "pgbackrest --stanza=pg_ha_db --log-level-console=warn repo-ls archive/pg_ha_db",
+    ),
     (docker.remove_networks(["p_dc2", "p_dc3"]), "docker network rm p_dc2 p_dc3"),
     (
         processes.reload_service("p-pgbackrest", "pgbackrest"),
         "docker exec --user root p-pgbackrest s6-svc -h /service/pgbackrest",
     ),
     (
-        processes.put_in_place("p-pg1-node1", "postgres", "0600", "/pgha/config/patroni.conf"),
-        "docker exec --user root p-pg1-node1 sh -c "
-        '\'chown "$1:$1" "$3.new" && chmod "$2" "$3.new" && mv "$3.new" "$3"\' '
-        "put postgres 0600 /pgha/config/patroni.conf",
+        processes.put_in_place("p-pg1-node1", ("postgres", "0600", "/a/b.conf"), ("root", "0644", "/a/known")),
+        f"docker exec --user root p-pg1-node1 sh -c {quote(processes.PUT)} "
+        "put postgres 0600 /a/b.conf root 0644 /a/known",
     ),
     (docker.clones("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
     (ipam.listed(), "docker network ls --quiet --no-trunc"),

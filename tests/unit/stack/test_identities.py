@@ -1,0 +1,202 @@
+"""Rotations of keys and certificates on containers that are folders: whoever has an old one is trusted by all others
+at every moment, wherever it is interrupted."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from cryptography import x509
+
+from pgha.console import Progress
+from pgha.errors import BadValue, HalfDone, PghaError, ToolFailed
+from pgha.project import successors
+from pgha.project.certificates import ensure_certificates
+from pgha.project.coming import CERTIFICATES, KEYS, half_rotated
+from pgha.project.files import write_file
+from pgha.project.keys import authorized_keys_text, ensure_keys, host_public_key
+from pgha.stack import identities, rendering
+from pgha.stack.rendering import secrets_of
+from pgha.tools import trust
+
+
+class World:
+    """Containers with the files they were given, and what their services have read of them."""
+
+    def __init__(self, project):
+        self.project = project
+        self.fails_at = 0
+        self.calls = Counter()
+        self.files, self.read = {}, {}
+        for host in project.topology.ssh_hosts:
+            self.files[host.name] = {name: self._here(host, name) for name in rendering.IDENTITY}
+            self.files[host.name]["known_hosts"] = project.known_hosts.read_text()
+            self.read[host.name] = dict(self.files[host.name])
+
+    def _here(self, host, name):
+        return (self.project.folder / secrets_of(self.project, host)[name]).resolve().read_text()
+
+    def _count(self):
+        self.check()
+        self.calls["all"] += 1
+        if self.calls["all"] == self.fails_at:
+            raise ToolFailed("the engine went away")
+
+    def bring(self, project, hosts, names):
+        for host in project.topology.ssh_hosts:
+            if host.name in hosts:
+                self._count()
+                self.files[host.name] |= {name: self._here(host, name) for name in names}
+
+    def reload(self, project, host, service):
+        self._count()
+        self.read[host] = dict(self.files[host])
+
+    def start(self, host):
+        """A container that starts takes what lies here, whenever that is."""
+        at = self.project.topology.host(host)
+        self.files[host] = {name: self._here(at, name) for name in (*rendering.IDENTITY, "known_hosts")}
+        self.read[host] = dict(self.files[host])
+
+    def check(self):
+        """Everybody reaches everybody."""
+        operator = self.project.identity_file.with_name("id_ed25519.pub").read_text().strip()
+        known_here = self.project.known_hosts.read_text()
+        for name, files in self.files.items():
+            assert operator in files["authorized_keys"], f"{name} lets the operator in"
+            shown = f"{name} {public_of(self.read[name]['host_key'])}"
+            assert shown in known_here, f"the operator knows {name}"
+            for other, its in self.files.items():
+                assert public_of(its["id_ed25519"]) in files["authorized_keys"], f"{name} lets {other} in"
+                assert shown in its["known_hosts"], f"{other} knows {name}"
+                # A server goes by what it has read, a client by the files.
+                assert trusts(self.read[name]["ca.crt"], its["host.crt"]), f"the server of {name} lets {other} in"
+                assert trusts(its["ca.crt"], self.read[name]["host.crt"]), f"{other} trusts the server of {name}"
+
+
+def public_of(private):
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_ssh_private_key(private.encode(), None).public_key()
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+
+
+def trusts(authorities, certificate):
+    own = x509.load_pem_x509_certificate(certificate.encode())
+    for ca in x509.load_pem_x509_certificates(authorities.encode()):
+        if ca.subject == own.issuer:
+            own.verify_directly_issued_by(ca)
+            return True
+    return False
+
+
+@pytest.fixture
+def world(make_project, write_down_passwords, monkeypatch):
+    project = make_project(data_centers=1, nodes=2)
+    ensure_keys(project)
+    ensure_certificates(project)
+    write_down_passwords(project)
+    write_file(project.folder / "authorized_keys", authorized_keys_text(project))
+    made = World(project)
+    monkeypatch.setattr(identities, "bring", made.bring)
+    monkeypatch.setattr(identities, "reload_service", made.reload)
+    monkeypatch.setattr(identities, "_hosts", lambda project: (tuple(made.files), ()))
+    monkeypatch.setattr(identities, "check", lambda project, what: half_rotated(project) == what)
+    monkeypatch.setattr(identities, "wait_until", wait_no_longer)
+    monkeypatch.setattr(identities, "_shown_by", made_shown(made))
+    monkeypatch.setattr(identities, "connect", lambda project: connected(made))
+    return made
+
+
+def wait_no_longer(look, holds, what, **_):
+    seen = look()
+    if not holds(seen):
+        raise PghaError(f"{what}: {seen}")
+
+
+def made_shown(world):
+    def shown(project, host):
+        names = [
+            ca.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+            for ca in x509.load_pem_x509_certificates(world.read[host]["ca.crt"].encode())
+        ]
+        return trust.Shown(world.read[host]["host.crt"], tuple(names))
+
+    return shown
+
+
+def connected(world):
+    def must(host, command, message):
+        return SimpleNamespace(stdout=f"localhost {public_of(world.read[host]['host_key'])}\n")
+
+    return SimpleNamespace(must=must, everywhere=lambda commands: {})
+
+
+@pytest.mark.parametrize("what", [KEYS, CERTIFICATES])
+def test_everybody_reaches_everybody_wherever_it_is_interrupted(world, what):
+    project = world.project
+    before = {host: dict(files) for host, files in world.read.items()}
+    made = rendering.identity_marks(project, identities.kept_passwords(project))
+    identities.rotate_identities(project, what, Progress())
+    steps = world.calls["all"]
+    assert steps > len(world.files)
+    for step in range(1, steps + 1):
+        world.calls.clear()
+        world.fails_at = step
+        with pytest.raises(ToolFailed) as caught:
+            identities.rotate_identities(project, what, Progress())
+        assert f"inv rotate --what {what} completes it" in caught.value.hint
+        assert half_rotated(project) == what
+        world.start(list(world.files)[step % len(world.files)])
+        world.check()
+        world.fails_at = 0
+        assert identities.rotate_identities(project, what, Progress()).resumed
+        world.check()
+    assert half_rotated(project) == ""
+    own = identities.WAYS[what].own
+    for host, files in before.items():
+        assert all(world.read[host][name] != files[name] for name in own)
+    assert len(successors.trusted_names(project)) == 1
+    assert all(public_of(before[h]["id_ed25519"]) not in f["authorized_keys"] for h, f in world.files.items()) == (
+        what == KEYS
+    )
+    assert all(host_public_key(project, host) == public_of(world.read[host]["host_key"]) for host in world.files)
+    assert rendering.identity_marks(project, identities.kept_passwords(project)) == made, "no container is made again"
+    ensure_keys(project, rotate=True)
+    now = rendering.identity_marks(project, identities.kept_passwords(project))
+    assert not set(now.values()) & set(made.values()), "keys that no container was given make them again"
+
+
+def test_what_was_half_done_is_completed_here_when_no_container_is_left(world):
+    project = world.project
+    for what in (KEYS, CERTIFICATES):
+        world.calls.clear()
+        world.fails_at = 2
+        with pytest.raises(ToolFailed):
+            identities.rotate_identities(project, what, Progress())
+        world.fails_at = 0
+        identities.settle(project)
+        assert half_rotated(project) == ""
+        assert ensure_certificates(project).made == ensure_keys(project).made == ()
+        for host in world.files:
+            world.start(host)
+        world.check()
+
+
+def test_without_a_repository_there_are_no_certificates(make_project):
+    with pytest.raises(BadValue, match="has no certificates"):
+        identities.check(make_project(pgbackrest=False), CERTIFICATES)
+
+
+def test_one_rotation_after_another(world, monkeypatch):
+    from pgha.remote import engine
+    from pgha.stack import rotating
+
+    monkeypatch.setattr(engine, "require_engine", lambda: None)
+    monkeypatch.setattr(engine, "containers", lambda project: {"pg1-node1": object()})
+    world.fails_at = 1
+    with pytest.raises(ToolFailed):
+        identities.rotate_identities(world.project, KEYS, Progress())
+    assert rotating.require_rotatable(world.project, KEYS)
+    with pytest.raises(HalfDone, match="A rotation of the keys is half done") as caught:
+        rotating.require_rotatable(world.project, CERTIFICATES)
+    assert caught.value.hint == "inv rotate --what keys completes it"
