@@ -14,7 +14,7 @@ GROUPS = {
         "daily",
     ),
     "restore": ("restore", "drills", "scratch"),
-    "stages": ("restore_stages", "rolling"),
+    "stages": ("restore_stages", "rolling", "rotation"),
     "shape": ("shapes", "scaling", "plan_reality"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""

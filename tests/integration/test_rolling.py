@@ -4,9 +4,8 @@ import json
 import os
 import signal
 
-import psycopg
 import pytest
-from tools import CONFIG, Writer, docker, finish, inspect, load, until
+from tools import CONFIG, Writer, docker, finish, inspect, until
 
 pytestmark = pytest.mark.integration
 
@@ -172,35 +171,3 @@ def test_a_restart_stops_at_the_first_member_whose_postgres_does_not_start(small
     checked(writer)
     assert record(small) == ""
     assert waits(small) == set()
-
-
-def test_passwords_are_replaced_while_clients_write_and_connect_and_completed_when_killed(small):
-    """A rotation that is killed leaves both; the same command completes it, and `up` finds nothing to do."""
-    leader = small.wait_synchronous()
-    passwords = small.folder / "passwords.yaml"
-    old, containers = load(passwords.read_text()), small.containers("running")
-    old_string = f"{small.dsn()} password={old['superuser']}"
-    with Writer(small.dsn(), "written_during_rotation") as writer:
-        first = small.begin("rotate", "--what", "passwords")
-        until(lambda: "coming" in passwords.read_text(), "the new passwords are written down", 60, 0.02)
-        os.killpg(first.pid, signal.SIGKILL)
-        finish(first)
-        half = load(passwords.read_text())
-        assert {name: half[name] for name in old} == old
-        assert "rotation_half_done" in {problem["kind"] for problem in small.status()["problems"]}
-        assert "inv rotate --what passwords completes it" in small.refused(3, "up")
-        done = json.loads(small.inv("rotate", "--what", "passwords", "--json").stdout)
-        writer.wait_for_more()
-    checked(writer)
-    assert writer.failures == 0
-    assert done["resumed"] and set(done["rotated"]) == {"superuser", "replication", "rewind", "restapi"}
-    new = load(passwords.read_text())
-    assert {name: new[name] for name in half["coming"]} == half["coming"] and "coming" not in new
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(old_string)
-    psycopg.connect(small.dsn()).close()
-    assert small.containers("running") == containers
-    assert json.loads(small.inv("up", "--plan", "--json").stdout)["way"] == "nothing"
-    # With the new ones members stream from each other, and Patroni takes the REST API's.
-    small.inv("switchover")
-    assert small.wait_well() != leader

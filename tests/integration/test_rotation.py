@@ -1,0 +1,229 @@
+"""Other passwords, keys and certificates, while a client writes; interrupted, and completed by the same command."""
+
+import json
+import os
+import re
+import signal
+
+import psycopg
+import pytest
+from tools import Writer, docker, finish, load, take_backup, until
+
+pytestmark = pytest.mark.integration
+
+
+def checked(writer):
+    """No write failed, nothing that was acknowledged is missing, and nobody took over."""
+    assert not writer.missing()
+    assert not writer.verdict().two_leaders
+    assert writer.failures == 0
+    assert len({write.timeline for write in writer.writes if write.outcome == "acknowledged"}) == 1
+
+
+def rotate(stack, what, *flags):
+    return json.loads(stack.inv("rotate", "--what", what, "--json", *flags).stdout)
+
+
+def kill(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    return finish(process)
+
+
+def kinds(stack):
+    return {problem["kind"] for problem in stack.status()["problems"]}
+
+
+def nothing_to_do(stack, containers):
+    """Neither by what runs nor by what `up` would do."""
+    return stack.containers("running") == containers and plan_of_up(stack) == "nothing"
+
+
+def plan_of_up(stack):
+    return json.loads(stack.inv("up", "--plan", "--json").stdout)["way"]
+
+
+def archives(stack):
+    """The leader's next segment comes into the repository."""
+    segment = stack.sql(stack.leader(), "select pg_walfile_name(pg_switch_wal())")
+    until(lambda: segment in stack.archived(), f"{segment} is archived")
+
+
+def trusted(stack, host):
+    """Whom a container lets in over SSH, the host keys it knows, and the authorities it trusts."""
+    users = stack.run(host, "cat", "/pgha/ssh/authorized_keys").splitlines()
+    known = stack.run(host, "cat", "/etc/ssh/ssh_known_hosts").splitlines()
+    return set(users), set(known), stack.run(host, "grep", "-c", "BEGIN", "/pgha/tls/ca.crt").strip()
+
+
+def hosts(stack):
+    return [*stack.nodes, "pgbackrest"]
+
+
+def test_passwords_are_replaced_while_clients_write_and_connect_and_completed_when_killed(small):
+    """A rotation that is killed leaves both; the same command completes it, and `up` finds nothing to do."""
+    leader = small.wait_synchronous()
+    passwords = small.folder / "passwords.yaml"
+    old, containers = load(passwords.read_text()), small.containers("running")
+    old_string = f"{small.dsn()} password={old['superuser']}"
+    with Writer(small.dsn(), "written_during_rotation") as writer:
+        first = small.begin("rotate", "--what", "passwords")
+        until(lambda: "coming" in passwords.read_text(), "the new passwords are written down", 60, 0.02)
+        os.killpg(first.pid, signal.SIGKILL)
+        finish(first)
+        half = load(passwords.read_text())
+        assert {name: half[name] for name in old} == old
+        assert "rotation_half_done" in {problem["kind"] for problem in small.status()["problems"]}
+        assert "inv rotate --what passwords completes it" in small.refused(3, "up")
+        done = json.loads(small.inv("rotate", "--what", "passwords", "--json").stdout)
+        writer.wait_for_more()
+    checked(writer)
+    assert writer.failures == 0
+    assert done["resumed"] and set(done["rotated"]) == {"superuser", "replication", "rewind", "restapi"}
+    new = load(passwords.read_text())
+    assert {name: new[name] for name in half["coming"]} == half["coming"] and "coming" not in new
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(old_string)
+    psycopg.connect(small.dsn()).close()
+    assert small.containers("running") == containers
+    assert json.loads(small.inv("up", "--plan", "--json").stdout)["way"] == "nothing"
+    # With the new ones members stream from each other, and Patroni takes the REST API's.
+    small.inv("switchover")
+    assert small.wait_well() != leader
+
+
+def test_keys_and_certificates_are_replaced_while_a_client_writes_and_wal_is_archived(small):
+    small.wait_synchronous()
+    leader, containers = small.leader(), small.containers("running")
+    before = {host: trusted(small, host) for host in hosts(small)}
+    plan = rotate(small, "keys", "--plan")
+    assert [step["hosts"] for step in plan["steps"]] == [hosts(small)] * 3 and plan["refused"] == []
+    with Writer(small.dsn(), "written_during_identities") as writer:
+        for what in ("keys", "certificates"):
+            assert rotate(small, what)["hosts"] == hosts(small)
+        archives(small)
+        writer.wait_for_more()
+    checked(writer)
+    for host in hosts(small):
+        users, known, authorities = trusted(small, host)
+        assert len(users) == 2 and not users & before[host][0]
+        assert len(known) == 3 and not known & before[host][1]
+        assert authorities == "1"
+        assert small.openssh(host, "true").returncode == 0
+    small.run(leader, "ssh", *small.replicas(), "true", user="postgres")
+    assert nothing_to_do(small, containers)
+    there = json.loads(small.inv("rotate", "--json").stdout)["rotatable"]
+    assert {entry["what"] for entry in there} == {"passwords", "keys", "certificates"}
+    assert small.status()["problems"] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["keys", "certificates"])
+def test_a_rotation_of_identities_that_is_killed_anywhere_is_completed(small, what):
+    """Killed before the first step, and after each of them; a container that is restarted in between takes what fits,
+    and a backup can be taken meanwhile and afterwards."""
+    small.wait_synchronous()
+    containers = small.containers("running")
+    with Writer(small.dsn(), "written_during_killed_rotation") as writer:
+        for ended in ("", "trust the old and the new ones", "reads them: pg1-node1", "reads them: pgbackrest"):
+            first = small.begin("rotate", "--what", what)
+            if ended:
+                until_said(first, rf"{ended}.*: done in")
+            else:
+                folder = {"keys": small.keys_folder, "certificates": small.certificates_folder}[what]
+                until((folder / "coming").exists, "the new ones are there", 60, 0.01)
+            kill(first)
+            assert "rotation_half_done" in kinds(small)
+            assert f"inv rotate --what {what} completes it" in small.refused(3, "backup")
+            for host in hosts(small):
+                small.inv("ssh", "--node", host, "--command", "true")
+            docker("restart", small.container("pgbackrest"))
+            small.run("pgbackrest", "su", "-c", "scheduled backup-diff", "postgres", check=False)
+            archives(small)
+            assert rotate(small, what)["resumed"]
+            assert kinds(small) & {"rotation_half_done", "archiving_fails"} == set()
+        writer.wait_for_more()
+    checked(writer)
+    take_backup(small, "--type", "incr")
+    assert nothing_to_do(small, containers)
+
+
+def until_said(process, pattern):
+    """Read what a command says until it says this."""
+    said = ""
+    while not re.search(pattern, said):
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+
+
+@pytest.mark.long
+def test_containers_that_are_made_again_or_started_have_what_was_rotated(small):
+    small.wait_synchronous()
+    for what in ("passwords", "keys", "certificates"):
+        rotate(small, what)
+    small.inv("stop")
+    small.inv("start")
+    small.wait_synchronous()
+    assert plan_of_up(small) == "nothing"
+    small.inv("up", shm_size="300m")
+    small.wait_synchronous()
+    small.inv("up")
+    small.wait_synchronous()
+    archives(small)
+    assert small.status()["problems"] == []
+    # All at once, for keys that are lost: every container that has one is made again.
+    small.inv("keys", "--rotate", "--yes")
+    assert plan_of_up(small) == "at_once"
+    small.inv("up")
+    small.wait_synchronous()
+
+
+@pytest.mark.long
+def test_a_host_that_is_stopped_takes_it_when_it_starts(small):
+    small.wait_synchronous()
+    (replica,) = small.replicas()
+    small.inv("stop", "--node", replica)
+    try:
+        for what in ("keys", "certificates"):
+            assert rotate(small, what)["when_they_start"] == [replica]
+    finally:
+        small.inv("start", "--node", replica)
+    small.wait_synchronous()
+    small.inv("ssh", "--node", replica, "--command", "pgbackrest --stanza=pg_ha_db repo-ls archive/pg_ha_db")
+    assert plan_of_up(small) == "nothing"
+
+
+@pytest.mark.long
+def test_a_frozen_host_is_named_before_anything_is_touched(small):
+    small.wait_synchronous()
+    (replica,) = small.replicas()
+    docker("pause", small.container(replica))
+    try:
+        for what in ("passwords", "keys", "certificates"):
+            assert replica in small.refused(3, "rotate", "--what", what)
+            assert rotate(small, what, "--plan")["refused"]
+    finally:
+        docker("unpause", small.container(replica))
+    small.wait_synchronous()
+    assert "rotation_half_done" not in kinds(small)
+
+
+@pytest.mark.long
+def test_a_restore_and_a_clone_to_a_time_before_a_rotation_have_the_passwords_of_now(small):
+    small.wait_synchronous()
+    take_backup(small, "--type", "incr")
+    wanted = small.sql(small.leader(), "select now()")
+    rotate(small, "passwords")
+    small.sql(small.leader(), "create table made_afterwards ()")
+    made = small.inv("clone", "--time", wanted)
+    try:
+        dsn = re.search(r'psql "(.*)"', made.stdout)[1]
+        psycopg.connect(dsn).close()
+    finally:
+        small.inv("clone", "--remove")
+    small.inv("restore", "--time", wanted, "--yes")
+    small.wait_synchronous()
+    psycopg.connect(small.dsn()).close()
+    assert small.sql(small.leader(), "select to_regclass('made_afterwards')") == ""
+    small.inv("backup")
+    assert small.status()["problems"] == []
