@@ -84,7 +84,7 @@ def kept_passwords(project: Project) -> Passwords | None:
         own: dict[str, Any] = {name: _secret(document[name]) for name in OWN}
         if not set(more["coming"]) <= set(ROTATED):
             raise ValueError("a password that is none of a rotation")
-        texts = {key: str(document.get(key) or "") for key in ("mark", "since")}
+        texts: dict[str, Any] = {key: str(document.get(key) or "") for key in ("mark", "since")}
         if texts["since"]:
             datetime.fromisoformat(texts["since"])
         return Passwords(**own, **more, **texts)

@@ -43,14 +43,17 @@ def deliver(project: Project, hosts: Collection[str]) -> None:
     bring(project, hosts, NAMING_HOSTS)
     repository = project.topology.repository
     if repository and repository.name in hosts:
-        reload_service(project, repository.name, "pgbackrest")
+        engine.engine_of(project, repository.name).must(
+            processes.reload_service(project.container(repository.name), "pgbackrest")
+        )
 
 
-def bring(project: Project, hosts: Collection[str], names: Collection[str]) -> None:
-    """Give these hosts, whose containers run, the files of these names, as they are here now. Raises ToolFailed."""
+def bring(project: Project, hosts: Collection[str], names: Collection[str], service: str = "") -> None:
+    """Give these hosts, whose containers run, the files of these names, as they are here now; a service then reads
+    its own again. Raises ToolFailed."""
     wanted = [host for host in project.topology.ssh_hosts if host.name in hosts]
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        for done in [pool.submit(_bring, project, host, names) for host in wanted]:
+        for done in [pool.submit(_bring, project, host, names, service) for host in wanted]:
             done.result()
 
 
@@ -65,15 +68,12 @@ def deliver_keys(project: Project) -> tuple[str, ...]:
     return tuple(stale)
 
 
-def _bring(project: Project, host: Host, names: Collection[str]) -> None:
+def _bring(project: Project, host: Host, names: Collection[str], service: str) -> None:
     container, on = project.container(host.name), engine.engine_of(project, host.name)
     secrets = secrets_of(project, host)
     places = {secrets[name]: place for name, place in PLACES.items() if name in names and name in secrets}
     for path, (_, _, place) in places.items():
         on.must(docker.copy_into(container, (project.folder / path).resolve(), f"{place}.new"))
     on.must(processes.put_in_place(container, *places.values()))
-
-
-def reload_service(project: Project, host: str, service: str) -> None:
-    """Let a service of this host, whose container runs, read its files again. Raises ToolFailed."""
-    engine.engine_of(project, host).must(processes.reload_service(project.container(host), service))
+    if service:
+        on.must(processes.reload_service(container, service))

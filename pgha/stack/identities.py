@@ -20,7 +20,7 @@ from pgha.project.passwords import kept_passwords
 from pgha.project.project import Project
 from pgha.remote import connections, engine
 from pgha.remote.connections import connect
-from pgha.stack.delivery import bring, reload_service
+from pgha.stack.delivery import bring
 from pgha.stack.rendering import identities, identity_marks
 from pgha.stack.rotating import (
     Rotated,
@@ -73,17 +73,15 @@ def rotate_identities(project: Project, what: str, progress: Progress) -> Rotate
     else:
         way.begin(project, _marks(project))
     with completing(what):
-        steps = _steps(way, hosts)
-        with progress.stage(f"{steps[0].does}: {', '.join(hosts)}"):
+        with progress.stage(f"trust the old and the new ones: {', '.join(hosts)}"):
             way.trust_both(project)
             _bring_trusted(project, way, hosts)
         way.adopt(project)
         for host in hosts:
-            with progress.stage(f"{steps[1].does}: {host}"):
-                bring(project, [host], way.own)
-                reload_service(project, host, way.service)
+            with progress.stage(f"new ones of its own, read by its {way.service}: {host}"):
+                bring(project, [host], way.own, way.service)
                 _wait(project, way, way.lacks_own, [host])
-        with progress.stage(f"{steps[2].does}: {', '.join(hosts)}"):
+        with progress.stage(f"trust only the new ones: {', '.join(hosts)}"):
             way.trust_new(project)
             _bring_trusted(project, way, hosts)
             way.prove(project, hosts)
@@ -148,30 +146,27 @@ def _marks(project: Project) -> dict[str, str]:
 
 
 def _steps(way: Way, hosts: tuple[str, ...]) -> tuple[Step, ...]:
-    others = f"and the {way.service} of each reads them" if way.service != "sshd" else ""
     return (
-        Step(f"trust the old and the new ones {others}".strip(), hosts),
-        Step(f"new ones of its own, and its {way.service} reads them", hosts),
-        Step(f"trust only the new ones {others}".strip(), hosts),
+        Step("trust the old and the new ones", hosts),
+        Step(f"one after another: new ones of its own, read by its {way.service}", hosts),
+        Step("trust only the new ones", hosts),
     )
 
 
 def _bring_trusted(project: Project, way: Way, hosts: Collection[str]) -> None:
-    bring(project, hosts, way.trusted)
-    for host in hosts:
-        # sshd reads the file of those it lets in each time.
-        if way.service != "sshd":
-            reload_service(project, host, way.service)
+    # sshd reads the file of those it lets in each time.
+    bring(project, hosts, way.trusted, "" if way.service == "sshd" else way.service)
     _wait(project, way, way.lacks_trust, hosts)
 
 
 def _wait(project: Project, way: Way, lacks: Callable[[Project, str], str], hosts: Collection[str]) -> None:
-    """By connections of their own: those that are open were made with the former keys."""
+    """Asked over SSH, by new connections where that is what changes."""
 
     def lacking() -> dict[str, str]:
         return {host: why for host in hosts if (why := lacks(project, host))}
 
-    connections.close_all()
+    if way.service == "sshd":
+        connections.close_all()
     wait_until(
         lacking,
         lambda left: not left,

@@ -13,7 +13,7 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, space, wal
+from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, space, trust, wal
 from pgha.tools.command import Answer
 from pgha.tools.leader import Slot, parse_facts
 
@@ -721,3 +721,31 @@ def test_an_etcd_member_that_lost_its_data_says_so():
     assert etcd.is_lost('{"level":"fatal","error":"member a1 has already been bootstrapped"}')
     assert etcd.is_lost('{"level":"error","error":"the member has been permanently removed from the cluster"}')
     assert not etcd.is_lost("ready to serve client requests")
+
+
+# Whom a server trusts, and what it shows --------------------------------------------------------------------
+
+
+def test_what_a_tls_server_shows_and_whom_it_trusts(captured):
+    told = captured("s_client.txt")
+    shown = trust.parse_server(told)
+    assert shown.certificate.startswith("-----BEGIN CERTIFICATE-----\nMIIB") and shown.certificate.endswith("-----\n")
+    assert len(shown.authorities) == 1
+    (name,) = shown.authorities
+    two = told.replace(f"CA names\nCN={name}\n", f"CA names\nCN={name}\nCN = pgha CA 1234abcd\n")
+    assert trust.parse_server(two).authorities == (name, "pgha CA 1234abcd")
+    old = told.replace(f"CA names\nCN={name}\n", "CA names\nO = x, CN = pgha CA\n")
+    assert trust.parse_server(old).authorities == ("pgha CA",)
+
+
+@pytest.mark.parametrize("text", ["", "connect: Connection refused\nconnect:errno=111\n"])
+def test_a_server_that_does_not_answer_shows_nothing(text):
+    with pytest.raises(ToolFailed, match="shows no certificate"):
+        trust.parse_server(text)
+
+
+def test_the_host_key_an_sshd_shows():
+    told = "# localhost:22 SSH-2.0-OpenSSH_10.0\nlocalhost ssh-ed25519 AAAAC3Nz\n"
+    assert trust.parse_host_key(told) == "ssh-ed25519 AAAAC3Nz"
+    with pytest.raises(ToolFailed, match="no host key"):
+        trust.parse_host_key("")
