@@ -9,10 +9,10 @@ from pathlib import Path
 from pgha.cluster.clients import Login, connection_string
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
-from pgha.drills import ledger
+from pgha.drills import ledger, shape
 from pgha.drills.health import wait_until_whole
 from pgha.drills.result import Marks, Notes, Result, broken_promises
-from pgha.drills.scenarios import Scenario
+from pgha.drills.scenario import Scenario
 from pgha.drills.scene import Scene
 from pgha.drills.traffic import Traffic, remove_table
 from pgha.errors import Missing, PghaError, TimedOut
@@ -104,7 +104,8 @@ def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
 
 
 def _heal_the_rest(project: Project, progress: Progress) -> None:
-    """Heal what is still broken, if anything, and wait until the cluster is whole. Raises TimedOut."""
+    """Complete what was changed, heal what is still broken, and wait until the cluster is whole. Raises TimedOut."""
+    shape.complete(project, progress)
     if broken.read(project) or any(container.state != "running" for container in engine.containers(project).values()):
         healing.heal(project, progress, wait=False)
     with progress.stage("wait until the cluster is whole"):
@@ -197,7 +198,10 @@ def _mend(scenario: Scenario, scene: Scene, traffic: Traffic, marks: Marks, note
     project, progress = scene.project, scene.progress
     marks.healing = traffic.clock()
     with _told(notes), progress.stage(f"{scenario.name}: heal"):
-        healing.heal(project, progress, wait=False)
+        if scenario.mend:
+            scenario.mend(scene)
+        else:
+            healing.heal(project, progress, wait=False)
         marks.healed = traffic.clock()
     healed = traffic.clock()
     with _told(notes), progress.stage(f"{scenario.name}: wait until the cluster is whole"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgha.console import Progress
 from pgha.errors import NoLeader
@@ -22,6 +22,11 @@ class Scene:
     @property
     def topology(self) -> Topology:
         return self.project.topology
+
+    @property
+    def as_settings_say(self) -> Project:
+        """The project for what follows the settings; a drill begins only where they are what runs."""
+        return replace(self.project, running=None)
 
     @property
     def leader(self) -> Host:

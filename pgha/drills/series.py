@@ -10,7 +10,8 @@ from pgha.console import Progress
 from pgha.drills import report, runner
 from pgha.drills.health import require_healthy
 from pgha.drills.result import Result
-from pgha.drills.scenarios import BY_NAME, SCENARIOS, Scenario
+from pgha.drills.scenario import Scenario
+from pgha.drills.scenarios import BY_NAME, SCENARIOS
 from pgha.drills.summary import Summary, summarize
 from pgha.errors import BadValue, Missed, PghaError
 from pgha.failures import broken

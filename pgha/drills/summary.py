@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pgha.drills.result import Result
-from pgha.drills.scenarios import SCENARIOS, Scenario
+from pgha.drills.scenario import Scenario
+from pgha.drills.scenarios import SCENARIOS
 from pgha.model.settings import Settings
 
 

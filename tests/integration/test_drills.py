@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from tools import PATIENCE, docker, finish, interrupt, play, program, reports, summary, until
+from tools import PATIENCE, docker, finish, interrupt, load, play, program, reports, summary, until
 
 pytestmark = pytest.mark.integration
 
@@ -13,6 +13,41 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 def test_the_leaders_postgres_is_killed(small):
     assert summary(play(small, "postgres-killed"))["write_gap_seconds"]["worst"] > 0
+
+
+def test_every_postgres_is_restarted_while_clients_write(small):
+    before = {node: small.sql(node, "select pg_postmaster_start_time()") for node in small.nodes}
+    assert summary(play(small, "rollout-restart"))["lost"] == 0
+    assert all(small.sql(node, "select pg_postmaster_start_time()") > before[node] for node in small.nodes)
+    assert not (small.folder / "rollout.yaml").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["rollout-image", "etcd-member-replaced", "scale-out", "scale-in"])
+def test_a_change_under_load_leaves_the_stack_in_the_shape_it_found(small, name):
+    until(lambda: small.status()["healthy"], "nothing else is wrong")
+    containers, volumes, flags = small.containers(), small.volumes(), recorded(small)["flags"]
+    assert summary(play(small, name))["never_whole"] == 0
+    made = {host for host, identity in small.containers().items() if containers[host] != identity}
+    assert made == {
+        "rollout-image": set(containers), "scale-out": set(), "scale-in": {"pg1-node2"},
+    }.get(name, made & {"etcd1", "etcd2", "etcd3"} or None)  # fmt: skip
+    assert (set(small.containers()), small.volumes()) == (set(containers), volumes)
+    assert recorded(small)["flags"] == flags and not recorded(small)["scaling"]
+    assert small.status()["healthy"]
+
+
+@pytest.mark.long
+def test_a_change_that_is_interrupted_is_completed_and_the_shape_given_back(small):
+    process = small.begin("drill", "--name", "scale-out")
+    until(lambda: "pg1-node3" in small.containers(), "one node more is made", 90)
+    assert interrupt(process)[0] == 130
+    assert set(small.containers("running")) == {"etcd1", "etcd2", "etcd3", "pgbackrest", *small.nodes}
+    assert small.status()["healthy"]
+
+
+def recorded(stack):
+    return load((stack.folder / "project.yaml").read_text())
 
 
 @pytest.mark.long

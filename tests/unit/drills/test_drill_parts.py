@@ -57,8 +57,9 @@ def test_every_scenario_has_a_name_of_its_own_and_states_a_promise():
     "leader-killed", "leader-paused", "site-killed", "site-cut", "link-cut", "replica-wiped", "disk-full",
     "leader-and-standby-killed", "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed",
     "repository-killed", "sshd-stopped", "cold-start", "lagging-candidate",
+    "rollout-restart", "rollout-image", "etcd-member-replaced", "scale-out", "scale-in",
 ])  # fmt: skip
-def test_every_failure_an_operator_fears_is_there(needed):
+def test_every_failure_and_change_an_operator_fears_is_there(needed):
     assert needed in BY_NAME
 
 
@@ -67,7 +68,8 @@ def test_every_failure_an_operator_fears_is_there(needed):
     [
         ({"data_centers": 3, "nodes": 2}, {"witness-killed"}),
         ({"data_centers": 2, "nodes": 2}, {"lagging-candidate"}),
-        ({"data_centers": 2, "nodes": 1}, {"leader-and-standby-killed", "lagging-candidate"}),
+        ({"data_centers": 2, "nodes": 1}, {"leader-and-standby-killed", "lagging-candidate", "scale-in"}),
+        ({"data_centers": 3, "nodes": 3}, {"witness-killed", "scale-out"}),
         ({"data_centers": 3, "nodes": 2, "pgbackrest": False},
          {"witness-killed", "repository-killed", "lagging-candidate"}),
         ({"data_centers": 1, "nodes": 2, "pgbackrest": False},
