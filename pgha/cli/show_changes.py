@@ -99,13 +99,15 @@ def announce_scale(checked: scaling.Checked, yes: bool, json: bool) -> None:
         title = f"{target.name} with {of}"
         show_plan(title, make_plan(settings, target.topology))
         console.show(*_lines(change))
-    if change.remove:
-        console.confirm(f"Remove {', '.join(change.remove)} with all data in their volumes?", yes)
+    removed = [*change.remove, *change.anew]
+    if removed:
+        console.confirm(f"Remove {', '.join(removed)} with all data in their volumes?", yes)
 
 
 def _lines(change: scaling.Change) -> list[str]:
     named = {
-        "new": change.create,
+        "made anew, after what is left of them is removed": change.anew,
+        "new": [host for host in change.create if host not in change.anew],
         "at another site, one after another": change.move,
         "made again, one after another, the leader last": change.again,
         "removed with their data": change.remove,

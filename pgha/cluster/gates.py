@@ -175,6 +175,9 @@ def _synchronous(seen: Seen) -> Iterator[Refusal]:
 def _quorum(seen: Seen) -> Iterator[Refusal]:
     if isinstance(seen.etcd, PghaError):
         yield Refusal(seen.etcd, passing=True)
+    elif seen.etcd.members == len(seen.etcd.healthy) == 1:
+        # What `inv recover` has left: there never is another one, until `inv scale`.
+        return
     elif not seen.etcd.may_fail:
         view = seen.etcd
         sentence = (

@@ -14,6 +14,7 @@ Networks and numbers are those of sites and hosts, not of their order: with more
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -66,20 +67,29 @@ def candidates(name: str) -> Iterator[IPv4Network]:
 
 def fits(topology: Topology, block: IPv4Network) -> bool:
     """Whether every network of these sites has room in the block."""
-    return OTHER_NETWORKS + len(topology.data_centers) <= 1 << (NETWORK_PREFIX - block.prefixlen)
+    return OTHER_NETWORKS + _last(topology) <= 1 << (NETWORK_PREFIX - block.prefixlen)
 
 
 def networks(topology: Topology, block: IPv4Network) -> dict[str, Network]:
     """Network (a site's name, or `wan`) -> what it is."""
-    pieces = list(islice(block.subnets(new_prefix=NETWORK_PREFIX), OTHER_NETWORKS + len(topology.data_centers)))
-    places = {WAN: 0, **{site.name: _place(topology, site) for site in topology.sites}}
+    pieces = list(islice(block.subnets(new_prefix=NETWORK_PREFIX), OTHER_NETWORKS + _last(topology)))
+    places = {WAN: 0, **{site.name: _place(site) for site in topology.sites}}
     return {name: Network(pieces[place]) for name, place in places.items()}
 
 
-def _place(topology: Topology, site: Site) -> int:
-    if site in topology.data_centers:
-        return OTHER_NETWORKS + topology.data_centers.index(site)
+def _place(site: Site) -> int:
+    if site.kind == "data center":
+        return OTHER_NETWORKS + _ordinal(site.name) - 1
     return {"backup": 1, "witness": 2}[site.kind]
+
+
+def _last(topology: Topology) -> int:
+    return max((_ordinal(site.name) for site in topology.data_centers), default=0)
+
+
+def _ordinal(name: str) -> int:
+    """The number a name ends with: some of the others may have been given up."""
+    return int(re.sub(r".*?(\d+)$", r"\1", name))
 
 
 def number(topology: Topology, host: Host) -> int:
@@ -87,9 +97,8 @@ def number(topology: Topology, host: Host) -> int:
     if host == topology.repository:
         return REPOSITORY_NUMBER
     if host in topology.etcd:
-        return REPOSITORY_NUMBER + 1 + topology.etcd.index(host)
-    here = [node for node in topology.nodes if node.site == host.site]
-    return 100 + 10 * (1 + topology.data_centers.index(host.site)) + 1 + here.index(host)
+        return REPOSITORY_NUMBER + _ordinal(host.name)
+    return 100 + 10 * _ordinal(host.site.name) + _ordinal(host.name)
 
 
 def addresses(topology: Topology, block: IPv4Network, host: Host) -> dict[str, IPv4Address]:

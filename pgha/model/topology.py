@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pgha.model.settings import Settings
@@ -80,6 +81,15 @@ class Topology:
 
     def host(self, name: str) -> Host | None:
         return next((host for host in self.hosts if host.name == name), None)
+
+    def without(self, gone: Collection[str]) -> Topology:
+        """What is left when these hosts are given up; a site without any host is none."""
+        if not gone:
+            return self
+        nodes, etcd = (tuple(h for h in hosts if h.name not in gone) for hosts in (self.nodes, self.etcd))
+        repository = self.repository if self.repository and self.repository.name not in gone else None
+        held = {host.site for host in (*nodes, *etcd, *((repository,) if repository else ()))}
+        return Topology(tuple(site for site in self.sites if site in held), nodes, etcd, repository)
 
 
 def etcd_member_count(nodes: int) -> int:

@@ -40,6 +40,8 @@ class Project:
     """the checkout: build/, ssh/ and tls/ stand there"""
     running: Running | None = None
     """None: as the settings say"""
+    gone: tuple[str, ...] = ()
+    """hosts that `inv recover` has given up"""
 
     @property
     def name(self) -> str:
@@ -84,6 +86,12 @@ class Project:
 
     @cached_property
     def topology(self) -> Topology:
+        """What there is, or shall be; without the hosts that were given up."""
+        return self.whole.without(self.gone)
+
+    @cached_property
+    def whole(self) -> Topology:
+        """What the settings say, those among it that were given up."""
         return build_topology(self.settings)
 
     @property
@@ -104,7 +112,7 @@ class Project:
         return read_record(self.root, self.name)
 
     def write_record(self, record: Record) -> None:
-        document = {**asdict(record), "taken": list(record.taken)}
+        document = {**asdict(record), "taken": list(record.taken), "gone": list(record.gone)}
         write_file(self.folder / RECORD, yaml.safe_dump(document))
 
     def lock(self, command: str) -> AbstractContextManager[None]:
@@ -135,8 +143,9 @@ def open_project(layers: list[Mapping[str, Any]], flags: Mapping[str, str] | Non
     Without flags the ones of the last `inv render` hold. Raises BadSettings, Missing for a damaged record.
     """
     name = _project_name(layers)
-    chosen = dict(flags) if flags is not None else read_record(root, name).flags
-    return Project(read_settings(*layers, chosen), chosen, root)
+    record = read_record(root, name)
+    chosen = dict(flags) if flags is not None else record.flags
+    return Project(read_settings(*layers, chosen), chosen, root, gone=record.gone)
 
 
 def _project_name(layers: list[Mapping[str, Any]]) -> str:

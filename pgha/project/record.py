@@ -40,6 +40,10 @@ class Record:
     identities: dict[str, str] = field(default_factory=dict)
     """A host's keys and certificates that `inv rotate` brought into its container -> those that this was made with;
     digests of both: a label stays as it was made."""
+    freed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The ports of hosts that went, as in `ports`: one that comes back gets its own again, if nobody has it."""
+    gone: tuple[str, ...] = ()
+    """Hosts that `inv recover` has given up; `inv scale` makes them anew."""
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -53,10 +57,7 @@ def read_record(root: Path, name: str) -> Record:
     try:
         document = read_yaml(path.read_text())
         flags = {str(k): str(v) for k, v in document["flags"].items()}
-        ports = {
-            str(kind): {str(host): int(port) for host, port in entries.items()}
-            for kind, entries in document["ports"].items()
-        }
+        ports, freed = _ports(document["ports"]), _ports(document.get("freed", {}))
         first = {str(kind): int(port) for kind, port in document["first"].items()}
         scheduled = bool(document.get("scheduled", False))
         subnet = str(document.get("subnet", ""))
@@ -67,6 +68,7 @@ def read_record(root: Path, name: str) -> Record:
         made, scaling, identities = (
             {str(k): str(v) for k, v in document.get(key, {}).items()} for key in ("made", "scaling", "identities")
         )
+        gone = tuple(str(host) for host in document.get("gone", ()))
         taken = tuple(str(owner) for owner in document.get("taken", ()))
     except (FileNotFoundError, NotADirectoryError):
         # Also when another project of this checkout is destroyed at this moment.
@@ -85,7 +87,11 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports, first, scheduled, taken, subnet, replacing, shape, made, scaling, identities)
+    return Record(flags, ports, first, scheduled, taken, subnet, replacing, shape, made, scaling, identities, freed, gone)
+
+
+def _ports(document: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    return {str(kind): {str(host): int(port) for host, port in entries.items()} for kind, entries in document.items()}
 
 
 def other_records(root: Path, name: str) -> list[Record]:

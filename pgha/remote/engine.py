@@ -139,7 +139,16 @@ def _start(engine: Engine, command: Command, hint: str) -> None:
 
 
 def containers(project: Project) -> dict[str, docker.Container]:
-    """The project's containers, running or not, by host name."""
+    """The project's containers, running or not, by host name; not those of hosts that were given up."""
+    return {host: container for host, container in _every(project).items() if host not in project.gone}
+
+
+def given_up(project: Project) -> dict[str, docker.Container]:
+    """Containers of hosts that were given up, and are there all the same: their machine came back."""
+    return {host: container for host, container in _every(project).items() if host in project.gone}
+
+
+def _every(project: Project) -> dict[str, docker.Container]:
     found: dict[str, docker.Container] = {}
     for engine in engines(project):
         names = _listed(engine, docker.containers(project.name))

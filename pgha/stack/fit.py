@@ -59,7 +59,7 @@ def _require_shape_of_nodes(project: Project, found: Mapping[str, str]) -> None:
     elif record.shape:
         if found and record.shape != wanted:
             raise _other_shape(project, record.shape, wanted)
-    elif wanted in found.values() and all(project.topology.host(host) for host in found):
+    elif wanted in found.values() and all(project.whole.host(host) for host in found):
         # All of that shape; or the last scale made the newest of them so.
         return
     elif found:

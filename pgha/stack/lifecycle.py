@@ -267,8 +267,8 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
     identities.settle(project)
     if keep_repository:
         # The data that had a shape is gone; the repository fits any.
-        project.write_record(replace(project.record(), shape="", made={}, scaling={}, replacing="",
-                                     identities={}))  # fmt: skip
+        emptied = replace(project.record(), shape="", made={}, scaling={}, replacing="", identities={}, gone=())
+        project.write_record(emptied)
     if project.folder.exists():
         project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())
         removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")

@@ -84,7 +84,7 @@ def shape(project: Project, host: str = "") -> str:
 
     The repository's can be restored into any shape of its PostgreSQL major.
     """
-    s, t = project.settings, project.topology
+    s, t = project.settings, project.whole
     if host == REPOSITORY:
         return f"-v {s.postgres}"
     return f"-d {s.data_centers} -p {s.nodes} -n {s.prefix} -v {s.postgres} etcd={len(t.etcd)}"

@@ -55,6 +55,8 @@ def target(project: Project, node: str, etcd: str) -> Host:
         raise BadValue("Name either a Postgres node or an etcd member", "--node pg1-node1, or --etcd etcd2")
     hosts = project.topology.nodes if node else project.topology.etcd
     host = next((host for host in hosts if host.name == (node or etcd)), None)
+    if (node or etcd) in project.gone:
+        raise BadValue(f"{node or etcd} was given up when its site was lost", "inv scale makes it anew")
     if host is None:
         what = "a Postgres node" if node else "an etcd member"
         raise BadValue(f"{node or etcd} is not {what} of this project", f"one of {', '.join(h.name for h in hosts)}")

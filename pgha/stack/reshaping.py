@@ -45,7 +45,11 @@ def scale(checked: Checked, progress: Progress) -> Report:
     """
     project, change, clock = checked.target, checked.change, Stopwatch()
     going = _nodes_that_go(project, change)
-    project.write_record(replace(project.record(), scaling=shape_flags(project)))
+    for name in change.anew:
+        # Older than what the cluster went on with: no member takes its data from that.
+        with progress.stage(f"remove what is left of {name}"):
+            _remove(project, name)
+    project.write_record(replace(project.record(), scaling=shape_flags(project), gone=()))
     rendered = render_project(project)
     connections.close_all()
     if going:
@@ -61,6 +65,7 @@ def scale(checked: Checked, progress: Progress) -> Report:
     # Clients know the nodes that were there: one of those leads, if it can.
     new = [node.name for node in project.topology.nodes if node.name not in checked.known]
     _roll(project, rendered, [*going, *new], progress)
+    _lead_where_clients_look(project, checked.known, [*going, *new], progress)
     _shrink(project, change, going, progress)
     if change.remove:
         _tell(project, progress)
@@ -70,6 +75,14 @@ def scale(checked: Checked, progress: Progress) -> Report:
     leaving.wait_for_synchronous(project, (), progress)
     _finish(project)
     return Report(change, checked.before, after, whole, tuple(notes), clock.seconds)
+
+
+def _lead_where_clients_look(project: Project, known: Sequence[str], others: Sequence[str], progress: Progress) -> None:
+    """Where a single node was there before, it has handed over to a new one while it was made again: clients look for
+    the leader among those they know."""
+    view = read_view(project)
+    if any(member.streams and member.name in known and member.name not in others for member in view.members):
+        leaving.lead_elsewhere(project, view, others, progress)
 
 
 def _nodes_that_go(project: Project, change: Change) -> list[str]:

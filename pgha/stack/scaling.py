@@ -38,10 +38,12 @@ class Change:
     """Postgres nodes that are made again, one at a time, because the etcd members are others"""
     remove: tuple[str, ...]
     """hosts that go, with their data"""
+    anew: tuple[str, ...] = ()
+    """hosts that were given up and of which something is left: that goes before they are made"""
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.create or self.move or self.again or self.remove)
+        return not (self.create or self.move or self.again or self.remove or self.anew)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def target_of(project: Project, data_centers: str, nodes: str) -> Project:
     wrong = rules.find_wrong(settings)
     if wrong:
         raise BadSettings(wrong)
-    target = replace(project, settings=settings, running=None)
+    target = replace(project, settings=settings, running=None, gone=())
     return replace(target, flags={**project.flags, **shape_flags(target)})
 
 
@@ -151,14 +153,16 @@ def _state(containers: dict[str, docker.Container], host: Host) -> str:
 def change_of(runs: Project, target: Project) -> Change:
     """What is there, by the engine, beside what shall be."""
     containers, topology = engine.containers(runs), target.topology
+    left = set(engine.given_up(runs)) if runs.gone else set()
     volumes = {volume.name.removeprefix(f"{runs.name}_") for volume in engine.volumes(runs)}
-    there = {*containers, *volumes}
+    there = {*containers, *volumes, *left}
     move = tuple(host.name for host in topology.etcd if _is_elsewhere(target, host, containers))
     create = tuple(host.name for host in topology.hosts if host.name not in containers)
     remove = tuple(sorted(name for name in there if topology.host(name) is None))
     changed = runs.topology.etcd != topology.etcd
     again = tuple(node.name for node in topology.nodes if changed and node.name in containers)
-    return Change(create, move, again, remove)
+    anew = tuple(host.name for host in topology.hosts if host.name in runs.gone and host.name in {*volumes, *left})
+    return Change(create, move, again, remove, anew)
 
 
 def _is_elsewhere(project: Project, host: Host, containers: dict[str, docker.Container]) -> bool:

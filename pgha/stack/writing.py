@@ -15,6 +15,7 @@ from pgha.project.keys import containers_key, ensure_keys
 from pgha.project.passwords import Passwords, write_passwords
 from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
 from pgha.project.project import Project
+from pgha.project.record import Record
 from pgha.project.running import kept_ports
 from pgha.remote import engine, networks
 from pgha.stack.fit import fitting_passwords
@@ -56,8 +57,11 @@ def render_project(project: Project) -> RenderReport:
     ensure_certificates(project)
     write_passwords(project, passwords)
     first = project.settings.first_ports
-    record = replace(project.record(), flags=project.flags, ports=placed.ports, first=first, subnet=str(placed.block))
-    project.write_record(record)
+    known = project.record()
+    freed = _freed(known, placed.ports)
+    project.write_record(
+        replace(known, flags=project.flags, ports=placed.ports, freed=freed, first=first, subnet=str(placed.block))
+    )
     rendered = render(project, passwords, placed.ports, placed.block)
     changed = tuple(
         path
@@ -106,12 +110,28 @@ def _place(project: Project) -> _Placed:
     def is_free(port: int) -> bool:
         return port in own or (port not in reserved and can_bind(address, port))
 
-    recorded = kept_ports(project)
+    recorded = _with_freed(project, kept_ports(project))
     ports = choose_ports(project.settings, project.topology, recorded, is_free)
     moved = [f"port taken, the next free one is used: {line}" for line in _moved(project, recorded, ports)]
     if known and not project.settings.subnet and str(block) != known:
         moved.append(f"addresses taken, a block that is free is used: {known} -> {block}")
     return _Placed(block, ports, tuple(moved))
+
+
+def _with_freed(project: Project, recorded: Ports) -> Ports:
+    """With the ports that hosts had which went and come back; not those that were chosen from other first ones."""
+    record, first = project.record(), project.settings.first_ports
+    freed = {kind: record.freed.get(kind, {}) for kind in recorded if record.first.get(kind) == first[kind]}
+    return {
+        kind: {h: port for h, port in freed.get(kind, {}).items() if project.topology.host(h)} | ports
+        for kind, ports in recorded.items()
+    }
+
+
+def _freed(known: Record, chosen: Ports) -> Ports:
+    """The ports of hosts that are none of the project now."""
+    kinds = {kind: {**known.freed.get(kind, {}), **known.ports.get(kind, {})} for kind in chosen}
+    return {kind: {h: port for h, port in had.items() if h not in chosen[kind]} for kind, had in kinds.items()}
 
 
 def _own_ports(project: Project) -> set[int]:

@@ -144,6 +144,12 @@ def test_a_cluster_that_is_well_is_open():
     assert refusals(WELL) == []
 
 
+def test_an_etcd_of_one_member_has_none_to_spare_and_that_refuses_nothing():
+    """`inv recover` leaves it so, and a Postgres can be restarted all the same."""
+    assert refusals(seen(etcd=etcd.EtcdView(ETCD[:1], ()))) == []
+    assert [type(refusal.error) for refusal in refusals(seen(etcd=etcd.EtcdView((), ETCD[:1])))] == [NoQuorum]
+
+
 CASES = [
     (seen(view=view(paused=True)), Unhealthy, False, "Patroni is paused (maintenance mode): nobody would take over"),
     (seen(view=patroni.ClusterView(())), NoLeader, True, "no leader"),

@@ -96,3 +96,14 @@ def test_what_a_rule_lets_pass_has_room(data_centers, prefix):
     assert fits(topology, IPv4Network(f"10.0.0.0/{prefix}"))
     assert not fits(topology, IPv4Network(f"10.0.0.0/{prefix + 1}"))
     assert len(networks(topology, IPv4Network(f"10.0.0.0/{prefix}"))) == len(topology.sites) + 1
+
+
+@pytest.mark.parametrize("gone", ["dc1", "dc2"])
+def test_what_is_given_up_changes_no_address_of_what_is_left(gone):
+    before = topology_of(3, 2)
+    names = [host.name for host in before.hosts if host.site.name == gone]
+    left = before.without(names)
+    assert gone not in [site.name for site in left.sites] and not left.host(names[0])
+    assert gone not in networks(left, BLOCK)
+    assert all_addresses(left) == {key: at for key, at in all_addresses(before).items() if key[0] not in names}
+    assert fits(left, BLOCK) == fits(before, BLOCK)

@@ -115,3 +115,14 @@ def test_hosts_are_found_by_name_and_etcd_starts_first():
     assert [host.name for host in topology.hosts] == ["etcd1", "etcd2", "etcd3", "pg1-node1", "pgbackrest"]
     assert topology.host("pg1-node1") == topology.nodes[0]
     assert topology.host("pg9-node9") is None
+
+
+def test_what_is_left_has_its_own_quorum_and_its_own_copies():
+    whole = build_topology(read_settings({"data_centers": 3, "nodes": 2}))
+    gone = [host.name for host in whole.hosts if host.site.name in ("dc1", "dc2")]
+    left = whole.without(gone)
+    assert [site.name for site in left.sites] == ["dc3", "backup"]
+    assert [host.name for host in left.hosts] == ["etcd3", "pg3-node1", "pg3-node2", "pgbackrest"]
+    assert (left.etcd_quorum, left.synchronous_node_count) == (1, 1)
+    assert left.without(["pg3-node2"]).synchronous_node_count == 0
+    assert whole.without([]) is whole

@@ -28,6 +28,14 @@ def test_a_record_comes_back_as_it_was_written(a_project):
     assert a_project.record() == RECORD
 
 
+def test_hosts_that_were_given_up_are_none_of_the_project_any_more(a_project, root):
+    a_project.write_record(Record({}, {}, gone=("pg1-node1", "etcd1", "etcd4", "pg1-node2")))
+    opened = open_project([{}], root=root)
+    assert opened.topology.host("pg1-node1") is None and opened.whole.host("pg1-node1") is not None
+    assert [site.name for site in opened.topology.data_centers] == ["dc2", "dc3"]
+    assert opened.record().gone == opened.gone
+
+
 @pytest.mark.parametrize(
     "content",
     [

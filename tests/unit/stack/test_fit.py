@@ -1,5 +1,7 @@
 """Settings over data that was made with others are refused before anything is written."""
 
+from dataclasses import replace
+
 import pytest
 
 from pgha.errors import Damaged, HalfDone, NotReady, OtherData
@@ -191,3 +193,16 @@ def test_while_a_scale_is_half_done_no_other_shape_is_taken(make_project, shapes
     with pytest.raises(HalfDone, match="being scaled to -d 1 -p 3") as caught:
         fitting_passwords(project)
     assert caught.value.hint == "inv scale -d 1 -p 3"
+
+
+def test_a_host_that_comes_back_gets_its_own_port_again(make_project, there):
+    there()
+    both, one = (make_project(data_centers=1, nodes=nodes) for nodes in (2, 1))
+    render_project(both)
+    record = both.record()
+    moved = {kind: {**ports, "pg1-node2": ports["pg1-node2"] + 40} for kind, ports in record.ports.items()}
+    both.write_record(replace(record, ports=moved))
+    render_project(one)
+    assert "pg1-node2" not in one.record().ports["postgres"]
+    render_project(both)
+    assert (both.record().ports, both.record().freed) == (moved, {"postgres": {}, "ssh": {}})

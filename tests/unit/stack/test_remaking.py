@@ -9,7 +9,7 @@ from pgha.errors import BadValue, HalfDone, IsLeader, LosesQuorum, LosesStandbys
 from pgha.project.keys import ensure_keys, host_key
 from pgha.project.record import Record
 from pgha.remote import engine
-from pgha.stack import delivery, replacing
+from pgha.stack import delivery, replacing, reshaping
 from pgha.stack.delivery import deliver
 from pgha.stack.remaking import make_again
 from pgha.tools.command import Answer
@@ -176,3 +176,21 @@ def test_what_others_need_is_not_replaced(cluster):
 def test_one_node_or_one_etcd_member_is_named(cluster, names):
     with pytest.raises(BadValue):
         replacing.target(cluster(), *names)
+
+
+@pytest.mark.parametrize(
+    ("leader", "known", "others", "handed"),
+    [
+        # One node alone had to hand over to a new one.
+        ("pg1-node2", ["pg1-node1"], ["pg1-node2", "pg1-node3"], [["pg1-node2", "pg1-node3"]]),
+        ("pg1-node1", ["pg1-node1"], ["pg1-node2"], []),
+        # None of those that clients know stays.
+        ("pg1-node2", ["pg1-node1"], ["pg1-node1", "pg1-node2"], []),
+    ],
+)
+def test_at_the_end_the_lead_is_where_clients_look(a_project, monkeypatch, leader, known, others, handed):
+    asked = []
+    monkeypatch.setattr(reshaping, "read_view", lambda project: view_of(leader))
+    monkeypatch.setattr(reshaping.leaving, "lead_elsewhere", lambda project, view, names, progress: asked.append(names))
+    reshaping._lead_where_clients_look(a_project, known, others, Progress())
+    assert asked == handed

@@ -1,5 +1,7 @@
 """What a new shape means for the hosts that are there, and which shapes are refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from pgha.errors import BadSettings
@@ -72,3 +74,20 @@ def test_the_shape_is_that_of_the_flags_else_of_a_half_done_scale_else_of_the_se
 def test_a_shape_that_cannot_be_is_refused(a_project, flags, words):
     with pytest.raises(BadSettings, match=words):
         target_of(a_project, *flags)
+
+
+def test_hosts_that_were_given_up_are_made_anew_and_what_is_left_of_them_goes_first(there, make_project, monkeypatch):
+    gone = ("pg1-node1", "etcd1", "pg2-node1", "etcd2")
+    runs = replace(make_project(data_centers=3, nodes=1), gone=gone)
+    monkeypatch.setattr(engine, "given_up", lambda project: {"etcd2": None})
+    there(runs, volumes=["pg1-node1", "etcd1"])
+    target = target_of(runs, "", "")
+    assert target.gone == () and target.topology == runs.whole
+    found = change_of(runs, target)
+    assert set(found.create) == set(gone)
+    assert found.anew == ("etcd1", "etcd2", "pg1-node1")
+    assert (found.remove, found.again) == ((), ("pg3-node1",))
+    # A smaller shape without them removes what is left of them.
+    smaller = change_of(runs, target_of(runs, "1", ""))
+    assert {"etcd2", "pg3-node1"} & set(smaller.remove) == {"pg3-node1"}
+    assert set(smaller.anew) == {"etcd1", "etcd2", "pg1-node1"}
