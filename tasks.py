@@ -17,6 +17,7 @@ from pgha.cli import chaos, drill
 from pgha.cli.changing import changing, telling_interrupts
 from pgha.cli.configuring import change_config
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
+from pgha.cli.recovering import recover_site
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
 from pgha.cli.show_changes import announce_scale, show_maintenance, show_replacement, show_scale
@@ -401,6 +402,24 @@ def replace(c, node="", etcd="", degraded=False, yes=False, json=False):
         if not checked.half_done:
             console.confirm(f"Remove the container and the volume of {checked.host.name}, and make both anew?", yes)
         show_replacement(project, replacing.replace_host(project, checked, progress), json)
+
+
+@task(
+    help={
+        "site_lost": "sites are gone for good, and etcd has no quorum",
+        "accept_data_loss": "what may be lost, as said without this flag",
+        "json": "one JSON document",
+    }
+)
+def recover(c, site_lost=False, accept_data_loss=False, json=False):
+    """Make the cluster again from what is left; without --accept-data-loss only tell what is left and may be lost.
+
+    Example: inv recover --site-lost
+    """
+    if not site_lost:
+        raise BadValue("What has to be recovered from is not said", "inv recover --site-lost")
+    with changing(c, "recover") as (project, progress):
+        recover_site(project, accept_data_loss, json, progress)
 
 
 @task(help={"json": "one JSON document"})

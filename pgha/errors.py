@@ -57,6 +57,18 @@ class IsLeader(BadValue):
     """What was asked cannot be done to the member that leads."""
 
 
+class HasQuorum(BadValue):
+    """etcd can commit: what was asked is for when it cannot."""
+
+
+class SiteAnswers(BadValue):
+    """What was taken for lost answers, or is not lost."""
+
+
+class LosesData(BadValue):
+    """What was asked may lose what was committed; it has to be accepted."""
+
+
 class Missing(PghaError):
     """A precondition is missing: no engine, no image, no stanza, nothing is up."""
 

@@ -12,6 +12,7 @@ from pgha.cli.executor import project_of
 from pgha.console import Progress
 from pgha.errors import Interrupted
 from pgha.project.project import Project
+from pgha.recover.record import refuse_half_recovered
 from pgha.stack.fit import half_scaled
 from pgha.stack.ownership import require_ours
 from pgha.stack.rotating import refuse_half_rotated
@@ -49,6 +50,10 @@ WHILE_HALF_SCALED = (
 """Commands that do no harm while a cluster has two shapes; the others wait until `inv scale` has ended."""
 
 
+WHILE_HALF_RECOVERED = ("recover", "destroy", "build")
+"""Commands that do no harm while a recovery from lost sites is half done."""
+
+
 @contextmanager
 def telling_interrupts(command: str) -> Iterator[None]:
     """Raises Interrupted for Ctrl-C, with what is true of this command then."""
@@ -81,6 +86,8 @@ def changing(
                 refuse_half_rotated(project)
         if not any_checkout:
             require_ours(project)
+        if command not in WHILE_HALF_RECOVERED:
+            refuse_half_recovered(project)
         scaling = project.record().scaling
         if scaling and command not in WHILE_HALF_SCALED:
             raise half_scaled(project, scaling)

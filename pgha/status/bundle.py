@@ -36,7 +36,15 @@ from pgha.status.document import error_document, survey_document
 from pgha.tools import databases, docker, masking, patroni, statistics
 from pgha.tools.command import Answer, Command
 
-RECORDS = ("project.yaml", "running.json", "broken.yaml", "restore.yaml", "ssh_config")
+RECORDS = (
+    "project.yaml",
+    "running.json",
+    "broken.yaml",
+    "restore.yaml",
+    "recover.yaml",
+    "recovered.yaml",
+    "ssh_config",
+)
 """Of the project's folder, beside what its containers are given."""
 
 NAMES = ("postgres", "replicator", "rewind_user", "patroni")

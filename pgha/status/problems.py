@@ -12,6 +12,8 @@ from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.errors import NoConnection, PghaError
 from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.running import SHAPE, UNCHANGEABLE
+from pgha.recover.record import COMMAND as RECOVER
+from pgha.recover.record import describe_recovery
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.rotating import completes
 from pgha.status import backup_problems
@@ -36,7 +38,7 @@ def next_command(problems: tuple[Problem, ...]) -> str:
     if not hinting:
         return ""
     first = (
-        Kind.RESTORE_HALF_DONE, Kind.SCALE_HALF_DONE, Kind.REPLACE_HALF_DONE, Kind.BROKEN,
+        Kind.RESTORE_HALF_DONE, Kind.RECOVERY_HALF_DONE, Kind.SCALE_HALF_DONE, Kind.REPLACE_HALF_DONE, Kind.BROKEN,
         Kind.ROLLOUT_HALF_DONE, Kind.CONTAINER_AWAY,
     )  # fmt: skip
     order = {kind: place for place, kind in enumerate(first)} | {Kind.MAINTENANCE: len(Kind)}
@@ -49,6 +51,26 @@ def next_command(problems: tuple[Problem, ...]) -> str:
 def _restore(seen: Seen) -> Iterator[Problem]:
     if seen.half_done:
         yield Problem(Kind.RESTORE_HALF_DONE, "", describe_restore(seen.half_done), way_on(seen.half_done))
+
+
+def _recovery(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.recovery, PghaError):
+        yield Problem(Kind.RECORD_DAMAGED, "", seen.recovery.message, seen.recovery.hint)
+    elif seen.recovery:
+        hint = f"{RECOVER} completes it"
+        yield Problem(Kind.RECOVERY_HALF_DONE, "", describe_recovery(seen.recovery), hint)
+
+
+def _gone(seen: Seen) -> Iterator[Problem]:
+    """Hosts that were given up: what is left is less than the settings say. One that comes back as it was knows nothing
+    of that."""
+    for name, state in seen.gone.items():
+        if state:
+            sentence = f"{name} was given up, and its container is there again ({state})"
+            yield Problem(Kind.GONE_IS_BACK, name, sentence, "inv up removes it; its volume stays")
+    if seen.gone and not seen.scaling:
+        sentence = f"given up when their sites were lost: {', '.join(seen.gone)}"
+        yield Problem(Kind.HOSTS_GONE, "", sentence, "inv scale makes them anew")
 
 
 def _rollout(seen: Seen) -> Iterator[Problem]:
@@ -277,8 +299,9 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    _restore, _scaling, _replacing, _rollout, _rotation, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off,
-    _members, _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, _maintenance, _networks,
+    _restore, _recovery, _scaling, _replacing, _rollout, _rotation, _settings, _paused, _quorum, _etcd_members, _leader,
+    _cut_off, _members, _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, _gone, _maintenance,
+    _networks,
     backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
     backup_problems.backups, backup_problems.jobs, backup_problems.certificates, _pending_restart,
 )  # fmt: skip

@@ -12,6 +12,7 @@ from pgha.errors import CutOff, PghaError, Unreachable
 from pgha.failures.broken import Broken
 from pgha.project.maintenance import Stopped
 from pgha.project.successors import Term
+from pgha.recover import record as recover_record
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space
@@ -78,6 +79,10 @@ class Seen:
     terms: tuple[Term, ...] | PghaError
     """how long the certificates hold, the first to end first"""
     half_done: restore_record.Record | None
+    recovery: recover_record.Record | PghaError | None
+    """a recovery from lost sites that was interrupted"""
+    gone: Mapping[str, str]
+    """hosts that a recovery gave up -> the state of their container; nothing when there is none, as it should be"""
     scaling: Mapping[str, str]
     """the flags of a scale that has begun and has not ended"""
     replacing: str

@@ -17,6 +17,7 @@ from pgha.failures import broken
 from pgha.project.coming import half_rotated
 from pgha.project.project import Project
 from pgha.project.successors import terms
+from pgha.recover.record import read_recovery
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
 from pgha.stack import crontab, maintenance
@@ -102,10 +103,17 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             rotating=or_error(lambda: half_rotated(project)),
             terms=or_error(lambda: tuple(terms(project))),
             half_done=half_done,
+            recovery=or_error(lambda: read_recovery(project)),
+            gone=_gone(project),
             scaling=record.scaling,
             replacing=record.replacing,
             ports=project.ports,
         )
+
+
+def _gone(project: Project) -> dict[str, str]:
+    back = engine.given_up(project) if project.gone else {}
+    return {host: back[host].state if host in back else "" for host in project.gone}
 
 
 def _coverage(project: Project, leader: str | None, facts: Facts | PghaError | None) -> tuple[SlotCoverage, ...]:

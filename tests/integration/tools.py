@@ -253,7 +253,7 @@ class Stack:
                 "for bin in /usr/lib/postgresql/*/bin; do $bin/pg_controldata /pgdata/1?; done"
             )
             seen[f"{self.container(host)}.state"] = self.shell(host, f"exec 2>&1; {line}", check=False)
-        for name in ("restore.yaml", "broken.yaml", "maintenance.yaml", "project.yaml"):
+        for name in ("restore.yaml", "recover.yaml", "broken.yaml", "maintenance.yaml", "project.yaml"):
             if (self.folder / name).exists():
                 seen[f"{self.name}.{name}"] = (self.folder / name).read_text()
         folder.mkdir(parents=True, exist_ok=True)
@@ -533,7 +533,7 @@ def reports(stack):
 
 
 GENEROUS = {f"drill_gap_{kind}": 300 for kind in (
-    "planned", "stopped", "process", "lost", "bystander", "link", "operator"
+    "planned", "stopped", "process", "lost", "bystander", "link", "operator", "recovery"
 )}  # fmt: skip
 """How long writes may stop is not a test's business: this machine may be busy with something else. What is lost is."""
 

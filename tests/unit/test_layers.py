@@ -8,7 +8,7 @@ from pgha import ROOT
 
 FLOORS = (
     "errors waiting documents console", "model", "project tools", "remote", "cluster", "failures", "stack", "backup",
-    "status", "drills", "cli",
+    "recover", "status", "drills", "cli",
 )  # fmt: skip
 """From the ground up; `project` and `tools` stand side by side."""
 

@@ -222,6 +222,7 @@ def test_another_password_is_not_written_where_no_engine_can_tell_of_data(checko
         ("config --set work_mem=8MB", "knows no work_mem", "postgresql.parameters.work_mem"),
         ("config --set ttl=30 --yes", "ttl is set by the setting ttl", "inv up"),
         ("config --unset postgresql", "postgresql is a table", "<name>"),
+        ("recover", "What has to be recovered from is not said", "inv recover --site-lost"),
         ("database --owner app", "--owner needs a database", "inv database --name"),
         ("database --name My-App", "'My-App' is not the name of a database", "inv database --name my_app"),
         ("database --name app --owner postgres", "postgres cannot own", "--owner app_owner"),
@@ -245,7 +246,8 @@ def test_backups_need_a_repository(inv, line):
 @pytest.mark.parametrize(
     "verb",
     ["up", "build", "status", "start", "stop", "down", "logs", "destroy --yes", "restore --yes", "clone",
-     "clone --remove", "schedule", "stop --node pg1-node1", "start --dc dc1", "replace --etcd etcd1 --yes"],
+     "clone --remove", "schedule", "stop --node pg1-node1", "start --dc dc1", "replace --etcd etcd1 --yes",
+     "recover --site-lost"],
 )  # fmt: skip
 def test_without_an_engine_the_way_to_get_one_is_named(checkout, inv, verb, rendered):
     before = files_of(checkout)
@@ -259,6 +261,16 @@ def test_while_a_scale_is_half_done_its_way_on_is_named(checkout, inv, line, ren
     scaling = {"scaling": {"data_centers": "3", "nodes": "2"}}
     record.write_text(yaml.safe_dump({**yaml.safe_load(record.read_text()), **scaling}))
     assert_refused(inv(*line.split()), 3, "being scaled to -d 3 -p 2", hint="inv scale -d 3 -p 2")
+
+
+@pytest.mark.parametrize("line", ["up", "start", "scale", "switchover", "chaos.heal"])
+def test_while_a_recovery_is_half_done_its_way_on_is_named(checkout, inv, line, rendered):
+    record = {"began": 1.0, "gone": ["pg1-node1"], "etcd": "etcd3", "candidate": "pg3-node1", "stage": "nodes"}
+    (checkout / "build" / "pgha" / "recover.yaml").write_text(yaml.safe_dump(record))
+    assert_refused(inv(*line.split()), 3, "A recovery from pg3-node1 and etcd3 is half done",
+                   hint="inv recover --site-lost --accept-data-loss completes it")  # fmt: skip
+    (checkout / "build" / "pgha" / "recover.yaml").write_text("began: never")
+    assert_refused(inv(*line.split()), 3, "recover.yaml, the record of a recovery, is damaged", hint="rm build/pgha")
 
 
 def test_a_host_without_docker_is_told_so(inv, tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from pgha.errors import CutOff, Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
 from pgha.project.maintenance import Stopped
 from pgha.project.successors import Term
+from pgha.recover.record import Record as Recovery
+from pgha.recover.record import Stage
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.status.document import survey_document
@@ -85,6 +87,8 @@ WELL = Seen(
     terms=(),
     half_done=None,
     rollout=None,
+    recovery=None,
+    gone={},
     scaling={},
     replacing="",
     ports={},
@@ -140,6 +144,16 @@ CASES = [
     ),
     (
         seen(replacing="etcd2", containers=without("etcd2")), Kind.REPLACE_HALF_DONE, "etcd2", "not whole again",
+    ),
+    (
+        seen(recovery=Recovery(1.0, ["pg1-node1"], "etcd3", "pg3-node1", stage=Stage.NODES)),
+        Kind.RECOVERY_HALF_DONE, "", "a recovery from pg3-node1 and etcd3 is half done (stage nodes, begun 1970",
+    ),
+    (seen(recovery=Damaged("recover.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "recover.yaml is damaged"),
+    (seen(gone={"pg4-node1": "", "etcd4": ""}), Kind.HOSTS_GONE, "", "sites were lost: pg4-node1, etcd4"),
+    (
+        seen(gone={"pg4-node1": "", "etcd4": "running"}),
+        Kind.GONE_IS_BACK, "etcd4", "was given up, and its container is there again (running)",
     ),
     (seen(etcd=ToolFailed("no answer")), Kind.ETCD_UNKNOWN, "", "etcd cannot be asked: no answer"),
     (seen(etcd=etcd.EtcdView(("etcd1",), ETCD[1:])), Kind.QUORUM_LOST, "", "lost its quorum"),

@@ -22,6 +22,7 @@ from pgha.tools import (
     docker,
     docker_client,
     etcd,
+    etcd_alone,
     ipam,
     limits,
     network,
@@ -41,6 +42,7 @@ from pgha.tools.command import Command
 TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
 FOLDER = Path("images/patroni")
 DATA = "/pgdata/17"
+ETCD3 = "etcdctl --endpoints=http://etcd3:2379"
 ETCD = "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
 RIGHTS = "--cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 
@@ -176,6 +178,23 @@ CASES = [
         " --dial-timeout=1s --write-out=json endpoint status",
     ),
     (etcd.version(), "etcdctl version"),
+    (etcd_alone.status("etcd3"), f"{ETCD3} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint status"),
+    (etcd_alone.health("etcd3"), f"{ETCD3} --command-timeout=2s --dial-timeout=1s endpoint health"),
+    (etcd_alone.list_members("etcd3"), f"{ETCD3} --command-timeout=5s --dial-timeout=1s --write-out=json member list"),
+    (
+        etcd_alone.local_keys("etcd3"),
+        f"{ETCD3} --command-timeout=5s --dial-timeout=1s --write-out=json get --prefix --consistency=s"
+        " /service/pgha_cluster/",
+    ),
+    (
+        etcd_alone.put("etcd3", "failover", etcd_alone.failover_request("pg3-node1")),
+        f"{ETCD3} --command-timeout=5s --dial-timeout=1s put /service/pgha_cluster/failover"
+        """ '{"member":"pg3-node1"}'""",
+    ),
+    (
+        etcd_alone.delete("etcd3", "members/pg1-node1"),
+        f"{ETCD3} --command-timeout=5s --dial-timeout=1s del /service/pgha_cluster/members/pg1-node1",
+    ),
     # Postgres
     (
         postgres.query("select 'a b'"),
