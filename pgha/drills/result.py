@@ -75,10 +75,11 @@ class Result:
         return self.marks.redundant - self.marks.healing
 
 
-def broken_promises(settings: Settings, verdict: Verdict) -> list[str]:
-    """What the ledger shows that was promised not to happen; in async acknowledged writes may be lost."""
+def broken_promises(settings: Settings, verdict: Verdict, *, may_lose: bool = False) -> list[str]:
+    """What the ledger shows that was promised not to happen; in async acknowledged writes may be lost, and where a
+    scenario `may_lose` them."""
     found = []
-    if settings.durability == "quorum" and len(verdict.lost) > settings.drill_lost_writes:
+    if settings.durability == "quorum" and not may_lose and len(verdict.lost) > settings.drill_lost_writes:
         lost = counted(len(verdict.lost), "acknowledged write", "is", "are")
         found.append(f"{lost} lost, at most {settings.drill_lost_writes} may be")
     if settings.durability == "quorum" and verdict.two_leaders:

@@ -242,6 +242,11 @@ def _judge(
     with _told(notes):
         remove_table(connection_string(project, Login(), standby=False))
     verdict = ledger.check(writes, rows, probes)
+    if scenario.compare:
+        with _told(notes):
+            found = scenario.compare(scene, (*writes, *probes), verdict, traffic.began_at)
+            notes.asked.append(found.words)
+            notes.broken += found.wrong
     has_standby = len(project.topology.nodes) > 1
     gap = ledger.longest_gap(ledger.acknowledged_at(writes), LEAD_IN / 2, marks.ended)
     return Result(
@@ -255,7 +260,7 @@ def _judge(
         read_gap=ledger.longest_gap([r.ended for r in reads], LEAD_IN / 2, marks.ended) if has_standby else None,
         stale=ledger.staleness(reads, writes),
         new_leader=ledger.new_leader_after(writes, marks.injected or 0.0),
-        missed=(*notes.broken, *broken_promises(project.settings, verdict)),
+        missed=(*notes.broken, *broken_promises(project.settings, verdict, may_lose=scenario.may_lose)),
         writes=writes,
         reads=reads,
         roles=traffic.roles,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pgha.drills.inquiries import Finding
+from pgha.drills.ledger import Verdict, Write
 from pgha.drills.scene import Scene
 from pgha.model.settings import Settings
-from pgha.model.topology import Host, Topology
+from pgha.model.topology import Host, Site, Topology
 
 GOES_ON = "writes go on"
 
@@ -62,6 +63,24 @@ def has_repository(topology: Topology) -> str:
     return "" if topology.repository else "takes a repository (pgbackrest: on)"
 
 
+def quorum_in_two_centers(topology: Topology) -> str:
+    """Three data centers, and wherever the leader is, another one that has etcd's majority together with it."""
+    if len(topology.data_centers) < 3:
+        return "takes 3 data centers"
+    for center in topology.data_centers:
+        lost = (center, other_with_etcd(topology, center))
+        left = [member for member in topology.etcd if member.site not in lost]
+        if not 0 < len(left) < topology.etcd_quorum:
+            return f"takes etcd's quorum in two data centers: {lost[0].name} and {lost[1].name} have not"
+    return ""
+
+
+def other_with_etcd(topology: Topology, center: Site) -> Site:
+    """The other data center that has the most etcd members."""
+    others = [site for site in topology.data_centers if site != center]
+    return max(others, key=lambda site: sum(member.site == site for member in topology.etcd))
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One drill. The objective is the setting that bounds its write gap, in seconds."""
@@ -89,6 +108,11 @@ class Scenario:
     """Service comes back only by healing."""
     inquire: Callable[[Scene], Finding] | None = None
     """What is asked before anything is healed, and once more when all is whole; what is wrong breaks the promise."""
+    may_lose: bool = False
+    """Acknowledged writes may be lost; `compare` says whether they are those that were said to be."""
+    compare: Callable[[Scene, Sequence[Write], Verdict, float], Finding] | None = None
+    """What is held against the ledger at the end: the writes, the verdict, and when the clients began (seconds since
+    1970)."""
     mend: Callable[[Scene], None] | None = None
     """What brings everything back where `chaos.heal` would not."""
     needs: Callable[[Topology], str] = always

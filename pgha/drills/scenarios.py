@@ -8,6 +8,7 @@ from pgha.cluster.handover import hand_over
 from pgha.cluster.view import node_names
 from pgha.drills.changes import CHANGES
 from pgha.drills.inquiries import status_agrees
+from pgha.drills.losses import LOSSES
 from pgha.drills.scenario import (
     GOES_ON,
     Scenario,
@@ -193,6 +194,6 @@ FAILURES = (
              "drill_gap_operator", _kill_everything, heals_service=True),
 )  # fmt: skip
 
-SCENARIOS = (*FAILURES, *CHANGES)
+SCENARIOS = (*FAILURES, *CHANGES, *LOSSES)
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -8,20 +8,24 @@ from pgha.cluster.rollout_record import forget_rollout, read_rollout
 from pgha.console import Progress
 from pgha.project.project import Project
 from pgha.project.running import as_it_runs
+from pgha.recover.record import read_recovery
+from pgha.recover.recovering import resume
 from pgha.stack import lifecycle, reshaping, scaling
 from pgha.stack.fit import shape_flags
 
 
 def scale_to(project: Project, data_centers: int, nodes: int, progress: Progress) -> None:
     """`inv scale`. Raises as that does."""
-    checked = scaling.check(replace(project, running=None), str(data_centers), str(nodes))
+    now = replace(project, running=None, gone=project.record().gone)
+    checked = scaling.check(now, str(data_centers), str(nodes))
     reshaping.scale(checked, progress)
 
 
 def is_changed(project: Project) -> bool:
     """Whether the cluster has another shape than this project, or is on its way to one."""
     runs = as_it_runs(replace(project, running=None))
-    return bool(project.record().scaling) or shape_flags(runs) != shape_flags(project)
+    record = project.record()
+    return bool(record.scaling or record.gone) or shape_flags(runs) != shape_flags(project)
 
 
 def give_back(project: Project, progress: Progress) -> None:
@@ -35,6 +39,9 @@ def give_back(project: Project, progress: Progress) -> None:
 
 def complete(project: Project, progress: Progress) -> None:
     """Bring a change that was interrupted to its end: a rollout or a replacement by `up`, and the shape as it was."""
+    half_recovered = read_recovery(project)
+    if half_recovered:
+        resume(replace(project, running=None), half_recovered, progress)
     if not project.record().scaling and (read_rollout(project) or project.record().replacing):
         lifecycle.up(replace(project, running=None), progress)
         # A Postgres that was not restarted in a drill does not have to be.

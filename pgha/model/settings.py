@@ -66,6 +66,7 @@ class Settings:
     drill_gap_bystander: float = _setting(3.0, "drills: when something else than the leader is lost")
     drill_gap_link: float = _setting(13.0, "drills: when the link between two data centers is cut")
     drill_gap_operator: float = _setting(30.0, "drills: when an operator has to act: disk full, cold start")
+    drill_gap_recovery: float = _setting(90.0, "drills: when sites are gone for good and an operator recovers")
     drill_whole_timeout: float = _setting(120.0, "drills: seconds until the cluster is whole again")
     drill_lost_writes: int = _setting(0, "drills: acknowledged writes that may be lost with quorum commit")
     superuser_password: str = _setting("", "password of postgres; generated when empty")

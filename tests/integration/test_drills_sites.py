@@ -31,6 +31,18 @@ def test_a_data_center_is_cut_off_and_no_acknowledged_write_is_lost(sites):
 
 
 @pytest.mark.long
+def test_sites_lost_for_good_cost_what_recover_had_said(sites):
+    answer = sites.try_inv("drill", "--name", "site-lost-for-good", "--json", timeout=900, **GENEROUS)
+    document = json.loads(answer.stdout)
+    assert answer.returncode == 0, summary(document)["missed"]
+    (said,) = document["runs"][0]["asked"]
+    assert "recover had said that may be lost: what was committed after" in said
+    assert summary(document)["lost"] > 0 and ", acknowledged from " in said
+    assert summary(document)["never_whole"] == 0
+    assert sites.wait_synchronous() and sites.status()["healthy"]
+
+
+@pytest.mark.long
 def test_the_same_cut_in_async_shows_what_it_costs(sites):
     """The checker can see a loss: the isolated leader acknowledges until it demotes itself."""
     sites.inv("up", durability="async")

@@ -58,6 +58,7 @@ def test_every_scenario_has_a_name_of_its_own_and_states_a_promise():
     "leader-and-standby-killed", "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed",
     "repository-killed", "sshd-stopped", "cold-start", "lagging-candidate",
     "rollout-restart", "rollout-image", "etcd-member-replaced", "scale-out", "scale-in",
+    "site-lost-for-good",
 ])  # fmt: skip
 def test_every_failure_and_change_an_operator_fears_is_there(needed):
     assert needed in BY_NAME
@@ -67,14 +68,15 @@ def test_every_failure_and_change_an_operator_fears_is_there(needed):
     ("shape", "cannot"),
     [
         ({"data_centers": 3, "nodes": 2}, {"witness-killed"}),
-        ({"data_centers": 2, "nodes": 2}, {"lagging-candidate"}),
-        ({"data_centers": 2, "nodes": 1}, {"leader-and-standby-killed", "lagging-candidate", "scale-in"}),
+        ({"data_centers": 2, "nodes": 2}, {"lagging-candidate", "site-lost-for-good"}),
+        ({"data_centers": 2, "nodes": 1}, {"leader-and-standby-killed", "lagging-candidate", "scale-in",
+                                            "site-lost-for-good"}),
         ({"data_centers": 3, "nodes": 3}, {"witness-killed", "scale-out"}),
         ({"data_centers": 3, "nodes": 2, "pgbackrest": False},
          {"witness-killed", "repository-killed", "lagging-candidate"}),
         ({"data_centers": 1, "nodes": 2, "pgbackrest": False},
          {"site-killed", "site-cut", "link-cut", "leader-and-standby-killed", "witness-killed", "repository-killed",
-          "lagging-candidate"}),
+          "lagging-candidate", "site-lost-for-good"}),
     ],
 )  # fmt: skip
 def test_a_topology_plays_what_it_can_and_says_why_not_the_rest(make_project, shape, cannot):

@@ -32,7 +32,7 @@ def said(monkeypatch, project):
     def scale(checked, progress):
         said.append(f"scale to {checked.target.settings.nodes}")
         runs(checked.target)
-        project.write_record(replace(project.record(), scaling={}, flags={"nodes": "7"}))
+        project.write_record(replace(project.record(), scaling={}, gone=(), flags={"nodes": "7"}))
 
     monkeypatch.setattr(shape.scaling, "check", check)
     monkeypatch.setattr(shape.reshaping, "scale", scale)
@@ -65,6 +65,13 @@ def test_a_scale_that_is_half_done_is_taken_back(project, said):
     project.write_record(replace(project.record(), scaling={"data_centers": "1", "nodes": "3"}))
     shape.complete(project, Progress())
     assert said == ["scale to 2"]
+
+
+def test_hosts_that_were_given_up_are_brought_back(project, said):
+    project.write_record(replace(project.record(), gone=("pg1-node2", "etcd2")))
+    shape.give_back(project, Progress())
+    assert said == ["scale to 2"]
+    assert project.record().gone == ()
 
 
 def test_a_rollout_that_a_drill_left_half_done_is_completed_and_forgotten(project, said):
