@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pgha.cluster.configuration import read_config
 from pgha.cluster.view import too_few_synchronous
 from pgha.console import Progress
+from pgha.drills.scene import as_it_is
 from pgha.drills.traffic import require_client
 from pgha.errors import Unhealthy
 from pgha.failures import broken
@@ -45,7 +46,7 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
 
     Raises TimedOut and names what lacks.
     """
-    nudged = False
+    nudged, project = False, as_it_is(project)
 
     def lacks() -> list[str]:
         nonlocal nudged

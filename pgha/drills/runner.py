@@ -13,7 +13,7 @@ from pgha.drills import ledger, shape
 from pgha.drills.health import wait_until_whole
 from pgha.drills.result import Marks, Notes, Result, broken_promises
 from pgha.drills.scenario import Scenario
-from pgha.drills.scene import Scene
+from pgha.drills.scene import Scene, as_it_is
 from pgha.drills.traffic import Traffic, remove_table
 from pgha.errors import Missing, PghaError, TimedOut
 from pgha.failures import broken, disks, healing
@@ -47,6 +47,7 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
     reason = scenario.needs(project.topology)
     if reason:
         raise Missing(f"{scenario.name} {reason}", "inv drill.list")
+    project = as_it_is(project)
     scene = _scene(project, progress)
     with _healed_at_last(project, progress):
         if scenario.prepare:
@@ -96,7 +97,7 @@ def _healed_at_last(project: Project, progress: Progress) -> Iterator[None]:
     except BaseException:
         try:
             _heal_the_rest(project, progress)
-            remove_table(connection_string(project, Login(), standby=False))
+            remove_table(connection_string(as_it_is(project), Login(), standby=False))
         except PghaError as error:
             # Why the drill ended is the news; this comes with it.
             progress.note(f"{error.message}; inv chaos.heal")
@@ -223,6 +224,7 @@ def make_whole(project: Project, progress: Progress) -> None:
         try:
             _heal_the_rest(project, progress)
         except TimedOut:
+            project = as_it_is(project)
             view = read_view(project)
             # Without a leader every member is taken for one that does not stream: then none may be wiped.
             for name in view.not_streaming(node_names(project)) if view.leader else []:
@@ -238,9 +240,12 @@ def _judge(
     project: Project, scenario: Scenario, run: int, scene: Scene, traffic: Traffic, marks: Marks, notes: Notes
 ) -> Result:
     writes, reads, probes = tuple(traffic.writes), tuple(traffic.reads), tuple(traffic.probes)
-    rows = wait_until(traffic.rows, lambda _: True, "The drill's rows can be read", timeout=READ_TIMEOUT)
+    conninfo = connection_string(as_it_is(project), Login(), standby=False)
+    rows = wait_until(
+        lambda: traffic.rows(conninfo), lambda _: True, "The drill's rows can be read", timeout=READ_TIMEOUT
+    )
     with _told(notes):
-        remove_table(connection_string(project, Login(), standby=False))
+        remove_table(conninfo)
     verdict = ledger.check(writes, rows, probes)
     if scenario.compare:
         with _told(notes):

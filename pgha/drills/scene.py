@@ -8,7 +8,17 @@ from pgha.console import Progress
 from pgha.errors import NoLeader
 from pgha.model.topology import Host, Topology
 from pgha.project.project import Project
+from pgha.project.running import as_it_runs
 from pgha.tools import patroni
+
+
+def as_it_is(project: Project) -> Project:
+    """The project with the ports of now: a change of the shape may have given others, where its own were taken. Its
+    shape stays the one that the drill found."""
+    now = as_it_runs(replace(project, running=None)).running
+    if now is None or project.running is None:
+        return project
+    return replace(project, running=replace(project.running, ports=now.ports))
 
 
 @dataclass(frozen=True)

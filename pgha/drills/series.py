@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgha.console import Progress
-from pgha.drills import report, runner
+from pgha.drills import report, runner, shape
 from pgha.drills.health import require_healthy
 from pgha.drills.result import Result
 from pgha.drills.scenario import Scenario
@@ -68,7 +68,7 @@ def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress
         for scenario in scenarios:
             for run in range(1, runs + 1):
                 results.append(runner.play(project, scenario, run, folder, progress))
-                if not results[-1].whole or broken.read(project):
+                if not results[-1].whole or broken.read(project) or shape.is_changed(project):
                     runner.make_whole(project, progress)
         why = ""
     except PghaError as error:

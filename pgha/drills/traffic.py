@@ -122,9 +122,10 @@ class Traffic:
                            interval=0.1, explain=lambda writes: f"{len(writes)} were")  # fmt: skip
         return min(write.ended for write in found)
 
-    def rows(self) -> list[int]:
-        """What the database holds now, asked from the leader. Raises ToolFailed when nobody answers."""
-        return read_table(self._conninfo)
+    def rows(self, conninfo: str = "") -> list[int]:
+        """What the database holds now, asked from the leader, with another string where that has changed. Raises
+        ToolFailed when nobody answers."""
+        return read_table(conninfo or self._conninfo)
 
 
 def _in_order(writers: Iterable[Writer]) -> list[Write]:

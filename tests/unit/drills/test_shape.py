@@ -12,7 +12,9 @@ from pgha.console import Progress
 from pgha.drills import runner, shape
 from pgha.drills.result import Marks, Notes
 from pgha.drills.scenarios import BY_NAME
+from pgha.drills.scene import as_it_is
 from pgha.project.record import Record
+from pgha.project.running import as_it_runs
 
 
 @pytest.fixture
@@ -91,3 +93,12 @@ def test_a_changed_shape_is_mended_by_giving_it_back_and_not_by_healing(project,
     runner._mend(BY_NAME[name], scene, traffic, Marks(), Notes())
     runner._mend(BY_NAME["leader-killed"], scene, traffic, Marks(), Notes())
     assert done == ["given back", "healed"]
+
+
+def test_the_ports_are_those_of_now_and_the_shape_is_that_of_the_drill(project, said):
+    begun = as_it_runs(project)
+    assert as_it_is(project) == project, "as the settings say"
+    document = {"settings": {**asdict(project.settings), "nodes": 3}, "ports": {"ssh": {"pg1-node1": 4711}}}
+    (project.folder / "running.json").write_text(json.dumps(document))
+    now = as_it_is(begun)
+    assert (now.ports, now.settings.nodes) == ({"ssh": {"pg1-node1": 4711}}, 2)
