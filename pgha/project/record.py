@@ -87,7 +87,8 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    return Record(flags, ports, first, scheduled, taken, subnet, replacing, shape, made, scaling, identities, freed, gone)
+    known = (scheduled, taken, subnet, replacing, shape, made, scaling, identities, freed, gone)
+    return Record(flags, ports, first, *known)
 
 
 def _ports(document: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgha.backup.restore_record import describe_restore, way_on
 from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.quorum import ALARM_HELP
-from pgha.cluster.rollout_record import describe_rollout
 from pgha.cluster.slots import HELP as SLOT_HELP
 from pgha.errors import NoConnection, PghaError
 from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.running import SHAPE, UNCHANGEABLE
-from pgha.recover.record import COMMAND as RECOVER
-from pgha.recover.record import describe_recovery
 from pgha.remote.postgres_client import Refusal
-from pgha.stack.rotating import completes
-from pgha.status import backup_problems
+from pgha.status import backup_problems, half_done
 from pgha.status.kinds import Kind, Problem, Rule, first_line
 from pgha.status.seen import Seen
 from pgha.tools import patroni
@@ -46,58 +41,6 @@ def next_command(problems: tuple[Problem, ...]) -> str:
 
 
 # Rules ------------------------------------------------------------------------------------------------------
-
-
-def _restore(seen: Seen) -> Iterator[Problem]:
-    if seen.half_done:
-        yield Problem(Kind.RESTORE_HALF_DONE, "", describe_restore(seen.half_done), way_on(seen.half_done))
-
-
-def _recovery(seen: Seen) -> Iterator[Problem]:
-    if isinstance(seen.recovery, PghaError):
-        yield Problem(Kind.RECORD_DAMAGED, "", seen.recovery.message, seen.recovery.hint)
-    elif seen.recovery:
-        hint = f"{RECOVER} completes it"
-        yield Problem(Kind.RECOVERY_HALF_DONE, "", describe_recovery(seen.recovery), hint)
-
-
-def _gone(seen: Seen) -> Iterator[Problem]:
-    """Hosts that were given up: what is left is less than the settings say. One that comes back as it was knows nothing
-    of that."""
-    for name, state in seen.gone.items():
-        if state:
-            sentence = f"{name} was given up, and its container is there again ({state})"
-            yield Problem(Kind.GONE_IS_BACK, name, sentence, "inv up removes it; its volume stays")
-    if seen.gone and not seen.scaling:
-        sentence = f"given up when their sites were lost: {', '.join(seen.gone)}"
-        yield Problem(Kind.HOSTS_GONE, "", sentence, "inv scale makes them anew")
-
-
-def _rollout(seen: Seen) -> Iterator[Problem]:
-    if isinstance(seen.rollout, PghaError):
-        yield Problem(Kind.RECORD_DAMAGED, "", seen.rollout.message, seen.rollout.hint)
-    elif seen.rollout:
-        record = seen.rollout
-        yield Problem(Kind.ROLLOUT_HALF_DONE, "", describe_rollout(record), f"{record.command} goes on with it")
-
-
-def _scaling(seen: Seen) -> Iterator[Problem]:
-    if seen.scaling:
-        to = f"-d {seen.scaling.get('data_centers')} -p {seen.scaling.get('nodes')}"
-        yield Problem(Kind.SCALE_HALF_DONE, "", f"a scale to {to} is half done", f"inv scale {to}")
-
-
-def _replacing(seen: Seen) -> Iterator[Problem]:
-    if seen.replacing:
-        flag = "node" if seen.replacing in seen.told else "etcd"
-        sentence = f"{seen.replacing} is being replaced, and not whole again"
-        yield Problem(Kind.REPLACE_HALF_DONE, seen.replacing, sentence, f"inv replace --{flag} {seen.replacing}")
-
-
-def _rotation(seen: Seen) -> Iterator[Problem]:
-    if seen.rotating and not isinstance(seen.rotating, PghaError):
-        sentence = f"a rotation of the {seen.rotating} is half done"
-        yield Problem(Kind.ROTATION_HALF_DONE, "", sentence, completes(seen.rotating))
 
 
 def _settings(seen: Seen) -> Iterator[Problem]:
@@ -299,9 +242,9 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    _restore, _recovery, _scaling, _replacing, _rollout, _rotation, _settings, _paused, _quorum, _etcd_members, _leader,
-    _cut_off, _members, _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, _gone, _maintenance,
-    _networks,
+    half_done.restore, half_done.recovery, half_done.scaling, half_done.replacing, half_done.rollout,
+    half_done.rotation, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _disks, _replay,
+    _leaders_postgres, _slots, _strangers, _containers, half_done.gone, _maintenance, _networks,
     backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
     backup_problems.backups, backup_problems.jobs, backup_problems.certificates, _pending_restart,
 )  # fmt: skip
