@@ -733,17 +733,20 @@ def report(c, tail="1000", json=False):
     help={
         "all": "every case, also the long ones; an hour",
         "unit": "only the fast tests, which need no engine",
+        "runbooks": "play every runbook of docs/runbooks/, on real stacks",
         "module": "only tests/*/test_<module>.py",
         "k": "only tests whose name matches",
         "keep": "end at the first failure and keep its stacks",
     }
 )
-def test(c, all=False, unit=False, module="", k="", keep=False):
+def test(c, all=False, unit=False, runbooks=False, module="", k="", keep=False):
     """Run the test suite; without --unit on real containers.
 
     Example: inv test --module chaos --keep
     """
-    lacking = [name for name in ("pytest", "pytest_timeout", "xdist", "psycopg") if find_spec(name) is None]
+    lacking = [
+        name for name in ("pytest", "pytest_timeout", "xdist", "psycopg", "markdown_it") if find_spec(name) is None
+    ]
     if lacking:
         raise NotReady(f"The tests need more than is installed: {', '.join(lacking)}", "pip install -e '.[test]'")
     places = [ROOT / "tests"]
@@ -751,7 +754,9 @@ def test(c, all=False, unit=False, module="", k="", keep=False):
         places = sorted(places[0].rglob(f"test_{module}.py"))
         if not places:
             raise BadValue(f"There is no test_{module}.py in tests/", "ls tests/integration/test_*.py")
-    chosen = ["not integration"] if unit else [] if all else ["not long"]
+    elif runbooks:
+        places = sorted(places[0].glob("integration/test_runbooks*.py"))
+    chosen = ["not integration"] if unit else [] if all or runbooks else ["not long"]
     # Groups of modules run side by side, each with stacks of its own; a choice of them needs no helpers.
     side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadscope"]
     arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]

@@ -8,10 +8,10 @@ GROUPS = {
     "big": (
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "closed", "second_project", "drills_all",
     ),
-    "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover"),
+    "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites"),
     "small": (
         "small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "day_two", "psql_ssh_dsn",
-        "daily",
+        "daily", "runbooks",
     ),
     "restore": ("restore", "drills", "scratch"),
     "stages": ("restore_stages", "rolling", "rotation"),
