@@ -64,13 +64,10 @@ def _last_words(project: Project, name: str) -> str:
 
 
 def _replace(project: Project, name: str) -> None:
-    if name in {entry.name for entry in members_of(project)}:
-        restart = docker.restart(project.container(name))
-        let_in_again(project, name, lambda: engine.engine_of(project, name).must(restart))
-        return
+    """It begins with an empty volume: etcd refuses what a member has that was taken out, and one that began anew while
+    it could not ask the others has an identity that they do not know."""
 
     def anew() -> None:
-        """What a member that was taken out has is of no use to it: etcd refuses it with that."""
         engine.remove(project, [name])
         wanted = f"{project.name}_{name}"
         engine.remove_volumes(volume for volume in engine.volumes(project) if volume.name == wanted)

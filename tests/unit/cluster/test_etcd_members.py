@@ -1,11 +1,13 @@
 """Members of etcd come and go, against an etcd that is played by a few lines."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from pgha.cluster import etcd_members
-from pgha.cluster.etcd_members import join, let_in_again, take_out
+from pgha.cluster.etcd_members import join, let_in_again, replace_lost, take_out
+from pgha.console import Progress
 from pgha.errors import TimedOut
 from pgha.tools.command import Answer
 from pgha.tools.etcd import EtcdView
@@ -107,6 +109,25 @@ def test_a_member_without_data_is_taken_out_and_let_in_again(a_project, played, 
     assert played.changes == ["remove 2", "remove 2", "add etcd2"]
     assert played.started == [cluster("etcd1", "etcd3", "etcd2")]
     assert file.read_text() == RENDERED
+
+
+def test_what_a_lost_member_still_has_is_removed_before_it_starts_again(a_project, played, file_of, monkeypatch):
+    """All members began at once, and the one without data before it could ask the others: it has the data of a
+    stranger, and etcd refuses those for ever."""
+    file, done = file_of("etcd2"), []
+    volumes = [SimpleNamespace(name=f"{a_project.name}_{name}") for name in ("etcd1", "etcd2")]
+    does = {
+        "remove": lambda project, names: done.append(names),
+        "volumes": lambda project: volumes,
+        "remove_volumes": lambda wanted: done.append([volume.name for volume in wanted]),
+        "compose": lambda *_: played.start("etcd2", file),
+    }
+    monkeypatch.setattr(etcd_members, "engine", SimpleNamespace(**does))
+    monkeypatch.setattr(etcd_members, "_lost", lambda *_: ["etcd2"])
+    monkeypatch.setattr(etcd_members, "require_quorum", lambda project: None)
+    assert replace_lost(a_project, Progress()) == ["etcd2"]
+    assert done == [["etcd2"], [f"{a_project.name}_etcd2"]]
+    assert played.started == [cluster("etcd1", "etcd3", "etcd2")]
 
 
 def test_what_etcd_goes_on_refusing_is_told_in_its_words(a_project, played):
