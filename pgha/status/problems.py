@@ -71,7 +71,7 @@ def _etcd_members(seen: Seen) -> Iterator[Problem]:
     for name in seen.etcd.unhealthy:
         if seen.is_in_maintenance(name):
             continue
-        if seen.state_of(name) == "restarting" and seen.etcd.has_quorum:
+        if _is_lost_member(seen, name):
             sentence = f"{name} starts and ends again: an etcd member that lost its data is not let in again as it is"
             yield Problem(Kind.ETCD_MEMBER_LOST, name, sentence, "inv up takes it out of etcd and in again")
         if seen.state_of(name) != "running":
@@ -80,6 +80,13 @@ def _etcd_members(seen: Seen) -> Iterator[Problem]:
             yield Problem(Kind.CUT_OFF, name, f"{name} is cut off from the other etcd members")
         else:
             yield Problem(Kind.ETCD_UNHEALTHY, name, f"{name} is not healthy", f"inv logs --node {name}")
+
+
+def _is_lost_member(seen: Seen, name: str) -> bool:
+    """Whether an etcd member ends as soon as it starts, while the others can decide."""
+    if isinstance(seen.etcd, PghaError) or not seen.etcd.has_quorum:
+        return False
+    return name in seen.etcd.unhealthy and seen.state_of(name) == "restarting"
 
 
 def _leader(seen: Seen) -> Iterator[Problem]:
@@ -208,7 +215,9 @@ def _containers(seen: Seen) -> Iterator[Problem]:
     """Hosts without a Postgres; a member whose container is away says so in its state."""
     members = {member.name for member in seen.members}
     for name in seen.hosts:
-        if name not in members and seen.state_of(name) != "running" and not seen.is_in_maintenance(name):
+        if name in members or seen.is_in_maintenance(name) or _is_lost_member(seen, name):
+            continue
+        if seen.state_of(name) != "running":
             sentence = f"{name}: container {seen.state_of(name)}"
             yield Problem(Kind.CONTAINER_AWAY, name, sentence, "inv up brings back what does not run")
 

@@ -292,6 +292,12 @@ def test_the_hint_ends_what_was_broken_on_purpose_before_it_starts_what_does_not
     assert next_command(find_problems(half_done)).startswith("inv restore")
 
 
+def test_an_etcd_member_that_lost_its_data_is_one_problem_with_its_own_way_back():
+    looked = seen(etcd=etcd.EtcdView(ETCD[1:], ("etcd1",)), containers=without("etcd1", state="restarting"))
+    (problem,) = find_problems(looked)
+    assert next_command((problem,)) == "inv up takes it out of etcd and in again"
+
+
 def test_what_was_stopped_on_purpose_is_no_failure_and_the_others_come_first():
     away = {"pg3-node1": Unreachable("gone"), "pg2-node1": told("pg2-node1")}
     looked = seen(
