@@ -23,6 +23,7 @@ _LEFT = "inv status shows what is left; inv chaos.heal brings everything back"
 
 AFTER_INTERRUPT = {
     "failover": "Patroni may still complete it: inv status",
+    "upgrade": "the same command goes on where it was, inv status tells where",
     "restart": "the same command goes on where it was, inv status tells where",
     "switchover": "Patroni may still complete it: inv status",
     "reinit": "Patroni goes on with it: inv status; the same command waits for it",
@@ -40,7 +41,7 @@ IN_ROTATION = ("rotate", "up", "start", "failover", "resume")
 """Commands that may run while a rotation is half done: they complete it, bring up what it needs, or
 put somebody in charge. `up` looks for itself."""
 
-BY_SETTINGS = ("build", "keys", "render", "up", "scale")
+BY_SETTINGS = ("build", "keys", "render", "up", "scale", "upgrade")
 """Commands that follow the settings; all others are about what runs, which the settings may have left."""
 
 

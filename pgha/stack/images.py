@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +53,13 @@ def require_images(project: Project) -> None:
         raise NotBuilt(f"Image {missing[0]} is not built", "inv build")
 
 
-def build_images(project: Project, progress: Progress, no_cache: bool = False) -> list[Built]:
-    """Build all images. What is already built is left to the engine's cache.
+def build_images(
+    project: Project, progress: Progress, no_cache: bool = False, only: Collection[str] = ()
+) -> list[Built]:
+    """Build all images, or only these. What is already built is left to the engine's cache.
 
-    Raises Unreachable when registry and mirror cannot be reached, ToolFailed when a build step fails.
+    The layers that pgBackRest's image and Postgres' share are built with the first of the two. Raises Unreachable when
+    registry and mirror cannot be reached, ToolFailed when a build step fails.
     """
     release = project.settings.release
     engine.require_engine()
@@ -73,15 +76,19 @@ def build_images(project: Project, progress: Progress, no_cache: bool = False) -
             {**shared, "POSTGRES": str(release.postgres), "LOCALES": " ".join(release.locales)},
         ),
     ]
-    title = f"build {', '.join(image.name for image in [etcd, *upper])}"
+    wanted = [image for image in [etcd, *upper] if not only or image.name in only]
+    title = f"build {', '.join(image.name for image in wanted)}"
     with progress.stage(title), ThreadPoolExecutor(max_workers=2) as pool:
         # etcd's image shares nothing with the others but the base: it is built beside them.
-        beside = pool.submit(_build, etcd, release, progress.detail, no_cache)
-        _build_shared(release, progress.detail, no_cache)
-        for image in upper:
-            _build(image, release, progress.detail, no_cache)
-        beside.result()
-    return [_built(image.name) for image in [etcd, *upper]]
+        beside = [pool.submit(_build, image, release, progress.detail, no_cache) for image in wanted if image is etcd]
+        if upper[0] in wanted:
+            _build_shared(release, progress.detail, no_cache)
+        for image in wanted:
+            if image is not etcd:
+                _build(image, release, progress.detail, no_cache)
+        for building in beside:
+            building.result()
+    return [_built(image.name) for image in wanted]
 
 
 def _ensure_base(release: Release, progress: Progress) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgha.cluster.configuration import apply_settings
 from pgha.cluster.etcd_members import replace_lost
 from pgha.cluster.role_passwords import set_back_passwords
+from pgha.cluster.rolling import Rolled
 from pgha.cluster.rollout import NOT_THERE, Plan
 from pgha.cluster.rollout_record import forget_rollout
 from pgha.cluster.slots import await_slots, warnings_of_new_slots
@@ -42,6 +43,8 @@ class UpReport:
     view: patroni.ClusterView
     seconds: float
     notes: tuple[str, ...]
+    rolled: Rolled | None = None
+    """the containers that were made again one after another"""
 
 
 def up(project: Project, progress: Progress, *, take_over: bool = False, at_once: bool = False) -> UpReport:
@@ -61,8 +64,8 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
     _announce(project, way, progress)
     notes = list(report.moved)
-    if way.turns:
-        rolling.roll_out(project, way, progress)
+    rolled = rolling.roll_out(project, way, progress) if way.turns else None
+    if rolled:
         planned = _compare(project, report).without(way.left_out)
         if planned.interrupted:
             changed = ", ".join(planned.interrupted)
@@ -90,18 +93,19 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     notes += [f"dynamic configuration: {line}" for line in changes]
     notes += await_slots(project, progress)
     forget_rollout(project, rolling.VERB)
-    return UpReport(view, clock.seconds, tuple(notes))
+    return UpReport(view, clock.seconds, tuple(notes), rolled)
 
 
-def plan_up(project: Project, *, at_once: bool = False) -> Plan:
+def plan_up(project: Project, *, at_once: bool = False, newer: Mapping[str, str] | None = None) -> Plan:
     """What `up` would do to which container, and why it would not begin now; nothing is changed.
 
-    Raises as `up` does before it begins, and Damaged when a key would have to be made first.
+    With `newer` as if these hosts had newer images: host -> why. Raises as `up` does before it begins, and Damaged when
+    a key would have to be made first.
     """
     _require_all(project)
     if not engine.containers(project):
         return Plan(rolling.VERB, remaking.ACTION, first=dict.fromkeys(_names(project), NOT_THERE))
-    planned = _compare(project, preview_project(project))
+    planned = _compare(project, preview_project(project)).with_again(newer or {})
     way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
     return rolling.plan_of(project, way, gates=True)
 

@@ -50,6 +50,17 @@ class Rollout:
             start=tuple(host for host in self.start if host not in hosts),
         )
 
+    def with_again(self, hosts: Mapping[str, str]) -> Rollout:
+        """As this, and these hosts made again, too (and why): those that have a container."""
+        there = {host: why for host, why in hosts.items() if host not in (*self.create, *self.again)}
+        running = [host for host in there if host not in self.start]
+        return replace(
+            self,
+            again={**self.again, **there},
+            start=tuple(host for host in self.start if host not in there),
+            interrupted=(*self.interrupted, *running),
+        )
+
     @property
     def title(self) -> str:
         """The step's name."""

@@ -26,6 +26,7 @@ from pgha.tools import (
     ipam,
     limits,
     network,
+    packages,
     parameters,
     patroni,
     patronictl,
@@ -417,6 +418,11 @@ CASES = [
         "docker network connect --ip 172.30.240.111 --alias pg1-node1 p_wan p-pg1-node1",
     ),
     (ipam.connect("p_wan", "p-etcd1", "etcd1"), "docker network connect --alias etcd1 p_wan p-etcd1"),
+    (
+        packages.installed("a:1"),
+        f"docker run --rm --user root --network none a:1 sh -c {quote(packages.INSTALLED)}",
+    ),
+    (packages.newer("a:1"), f"docker run --rm --user root a:1 sh -c {quote(packages.NEWER)}"),
     (docker.image_ids(["a:1", "b:1"]), "docker image inspect --format '{{.Id}}' a:1 b:1"),
     (docker.networks("p"), "docker network ls --filter label=com.docker.compose.project=p --format '{{.ID}}'"),
     (
