@@ -47,6 +47,7 @@ class StanzaView:
     missing: bool
     """There is no stanza yet."""
     backups: tuple[Backup, ...]
+    """those of the present database"""
     archive_min: str | None
     archive_max: str | None
     busy: bool
@@ -75,7 +76,7 @@ def parse_info(text: str) -> StanzaView:
             ok=status["code"] == 0,
             message=status["message"],
             missing=status["code"] in MISSING_STANZA,
-            backups=tuple(_backup(entry) for entry in stanza.get("backup", [])),
+            backups=tuple(_backup(entry) for entry in _of_this_database(stanza)),
             archive_min=archive.get("min"),
             archive_max=archive.get("max"),
             busy=bool(status.get("lock", {}).get("backup", {}).get("held")),
@@ -88,6 +89,12 @@ def parse_info(text: str) -> StanzaView:
         return StanzaView(False, "missing stanza", True, (), None, None, False)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, BadValue) as error:
         raise ToolFailed("pgbackrest info did not print its JSON", text) from error
+
+
+def _of_this_database(stanza: dict[str, Any]) -> list[dict[str, Any]]:
+    """The present database is the last one; those before are of older majors (stanza-upgrade)."""
+    present = stanza["db"][-1]["id"] if stanza.get("db") else None
+    return [entry for entry in stanza.get("backup", []) if entry.get("database", {}).get("id", present) == present]
 
 
 def _backup(entry: dict[str, Any]) -> Backup:

@@ -14,10 +14,17 @@ def ask(*arguments):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def of_this_database(stanza):
+    """The backups of the present database: those from before a major upgrade are of another one."""
+    present = stanza["db"][-1]["id"] if stanza.get("db") else None
+    backups = stanza.get("backup") or []
+    return [backup for backup in backups if present is None or backup["database"]["id"] == present]
+
+
 def newest_on(stanza, history):
-    """The newest good backup of a stanza that became consistent on this history."""
+    """The newest good backup of a stanza's database that became consistent on this history."""
     fitting = None
-    for backup in stanza["backup"]:
+    for backup in of_this_database(stanza):
         timeline, _ = parse_segment(backup["archive"]["start"])
         if not backup.get("error") and history.holds(timeline, parse_lsn(backup["lsn"]["stop"])):
             fitting = backup

@@ -415,6 +415,15 @@ def test_a_replica_is_made_of_the_newest_backup_on_the_leader_s_history(newest_o
     assert newest_on(timeline, history, *backups) == label
 
 
+def test_a_backup_from_before_a_major_upgrade_is_of_another_database(imported, cloning):
+    backup = {"archive": {"start": "000000010000000000000002"}, "lsn": {"stop": "0/2000100"}, "error": False}
+    older, newer = ({**backup, "label": f"b{n}", "database": {"id": n, "repo-key": 1}} for n in (1, 2))
+    stanza = {"db": [{"id": 1}, {"id": 2}], "backup": [older]}
+    history = imported("clone-from-repository").History(1, ())
+    assert cloning.newest_on(stanza, history) is None
+    assert cloning.newest_on({**stanza, "backup": [newer, older]}, history) == newer
+
+
 def test_without_the_leader_s_history_no_backup_is_chosen(newest_on):
     with pytest.raises(subprocess.CalledProcessError):
         newest_on(2, "", BEFORE, ("after", 2, "0/7000000", False))

@@ -1,0 +1,1 @@
+"""A major upgrade: gates, the stages, the way back."""
