@@ -34,7 +34,7 @@ from pgha.cli.show_rotation import (
 )
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
-from pgha.cli.show_upgrade import require_kind, show_upgrade, show_upgrade_plan
+from pgha.cli.upgrading import Asked, plan_upgrade, run_upgrade
 from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
 from pgha.cluster.configuration import read_config
 from pgha.cluster.databases import list_databases, make_database
@@ -53,7 +53,7 @@ from pgha.project.keys import ensure_keys
 from pgha.remote import shell
 from pgha.remote.connections import connect
 from pgha.remote.streams import has_terminal
-from pgha.stack import crontab, host, images, lifecycle, maintenance, replacing, reshaping, scaling, upgrading
+from pgha.stack import crontab, host, images, lifecycle, maintenance, replacing, reshaping, scaling
 from pgha.stack.writing import render_project
 from pgha.status import survey
 from pgha.status.bundle import write_bundle
@@ -422,26 +422,27 @@ def recover(c, site_lost=False, accept_data_loss=False, json=False):
     with changing(c, "recover") as (project, progress):
         recover_site(project, accept_data_loss, json, progress)
         "minor": "the newest packages of the same major version",
-        "plan": "only tell what is newer, and what would be done to whom",
+        "major": "this major version of PostgreSQL; writes stop meanwhile",
+        "plan": "only tell what would be done to whom",
+        "abort": "bring the old cluster back while a major upgrade is half done",
+        "drop_slots": "also when logical slots are lost with a major upgrade",
+        "yes": "do not ask",
         "json": "one JSON document",
     }
 )
-def upgrade(c, minor=False, plan=False, json=False):
-    """Build the images with the newest packages, and make the containers again one after another, as up does.
+def upgrade(c, minor=False, major="", plan=False, abort=False, drop_slots=False, yes=False, json=False):
+    """Upgrade to the newest packages, one container after another, as up does; or to another major, by pg_upgrade.
 
-    The same command, or up, goes on after an interruption.
+    The same command goes on after an interruption.
 
     Example: inv upgrade --minor --plan
     """
-    require_kind(minor)
+    asked = Asked(minor, major, abort, drop_slots)
     if plan:
-        project = project_of(c, by_settings=True)
-        looked = upgrading.look(project, Progress())
-        show_upgrade_plan(project, looked, upgrading.plan(project, looked), json)
+        plan_upgrade(project_of(c, by_settings=True), asked, json)
         return
     with changing(c, "upgrade") as (project, progress):
-        upgraded = upgrading.upgrade(project, progress)
-    show_upgrade(project, upgraded, json)
+        run_upgrade(project, asked, progress, yes, json)
 
 
 @task(help={"json": "one JSON document"})

@@ -162,6 +162,10 @@ class NoConnection(ToolFailed):
     """A Postgres that runs takes no connections."""
 
 
+class UpgradeRefused(ToolFailed):
+    """pg_upgrade does not take the data, or a copy of its schemas."""
+
+
 class BackupNotGood(ToolFailed):
     """A backup was restored and looked at, and it is damaged."""
 

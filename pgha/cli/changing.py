@@ -12,6 +12,7 @@ from pgha.cli.executor import project_of
 from pgha.console import Progress
 from pgha.errors import Interrupted
 from pgha.project.project import Project
+from pgha.project.upgrade_record import refuse_half_upgraded
 from pgha.recover.record import refuse_half_recovered
 from pgha.stack.fit import half_scaled
 from pgha.stack.ownership import require_ours
@@ -54,6 +55,9 @@ WHILE_HALF_SCALED = (
 WHILE_HALF_RECOVERED = ("recover", "destroy", "build")
 """Commands that do no harm while a recovery from lost sites is half done."""
 
+WHILE_HALF_UPGRADED = ("upgrade", "chaos.heal", "down", "destroy", "build")
+"""Commands that do no harm while a cluster is between two majors."""
+
 
 @contextmanager
 def telling_interrupts(command: str) -> Iterator[None]:
@@ -75,9 +79,10 @@ def changing(
 ) -> Iterator[tuple[Project, Progress]]:
     """The project of this call, locked against every other changing command.
 
-    Unless `during_restore`, refused while a restore, or a rotation, is half done; looked at under the
-    lock, since a restore may have begun while this command was typed. Unless `any_checkout`, refused when the project
-    is another checkout's. `flags` are those of `render`. Raises Missing with the way on.
+    Unless `during_restore`, refused while a restore or a rotation is half done, and nearly always while a recovery or a
+    major upgrade is; looked at under the lock, since one may have begun while this command was typed. Unless
+    `any_checkout`, refused when the project is another checkout's. `flags` are those of `render`. Raises Missing with the
+    way on.
     """
     project = project_of(context, flags, by_settings=command in BY_SETTINGS)
     with telling_interrupts(command), project.lock(command):
@@ -85,6 +90,8 @@ def changing(
             refuse_half_done(project)
             if command not in IN_ROTATION:
                 refuse_half_rotated(project)
+        if command not in WHILE_HALF_UPGRADED:
+            refuse_half_upgraded(project)
         if not any_checkout:
             require_ours(project)
         if command not in WHILE_HALF_RECOVERED:

@@ -13,6 +13,7 @@ from pgha.cli.show_status import show_view
 from pgha.errors import BadValue
 from pgha.failures import aims, containers, disks, healing, networks
 from pgha.failures.broken import Broken, Mechanism
+from pgha.project.upgrade_record import read_upgrade
 
 HELP = {
     "node": "a host, such as pg1-node1, etcd2 or pgbackrest",
@@ -122,7 +123,7 @@ def heal(c):
     """
     with changing(c, "chaos.heal", during_restore=True) as (project, progress):
         # While a restore is half done members are held back: it has to go on before they stream.
-        healed = healing.heal(project, progress, wait=read_restore(project) is None)
+        healed = healing.heal(project, progress, wait=not (read_restore(project) or read_upgrade(project)))
     for entry in healed.undone:
         console.show(f"healed: {entry}")
     for name in healed.revived:

@@ -8,18 +8,11 @@ from typing import Any
 from pgha import console
 from pgha.cli.show_rollout import rollout_document, show_rollout
 from pgha.cluster.rollout import Plan
-from pgha.errors import BadValue
 from pgha.project.project import Project
 from pgha.stack.upgrading import Looked, Upgraded, Versions
 from pgha.tools.packages import PARTS, Newer
 
 NOTHING = "the package mirror has nothing newer"
-
-
-def require_kind(minor: bool) -> None:
-    """Raises BadValue for `upgrade` alone."""
-    if not minor:
-        raise BadValue("upgrade has to be told which one", "inv upgrade --minor: the newest packages of this major")
 
 
 def show_upgrade_plan(project: Project, looked: Looked, plan: Plan, json: bool) -> None:

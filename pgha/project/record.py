@@ -44,6 +44,8 @@ class Record:
     """The ports of hosts that went, as in `ports`: one that comes back gets its own again, if nobody has it."""
     gone: tuple[str, ...] = ()
     """Hosts that `inv recover` has given up; `inv scale` makes them anew."""
+    repository: str = ""
+    """The shape of what is in the repository, where its volume was made with an older one: another major version."""
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -69,6 +71,7 @@ def read_record(root: Path, name: str) -> Record:
             {str(k): str(v) for k, v in document.get(key, {}).items()} for key in ("made", "scaling", "identities")
         )
         gone = tuple(str(host) for host in document.get("gone", ()))
+        repository = str(document.get("repository", ""))
         taken = tuple(str(owner) for owner in document.get("taken", ()))
     except (FileNotFoundError, NotADirectoryError):
         # Also when another project of this checkout is destroyed at this moment.
@@ -87,7 +90,7 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    known = (scheduled, taken, subnet, replacing, shape, made, scaling, identities, freed, gone)
+    known = (scheduled, taken, subnet, replacing, shape, made, scaling, identities, freed, gone, repository)
     return Record(flags, ports, first, *known)
 
 

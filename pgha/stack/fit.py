@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pgha.errors import HalfDone, NotReady, OtherData
 from pgha.model.topology import REPOSITORY
 from pgha.project.passwords import GIVEN, Passwords, kept_passwords, passwords_file, replaced, settled_passwords
 from pgha.project.project import Project
+from pgha.project.upgrade_record import read_upgrade
 from pgha.remote import engine
 from pgha.remote.engine import Volume
 from pgha.stack.rendering import shape
@@ -41,8 +43,13 @@ def fitting_passwords(project: Project) -> Passwords:
 
 
 def _require_shape(project: Project, volumes: Iterable[Volume]) -> None:
+    under_way = read_upgrade(project)
+    if under_way and project.settings.postgres in (under_way.old, under_way.new):
+        # Until it has ended the data is of the old major, or on its way to the new one.
+        project = replace(project, settings=replace(project.settings, postgres=under_way.old))
     found = {v.name.removeprefix(f"{project.name}_"): v.shape for v in volumes if v.shape}
     repository = found.pop(REPOSITORY, "")
+    repository = (repository and project.record().repository) or repository
     _require_shape_of_nodes(project, found)
     # Last: it knows the major version only, so the way back that it could name is not the whole one.
     if repository and repository != shape(project, REPOSITORY):
@@ -81,6 +88,9 @@ def _other_shape(project: Project, held: str, wanted: str) -> OtherData:
     flags, others = (text.split(" etcd=")[0] for text in (held, wanted))
     size, _, rest = others.partition(" -n ")
     scaled = f"inv scale {size} makes a running cluster so; " if rest and flags.endswith(f" -n {rest}") else ""
+    major, other = (text.split("-v ")[-1] for text in (flags, others))
+    if flags.split("-v ")[0] == others.split("-v ")[0] and int(major) < int(other):
+        scaled = f"inv upgrade --major {other} makes a running cluster so; "
     return OtherData(
         f"Project {project.name} has data of another shape: its volumes hold {held}, the settings say {wanted}",
         f"{scaled}inv render {flags} to return to that cluster, or inv destroy to give its data up",

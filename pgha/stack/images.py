@@ -91,6 +91,15 @@ def build_images(
     return [_built(image.name) for image in wanted]
 
 
+def build_upgrade_image(old: Release, new: Release, name: str, progress: Progress) -> None:
+    """The image with the programs of two majors, from their images. Raises ToolFailed."""
+    arguments = {"OLD_IMAGE": old.patroni_image, "NEW_IMAGE": new.patroni_image, "OLD": str(old.postgres)}
+    with progress.stage(f"build {name}"):
+        answer = HERE.run(docker.build(IMAGES / "upgrade", [name], arguments), line=progress.detail)
+    if not answer.ok:
+        raise ToolFailed(f"Building {name} failed", answer.words)
+
+
 def _ensure_base(release: Release, progress: Progress) -> None:
     """Local, else pulled, else bootstrapped from the Debian mirror."""
     if HERE.has_image(release.base_image):

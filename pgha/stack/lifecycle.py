@@ -271,7 +271,9 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
     identities.settle(project)
     if keep_repository:
         # The data that had a shape is gone; the repository fits any.
-        emptied = replace(project.record(), shape="", made={}, scaling={}, replacing="", identities={}, gone=())
+        record = project.record()
+        made = {host: held for host, held in record.made.items() if host == REPOSITORY}
+        emptied = replace(record, shape="", made=made, scaling={}, replacing="", identities={}, gone=())
         project.write_record(emptied)
     if project.folder.exists():
         project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())

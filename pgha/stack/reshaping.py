@@ -220,7 +220,8 @@ def _finish(project: Project) -> None:
     made = {
         host: volume.shape
         for volume in engine.volumes(project)
-        if (host := volume.name.removeprefix(f"{project.name}_")) != REPOSITORY and volume.shape not in ("", now)
+        if (host := volume.name.removeprefix(f"{project.name}_"))
+        and volume.shape not in ("", shape(project, REPOSITORY) if host == REPOSITORY else now)
     }
     project.write_record(replace(project.record(), shape=now, made=made))
     render_project(project)

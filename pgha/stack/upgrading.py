@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pgha.cluster.rollout import Plan
 from pgha.console import Progress
 from pgha.errors import NotUp, ToolFailed, Unreachable
+from pgha.model.releases import Release
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.engine import HERE
@@ -138,12 +139,30 @@ def upgrade(project: Project, progress: Progress) -> Upgraded:
     return Upgraded(looked.runs, _versions(after), looked.newer, made, report)
 
 
-def _build(project: Project, looked: Looked, progress: Progress) -> None:
+def renew_images(project: Project, progress: Progress) -> None:
+    """Build those of the project's images of which the package mirror has something newer; all of them are there.
+
+    Raises as `build_images`; a mirror that cannot be asked is only noted."""
     release = project.settings.release
-    wanted = {*looked.newer}
-    if release.pgbackrest_image in wanted:
-        # It stands on the same layers, and pgBackRest has to be the same everywhere.
-        wanted.add(release.patroni_image)
+    images = [release.etcd_image, release.pgbackrest_image, release.patroni_image]
+    try:
+        with progress.stage(f"ask what is newer than {release.patroni_image}"), ThreadPoolExecutor() as pool:
+            found = dict(zip(images, pool.map(_newer, images), strict=True))
+    except Unreachable as error:
+        progress.note(f"{error.message}: the images are taken as they are")
+        return
+    wanted = {image for image, newer in found.items() if newer}
+    if wanted:
+        build_images(project, progress, no_cache=True, only=_with_their_layers(release, wanted))
+
+
+def _with_their_layers(release: Release, wanted: set[str]) -> set[str]:
+    """pgBackRest's image and Postgres' stand on the same layers, and pgBackRest has to be the same everywhere."""
+    return {*wanted, release.patroni_image} if release.pgbackrest_image in wanted else wanted
+
+
+def _build(project: Project, looked: Looked, progress: Progress) -> None:
+    wanted = _with_their_layers(project.settings.release, {*looked.newer})
     ids = engine.image_ids(wanted)
     build_images(project, progress, no_cache=True, only=wanted)
     same = [name for name, identity in engine.image_ids(wanted).items() if identity == ids[name]]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pgha.backup.restore_record import describe_restore, way_on
 from pgha.cluster.rollout_record import describe_rollout
 from pgha.errors import PghaError
+from pgha.project import upgrade_record
 from pgha.recover.record import COMMAND as RECOVER
 from pgha.recover.record import describe_recovery
 from pgha.stack.rotating import completes
@@ -27,6 +28,15 @@ def recovery(seen: Seen) -> Iterator[Problem]:
     elif seen.recovery:
         hint = f"{RECOVER} completes it"
         yield Problem(Kind.RECOVERY_HALF_DONE, "", describe_recovery(seen.recovery), hint)
+
+
+def upgrade(seen: Seen) -> Iterator[Problem]:
+    """So has an upgrade to another major version."""
+    if isinstance(seen.upgrade, PghaError):
+        yield Problem(Kind.RECORD_DAMAGED, "", seen.upgrade.message, seen.upgrade.hint)
+    elif seen.upgrade:
+        way = upgrade_record.way_on(seen.upgrade)
+        yield Problem(Kind.UPGRADE_HALF_DONE, "", upgrade_record.describe_upgrade(seen.upgrade), way)
 
 
 def gone(seen: Seen) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     SETTINGS_DIFFER = "settings_differ"
     RESTORE_HALF_DONE = "restore_half_done"
+    UPGRADE_HALF_DONE = "upgrade_half_done"
     ROLLOUT_HALF_DONE = "rollout_half_done"
     RECOVERY_HALF_DONE = "recovery_half_done"
     SCALE_HALF_DONE = "scale_half_done"

@@ -33,7 +33,8 @@ def next_command(problems: tuple[Problem, ...]) -> str:
     if not hinting:
         return ""
     first = (
-        Kind.RESTORE_HALF_DONE, Kind.RECOVERY_HALF_DONE, Kind.SCALE_HALF_DONE, Kind.REPLACE_HALF_DONE, Kind.BROKEN,
+        Kind.RESTORE_HALF_DONE, Kind.RECOVERY_HALF_DONE, Kind.UPGRADE_HALF_DONE, Kind.SCALE_HALF_DONE,
+        Kind.REPLACE_HALF_DONE, Kind.BROKEN,
         Kind.ROLLOUT_HALF_DONE, Kind.CONTAINER_AWAY,
     )  # fmt: skip
     order = {kind: place for place, kind in enumerate(first)} | {Kind.MAINTENANCE: len(Kind)}
@@ -44,12 +45,15 @@ def next_command(problems: tuple[Problem, ...]) -> str:
 
 
 def _settings(seen: Seen) -> Iterator[Problem]:
-    differs = {key: words for key, words in seen.differs.items() if not (seen.scaling and key in SHAPE)}
+    known = (*(SHAPE if seen.scaling else ()), *(("postgres",) if seen.upgrade else ()))
+    differs = {key: words for key, words in seen.differs.items() if key not in known}
     if differs:
         fixed = [key for key in differs if key in UNCHANGEABLE]
         hint = f"set {' and '.join(fixed)} back: over its data up refuses it" if fixed else "inv up applies them"
         if set(differs) <= set(SHAPE):
             hint = "inv scale makes it so; or set it back"
+        if set(differs) == {"postgres"}:
+            hint = "inv upgrade --major makes it so where it is newer; or set it back"
         sentence = f"the settings differ from what runs: {'; '.join(differs.values())}"
         yield Problem(Kind.SETTINGS_DIFFER, "", sentence, hint)
 
@@ -251,8 +255,8 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    half_done.restore, half_done.recovery, half_done.scaling, half_done.replacing, half_done.rollout,
-    half_done.rotation, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _disks, _replay,
+    half_done.restore, half_done.recovery, half_done.upgrade, half_done.scaling, half_done.replacing,
+    half_done.rollout, half_done.rotation, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members, _disks, _replay,
     _leaders_postgres, _slots, _strangers, _containers, half_done.gone, _maintenance, _networks,
     backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
     backup_problems.backups, backup_problems.jobs, backup_problems.certificates, _pending_restart,

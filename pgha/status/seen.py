@@ -10,6 +10,7 @@ from pgha.backup import restore_record, verification
 from pgha.cluster import rollout_record
 from pgha.errors import CutOff, PghaError, Unreachable
 from pgha.failures.broken import Broken
+from pgha.project import upgrade_record
 from pgha.project.maintenance import Stopped
 from pgha.project.successors import Term
 from pgha.recover import record as recover_record
@@ -83,6 +84,8 @@ class Seen:
     """a recovery from lost sites that was interrupted"""
     gone: Mapping[str, str]
     """hosts that a recovery gave up -> the state of their container; nothing when there is none, as it should be"""
+    upgrade: upgrade_record.Record | PghaError | None
+    """the major upgrade that is half done"""
     scaling: Mapping[str, str]
     """the flags of a scale that has begun and has not ended"""
     replacing: str

@@ -18,6 +18,7 @@ from pgha.project.coming import half_rotated
 from pgha.project.project import Project
 from pgha.project.successors import terms
 from pgha.recover.record import read_recovery
+from pgha.project.upgrade_record import read_upgrade
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
 from pgha.stack import crontab, maintenance
@@ -105,6 +106,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             half_done=half_done,
             recovery=or_error(lambda: read_recovery(project)),
             gone=_gone(project),
+            upgrade=or_error(lambda: read_upgrade(project)),
             scaling=record.scaling,
             replacing=record.replacing,
             ports=project.ports,

@@ -72,6 +72,11 @@ def stanza_create() -> Command:
     return _command("stanza-create", timeout=120)
 
 
+def stanza_upgrade() -> Command:
+    """Tell the repository of the major and the system identifier that the leader has now."""
+    return _command("stanza-upgrade", timeout=120)
+
+
 UNREACHED = """
 for host; do
     { pgbackrest server-ping "$host" > /dev/null 2>&1 || echo "$host"; } &

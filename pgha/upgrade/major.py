@@ -79,7 +79,7 @@ def prepare_images(checked: Checked, record: Record, progress: Progress) -> None
         build_images(checked.target, progress)
     renew_images(checked.target, progress)
     releases = (checked.runs.settings.release, checked.target.settings.release)
-    build_upgrade_image(*releases, places.image_of(record), progress)
+    build_upgrade_image(*releases, places.image_of(checked.runs, record), progress)
 
 
 def resume(project: Project, record: Record, progress: Progress) -> Report:

@@ -66,15 +66,16 @@ def release(project: Project, names: list[str]) -> None:
 # The container beside them ----------------------------------------------------------------------------------
 
 
-def image_of(record: Record) -> str:
+def image_of(project: Project, record: Record) -> str:
     """The image with the programs of both majors."""
-    return f"pgha-upgrade:{record.old}-{record.new}"
+    own = project.settings.image_tag
+    return f"pgha-upgrade:{record.old}-{record.new}" + (f"-{own}" if own else "")
 
 
 def aside(project: Project, record: Record) -> pg_upgrade.Aside:
     """With the label of a clone: what is left of it goes with `down` and `destroy`, too."""
     labels = (docker.clone_label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}")
-    return pg_upgrade.Aside(project.container("upgrade"), image_of(record), labels, project.settings.shm_size)
+    return pg_upgrade.Aside(project.container("upgrade"), image_of(project, record), labels, project.settings.shm_size)
 
 
 def remove_aside(project: Project, record: Record) -> None:

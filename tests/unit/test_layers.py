@@ -8,9 +8,9 @@ from pgha import ROOT
 
 FLOORS = (
     "errors waiting documents console", "model", "project tools", "remote", "cluster", "failures", "stack", "backup",
-    "recover", "status", "drills", "cli",
+    "recover upgrade", "status", "drills", "cli",
 )  # fmt: skip
-"""From the ground up; `project` and `tools` stand side by side."""
+"""From the ground up; `project` and `tools` stand side by side, `recover` and `upgrade`, too."""
 
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 MODULES = sorted((ROOT / "pgha").rglob("*.py"))

@@ -11,7 +11,8 @@ DOCKERFILES = sorted((ROOT / "images").glob("*/Dockerfile"))
 
 def copied(text):
     """Every file's path in the image."""
-    for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
+    # What comes from another image has its modes from there.
+    for line in re.findall(r"^COPY (?!--from=)(.+)$", text, re.MULTILINE):
         *sources, target = line.split()
         yield from (target + source.rsplit("/", 1)[-1] if target.endswith("/") else target for source in sources)
 

@@ -7,6 +7,8 @@ import pytest
 from pgha.errors import Damaged, HalfDone, NotReady, OtherData
 from pgha.project.passwords import kept_passwords, passwords_file
 from pgha.project.record import Record
+from pgha.project.upgrade_record import Record as Upgrade
+from pgha.project.upgrade_record import write_upgrade
 from pgha.remote import engine
 from pgha.remote.engine import Volume
 from pgha.stack.fit import fitting_passwords
@@ -184,7 +186,45 @@ def test_another_major_is_not_made_by_a_scale(make_project, shapes):
     shapes(project, {"pgbackrest": "-v 17", "pg1-node1": OLD})
     with pytest.raises(OtherData) as caught:
         fitting_passwords(project)
+    assert caught.value.hint.startswith("inv upgrade --major 18 makes a running cluster so; inv render -d 1 -p 2")
+
+
+def test_an_older_major_is_not_made_by_an_upgrade(make_project, shapes):
+    project = make_project(data_centers=1, postgres=15)
+    shapes(project, {"pg1-node1": OLD})
+    with pytest.raises(OtherData) as caught:
+        fitting_passwords(project)
     assert caught.value.hint.startswith("inv render -d 1 -p 2")
+
+
+UPGRADED = {"shape": "-d 1 -p 2 -n pg -v 18 etcd=3", "repository": "-v 18"}
+ALL_OLD = {"pg1-node1": OLD, "pg1-node2": OLD, "pgbackrest": "-v 17"}
+
+
+def test_after_an_upgrade_the_record_tells_the_major_and_no_label(make_project, shapes):
+    project = make_project(data_centers=1, postgres=18)
+    shapes(project, ALL_OLD, **UPGRADED)
+    assert fitting_passwords(project)
+    with pytest.raises(OtherData):
+        fitting_passwords(make_project(data_centers=1, postgres=17))
+
+
+def test_a_repository_that_outlives_its_cluster_is_of_the_major_it_was_upgraded_to(make_project, shapes):
+    shapes(make_project(), {"pgbackrest": "-v 17"}, repository="-v 18")
+    assert fitting_passwords(make_project(data_centers=1, postgres=18))
+    with pytest.raises(OtherData):
+        fitting_passwords(make_project(data_centers=1, postgres=17))
+
+
+def test_while_an_upgrade_is_half_done_both_majors_fit_and_no_third(make_project, shapes):
+    project = make_project(data_centers=1, postgres=18)
+    shapes(project, ALL_OLD)
+    write_upgrade(project, Upgrade(17, 18, 1.0, "pg1-node1", {}))
+    assert fitting_passwords(project) and fitting_passwords(make_project(data_centers=1, postgres=17))
+    with pytest.raises(OtherData):
+        fitting_passwords(make_project(data_centers=1, postgres=16))
+    with pytest.raises(OtherData):
+        fitting_passwords(make_project(data_centers=1, nodes=3, postgres=18))
 
 
 def test_while_a_scale_is_half_done_no_other_shape_is_taken(make_project, shapes):

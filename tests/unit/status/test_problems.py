@@ -12,6 +12,7 @@ from pgha.cli.show_status import show_survey
 from pgha.cluster.rollout_record import Record as Rollout
 from pgha.errors import CutOff, Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
+from pgha.project import upgrade_record
 from pgha.project.maintenance import Stopped
 from pgha.project.successors import Term
 from pgha.recover.record import Record as Recovery
@@ -89,6 +90,7 @@ WELL = Seen(
     rollout=None,
     recovery=None,
     gone={},
+    upgrade=None,
     scaling={},
     replacing="",
     ports={},
@@ -138,6 +140,10 @@ CASES = [
         Kind.ROLLOUT_HALF_DONE, "", "is half done, at pg2-node1; done: pg3-node1",
     ),
     (seen(rollout=Damaged("rollout.yaml is damaged", "rm it")), Kind.RECORD_DAMAGED, "", "rollout.yaml is damaged"),
+    (
+        seen(upgrade=upgrade_record.Record(17, 18, 1795422696, "pg1-node1", {})),
+        Kind.UPGRADE_HALF_DONE, "", "an upgrade from PostgreSQL 17 to 18 is half done (stage held, begun 2026-",
+    ),
     (
         seen(scaling={"data_centers": "1", "nodes": "3"}, differs={"nodes": "nodes 3, not 2"}),
         Kind.SCALE_HALF_DONE, "", "a scale to -d 1 -p 3 is half done",
@@ -432,3 +438,23 @@ def test_a_disk_that_hosts_share_is_named_once():
     assert [sentence for _, sentence in full(shared, shared, own)] == [
         "the disk of pg1-node1 and pg2-node1 is 99 % full, 1.0GB free", "the disk of pgbackrest is 100 % full, 1B free",
     ]  # fmt: skip
+
+
+# A major upgrade that is half done --------------------------------------------------------------------------
+
+
+def test_a_half_done_major_upgrade_comes_first_with_its_ways():
+    record = upgrade_record.Record(17, 18, 1795422696, "pg1-node1", {}, upgrade_record.Stage.UPGRADING)
+    problems = find_problems(seen(upgrade=record, differs={"postgres": "postgres 18, not 17"}))
+    assert [p.kind for p in problems] == [Kind.UPGRADE_HALF_DONE]
+    assert "from PostgreSQL 17 to 18 is half done (stage upgrading" in problems[0].sentence
+    assert (
+        problems[0].hint == "inv upgrade --major 18 --yes completes it, inv upgrade --abort brings the old cluster back"
+    )
+    late = replace(record, stage=upgrade_record.Stage.LEADING)
+    assert "abort" not in find_problems(seen(upgrade=late))[0].hint
+
+
+def test_a_newer_major_in_the_settings_is_an_upgrade():
+    (problem,) = find_problems(seen(differs={"postgres": "postgres 18, not 17"}))
+    assert "inv upgrade --major" in problem.hint

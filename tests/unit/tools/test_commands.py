@@ -30,6 +30,7 @@ from pgha.tools import (
     parameters,
     patroni,
     patronictl,
+    pg_upgrade,
     pgbackrest,
     pip,
     postgres,
@@ -46,6 +47,8 @@ DATA = "/pgdata/17"
 ETCD3 = "etcdctl --endpoints=http://etcd3:2379"
 ETCD = "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
 RIGHTS = "--cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+
+ASIDE = pg_upgrade.Aside("p-upgrade", "u:1", ("l=1",), "256m")
 
 CASES = [
     # Patroni
@@ -91,6 +94,7 @@ CASES = [
     (patroni.release(), """sh -c 'rm -f "$0" && s6-svc -u "$1"' /pgdata/hold /service/patroni"""),
     # pgBackRest
     (pgbackrest.stanza_create(), "pgbackrest --stanza=pg_ha_db stanza-create"),
+    (pgbackrest.stanza_upgrade(), "pgbackrest --stanza=pg_ha_db stanza-upgrade"),
     (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
     (
         pgbackrest.unreached(["pg1-node1", "pg2-node1"]),
@@ -530,6 +534,34 @@ CASES = [
         pip.download("/venv/bin/python", FOLDER / "requirements.txt", FOLDER / "wheels.new"),
         "/venv/bin/python -m pip download --quiet --no-deps --only-binary=:all: --require-hashes --requirement "
         "images/patroni/requirements.txt --dest images/patroni/wheels.new",
+    ),
+    # pg_upgrade
+    (pg_upgrade.extensions(), f"env {quote(postgres.FREE)} sh -c {quote(pg_upgrade.EXTENSIONS)}"),
+    (pg_upgrade.offered("a:1", 18), "docker run --rm --network none a:1 ls /usr/share/postgresql/18/extension"),
+    (
+        ASIDE.rehearse(17, 18, "a,b", network="p_wan", host="pg1-node1", pgpass="/b/pgpass"),
+        "docker run --rm --init --name p-upgrade --label l=1 --shm-size 256m --network p_wan"
+        " --volume /b/pgpass:/run/secrets/pgpass:ro u:1 /entrypoint.sh s6-setuidgid postgres"
+        " rehearse-upgrade 17 18 a,b pg1-node1",
+    ),
+    (
+        ASIDE.upgrade("p_pg1-node1", 17, 18, ""),
+        "docker run --rm --init --name p-upgrade --label l=1 --shm-size 256m --network none --user postgres"
+        " --volume p_pg1-node1:/pgdata u:1 upgrade-data /pgdata 17 18 '' --link",
+    ),
+    (pg_upgrade.take_back(17, 18), f"sh -c {quote(pg_upgrade.TAKE_BACK)} /pgdata 17 18"),
+    (pg_upgrade.is_whole(18), "test -e /pgdata/18.upgrade/whole"),
+    (pg_upgrade.updates(18), "sh -c 'cat \"$0\" 2> /dev/null || true' /pgdata/18.upgrade/update_extensions.sql"),
+    (
+        pg_upgrade.forget_old(17, 18),
+        "sh -c "
+        + quote('rm -rf "$0/$1"/pg_tblspc/*/PG_"$1"_*[0-9] "$0/$1" "$0/$1.slots" "$0/$1.log" "$0/$2.upgrade"')
+        + " /pgdata 17 18",
+    ),
+    (pg_upgrade.analyze(17, 4), f"env {quote(postgres.FREE)} vacuumdb --all --analyze-in-stages --jobs=4"),
+    (
+        pg_upgrade.analyze(18, 4),
+        f"env {quote(postgres.FREE)} vacuumdb --all --analyze-in-stages --jobs=4 --missing-stats-only",
     ),
     # The client
     (docker_client.context(), "docker context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}'"),
