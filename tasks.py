@@ -421,6 +421,10 @@ def recover(c, site_lost=False, accept_data_loss=False, json=False):
         raise BadValue("What has to be recovered from is not said", "inv recover --site-lost")
     with changing(c, "recover") as (project, progress):
         recover_site(project, accept_data_loss, json, progress)
+
+
+@task(
+    help={
         "minor": "the newest packages of the same major version",
         "major": "this major version of PostgreSQL; writes stop meanwhile",
         "plan": "only tell what would be done to whom",

@@ -14,8 +14,7 @@ GROUPS = {
         "daily", "runbooks",
     ),
     "restore": ("restore", "drills", "scratch"),
-    "stages": ("restore_stages", "rolling", "rotation"),
-    "stages": ("restore_stages", "rolling", "upgrade"),
+    "stages": ("restore_stages", "rolling", "rotation", "upgrade"),
     "shape": ("shapes", "scaling", "plan_reality"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""

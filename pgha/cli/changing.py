@@ -81,8 +81,8 @@ def changing(
 
     Unless `during_restore`, refused while a restore or a rotation is half done, and nearly always while a recovery or a
     major upgrade is; looked at under the lock, since one may have begun while this command was typed. Unless
-    `any_checkout`, refused when the project is another checkout's. `flags` are those of `render`. Raises Missing with the
-    way on.
+    `any_checkout`, refused when the project is another checkout's. `flags` are those of `render`. Raises Missing with
+    the way on.
     """
     project = project_of(context, flags, by_settings=command in BY_SETTINGS)
     with telling_interrupts(command), project.lock(command):
