@@ -357,6 +357,8 @@ def half_done(checkout, rendered):
     ("line", "stage", "code", "words", "hint"),
     [
         ("up", "restored", 3, "is half done (stage restored", "inv restore --abort brings the old cluster back"),
+        ("upgrade --minor", "restored", 3, "is half done (stage restored", "--yes"),
+        ("upgrade --major 18 --yes", "restored", 3, "is half done (stage restored", "--yes"),
         ("backup", "leading", 3, "is half done (stage leading", "inv restore --yes completes it"),
         ("failover --candidate pg2-node1", "held", 3, "A restore to time 2026-11-23 08:30:00+00:00 is half", "--yes"),
         ("pause", "restored", 3, "is half done (stage restored", "--yes"),
@@ -375,6 +377,31 @@ def test_a_half_done_restore_comes_first(checkout, inv, half_done, line, stage, 
     before = (checkout / "build" / "pgha" / "restore.yaml").read_text()
     assert_refused(inv(*line.split()), code, words, hint=hint)
     assert (checkout / "build" / "pgha" / "restore.yaml").read_text() == before
+
+
+# A major upgrade that is half done --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["up", "render", "restore --yes", "backup", "start", "scale -p 3", "upgrade --minor", "keys", "clone --remove",
+     "stop --node pg1-node1", "failover --candidate pg2-node1", "config --set failsafe_mode=false"],
+)  # fmt: skip
+def test_a_half_done_major_upgrade_comes_first(checkout, inv, rendered, line):
+    path = checkout / "build" / "pgha" / "upgrade.yaml"
+    record = {"old": 15, "new": 17, "began": 1795422696, "leader": "pg1-node1", "flags": {}, "stage": "upgrading"}
+    path.write_text(yaml.safe_dump(record))
+    before = files_of(checkout / "build" / "pgha")
+    answer = inv(*line.split())
+    assert_refused(
+        answer, 3, "upgrade from PostgreSQL 15 to 17 is half done (stage upgrading", hint="inv upgrade --abort"
+    )
+    assert files_of(checkout / "build" / "pgha") == before
+
+
+def test_where_no_upgrade_is_half_done_there_is_none_to_undo(inv):
+    assert_refused(inv("upgrade", "--abort", "--yes"), 3, "No major upgrade is half done", hint="inv status")
+    assert_refused(inv("upgrade"), 2, "one of --minor, --major and --abort", hint="inv upgrade --minor")
 
 
 def test_where_no_restore_is_half_done_there_is_none_to_undo(inv):
