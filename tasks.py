@@ -53,7 +53,7 @@ from pgha.project.keys import ensure_keys
 from pgha.remote import shell
 from pgha.remote.connections import connect
 from pgha.remote.streams import has_terminal
-from pgha.stack import crontab, host, images, lifecycle, maintenance, replacing, reshaping, scaling
+from pgha.stack import crontab, host, images, lifecycle, maintenance, removal, replacing, reshaping, scaling
 from pgha.stack.writing import render_project
 from pgha.status import survey
 from pgha.status.bundle import write_bundle
@@ -243,7 +243,7 @@ def down(c):
     Example: inv down
     """
     with changing(c, "down", during_restore=True) as (project, progress):
-        lifecycle.down(project, progress)
+        removal.down(project, progress)
     console.show(f"{project.name} is down; its volumes are kept")
 
 
@@ -262,7 +262,7 @@ def destroy(c, yes=False, keep_repository=False, take_over=False):
     what = "all its data, but not its backups" if keep_repository else "all its data and backups"
     with changing(c, "destroy", during_restore=True, any_checkout=take_over) as (project, progress):
         console.confirm(f"Destroy project {project.name} with {what}?", yes)
-        removed = lifecycle.destroy(project, progress, keep_repository=keep_repository)
+        removed = removal.destroy(project, progress, keep_repository=keep_repository)
     console.show(f"{project.name}: removed {', '.join(removed) or 'nothing, there was nothing'}")
     if keep_repository:
         console.show("its repository and its passwords are kept; inv up restore brings the data back")

@@ -1,4 +1,4 @@
-"""The stack's life: up, stop, start, down, destroy."""
+"""The stack's life: up, stop, start; removal.py has its end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,11 @@ from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed, Unhealthy
 from pgha.failures import broken
-from pgha.model.topology import REPOSITORY
-from pgha.model.words import counted
 from pgha.project import maintenance
-from pgha.project.passwords import passwords_file
 from pgha.project.project import Project
-from pgha.project.record import RECORD
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, identities, ownership, remaking, rolling
+from pgha.stack import crontab, ownership, remaking, rolling
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
@@ -188,7 +184,7 @@ def require_rendered(project: Project) -> None:
 
 def stop(project: Project, progress: Progress) -> None:
     """Stop the containers and keep them."""
-    _compose(project, progress, "stop", "Compose could not stop the stack", "stop")
+    compose(project, progress, "stop", "Compose could not stop the stack", "stop")
 
 
 def start(project: Project, progress: Progress) -> patroni.ClusterView:
@@ -203,7 +199,7 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
     for note in _ended_maintenance(project):
         progress.note(note)
     with broken.ended_by_start(project):
-        _compose(project, progress, "start", "Compose could not start the stack", "start")
+        compose(project, progress, "start", "Compose could not start the stack", "start")
         # Compose 1.29 reports no error when a port is taken.
         away = [name for name, c in engine.containers(project).items() if c.state in ("exited", "created")]
         if away:
@@ -227,61 +223,8 @@ def _wait_until_well(
         return wait_until_well(project, timeout=timeout, detail=progress.detail, on_leader=set_back, names=names)
 
 
-def down(project: Project, progress: Progress) -> None:
-    """Remove containers and networks; every volume stays. A clone, which hangs on a network, goes, too.
-
-    Raises Missing when the record of what is broken is damaged.
-    """
-    engine.require_engine()
-    # What was done to a container ends with it; the volume of a node that had a small disk still holds older data.
-    over = [entry for entry in broken.read(project) if entry.mechanism != "fill"]
-    _remove_containers(project, progress)
-    broken.remove(project, over)
-    forget_rollout(project)
-    maintenance.clear(project)
-
-
-def _remove_containers(project: Project, progress: Progress) -> None:
-    engine.remove_clones(project)
-    _compose(project, progress, "remove containers and networks", "Compose could not take the stack down", "down",
-             "--remove-orphans")  # fmt: skip
-
-
-def destroy(project: Project, progress: Progress, *, keep_repository: bool = False) -> list[str]:
-    """Remove containers, networks, volumes and rendered files; returns what was removed.
-
-    With `keep_repository` its volume stays, and with it the passwords: the restored data was made with them, and the
-    repository is encrypted with one.
-    """
-    engine.require_engine()
-    removed = []
-    if project.rendered:
-        _remove_containers(project, progress)
-        broken.clear(project)
-    engine.remove_clones(project)
-    engine.remove_rest(project)
-    kept = f"{project.name}_{REPOSITORY}" if keep_repository else ""
-    wanted = [volume for volume in engine.volumes(project) if volume.name != kept]
-    if wanted:
-        volumes = counted(len(wanted), "volume")
-        with progress.stage(f"remove {volumes}"):
-            engine.remove_volumes(wanted)
-        removed.append(volumes)
-    # Nobody has an old key or certificate any more.
-    identities.settle(project)
-    if keep_repository:
-        # The data that had a shape is gone; the repository fits any.
-        record = project.record()
-        made = {host: held for host, held in record.made.items() if host == REPOSITORY}
-        emptied = replace(record, shape="", made=made, scaling={}, replacing="", identities={}, gone=())
-        project.write_record(emptied)
-    if project.folder.exists():
-        project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())
-        removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")
-    return removed
-
-
-def _compose(project: Project, progress: Progress, title: str, message: str, *arguments: str) -> None:
+def compose(project: Project, progress: Progress, title: str, message: str, *arguments: str) -> None:
+    """Have Compose do it to the whole stack, also to frozen containers. Raises NotRendered, or ToolFailed."""
     engine.require_engine()
     require_rendered(project)
     connections.close_all()

@@ -17,8 +17,8 @@ from pgha.failures import broken
 from pgha.project.coming import half_rotated
 from pgha.project.project import Project
 from pgha.project.successors import terms
-from pgha.recover.record import read_recovery
 from pgha.project.upgrade_record import read_upgrade
+from pgha.recover.record import read_recovery
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
 from pgha.stack import crontab, maintenance

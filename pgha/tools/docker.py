@@ -163,6 +163,10 @@ def last_logs(container: str, lines: int) -> Command:
     return docker("logs", "--tail", str(lines), container)
 
 
+def restart(container: str) -> Command:
+    return docker("restart", "-t", "10", container, timeout=60)
+
+
 @dataclass(frozen=True)
 class Compose:
     """How Compose is called on this host: the plugin (v2) or the old program (v1)."""

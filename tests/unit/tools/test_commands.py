@@ -375,6 +375,7 @@ CASES = [
     (docker.remove("p-clone"), "docker rm --force --volumes p-clone"),
     (cron.log("/folder", "incr"), "cat /folder/incr.log"),
     (docker.last_logs("p-etcd1", 20), "docker logs --tail 20 p-etcd1"),
+    (docker.restart("p-etcd1"), "docker restart -t 10 p-etcd1"),
     (etcd.member_list(TOPOLOGY), f"{ETCD} --command-timeout=5s --write-out=json member list"),
     (etcd.member_remove(TOPOLOGY, "a1"), f"{ETCD} --command-timeout=10s member remove a1"),
     (
