@@ -13,7 +13,10 @@ from pgha.drills.scenario import GOES_ON, Scenario, nodes
 from pgha.drills.scene import Scene
 from pgha.model.rules import MAX_NODES
 from pgha.model.topology import Host, Topology
+from pgha.project.coming import CERTIFICATES, KEYS
 from pgha.stack import again, replacing
+from pgha.stack.identities import rotate_identities
+from pgha.stack.rotation import rotate_passwords
 
 
 def _restart(scene: Scene) -> None:
@@ -22,6 +25,15 @@ def _restart(scene: Scene) -> None:
 
 def _make_again(scene: Scene) -> None:
     again.make_every_again(scene.as_settings_say, "this drill makes every one again", scene.progress)
+
+
+def _rotate_passwords(scene: Scene) -> None:
+    rotate_passwords(scene.project, scene.progress)
+
+
+def _rotate_keys(scene: Scene) -> None:
+    for what in (KEYS, CERTIFICATES) if scene.topology.repository else (KEYS,):
+        rotate_identities(scene.project, what, scene.progress)
 
 
 def _replace_leading_etcd(scene: Scene) -> None:
@@ -71,6 +83,10 @@ CHANGES = (
              _restart, needs=nodes(2)),
     Scenario("rollout-image", "nothing: every container is made again, one after another, as for other images", GOES_ON,
              "drill_gap_planned", _make_again, needs=nodes(2)),
+    Scenario("rotate-passwords", "nothing: the passwords of the project's own roles are replaced", GOES_ON,
+             "drill_gap_bystander", _rotate_passwords),
+    Scenario("rotate-keys", "nothing: the SSH keys are replaced, then the certificates", GOES_ON,
+             "drill_gap_bystander", _rotate_keys),
     Scenario("etcd-member-replaced", "nothing: the etcd member that leads is made anew with an empty volume", GOES_ON,
              "drill_gap_bystander", _replace_leading_etcd),
     Scenario("scale-out", "nothing: one node more in each data center, then back", GOES_ON, "drill_gap_planned", _grow,

@@ -23,14 +23,17 @@ def test_every_postgres_is_restarted_while_clients_write(small):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["rollout-image", "etcd-member-replaced", "scale-out", "scale-in"])
+@pytest.mark.parametrize(
+    "name", ["rollout-image", "rotate-passwords", "rotate-keys", "etcd-member-replaced", "scale-out", "scale-in"]
+)
 def test_a_change_under_load_leaves_the_stack_in_the_shape_it_found(small, name):
     until(lambda: small.status()["healthy"], "nothing else is wrong")
     containers, volumes, flags = small.containers(), small.volumes(), recorded(small)["flags"]
     assert summary(play(small, name))["never_whole"] == 0
     made = {host for host, identity in small.containers().items() if containers[host] != identity}
     assert made == {
-        "rollout-image": set(containers), "scale-out": set(), "scale-in": {"pg1-node2"},
+        "rollout-image": set(containers), "rotate-passwords": set(), "rotate-keys": set(), "scale-out": set(),
+        "scale-in": {"pg1-node2"},
     }.get(name, made & {"etcd1", "etcd2", "etcd3"} or None)  # fmt: skip
     assert (set(small.containers()), small.volumes()) == (set(containers), volumes)
     assert recorded(small)["flags"] == flags and not recorded(small)["scaling"]

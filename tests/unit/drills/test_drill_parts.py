@@ -57,7 +57,8 @@ def test_every_scenario_has_a_name_of_its_own_and_states_a_promise():
     "leader-killed", "leader-paused", "site-killed", "site-cut", "link-cut", "replica-wiped", "disk-full",
     "leader-and-standby-killed", "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed",
     "repository-killed", "sshd-stopped", "cold-start", "lagging-candidate",
-    "rollout-restart", "rollout-image", "etcd-member-replaced", "scale-out", "scale-in",
+    "rollout-restart", "rollout-image", "rotate-passwords", "rotate-keys", "etcd-member-replaced",
+    "scale-out", "scale-in",
     "site-lost-for-good",
 ])  # fmt: skip
 def test_every_failure_and_change_an_operator_fears_is_there(needed):
