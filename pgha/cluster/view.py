@@ -227,7 +227,8 @@ def wait_until_well(
     names: Sequence[str] | None = None,
 ) -> patroni.ClusterView:
     """Wait for one leader and every other member (of these `names`) streaming from it on its timeline. `on_leader` is
-    called once with the leader that is seen first; while it fails the wait goes on, and it is called again.
+    called once with the leader that is seen first; while it fails it is called again, until all stream: then nobody
+    has waited for it.
 
     Raises TimedOut and names the members that did not come; Unhealthy at once when the cluster is paused without a
     leader: nothing would come of waiting.
@@ -243,8 +244,12 @@ def wait_until_well(
                 "inv resume",
             )
         if view.leader and to_call:
-            to_call[0](view.leader.name)
-            to_call.clear()
+            try:
+                to_call[0](view.leader.name)
+                to_call.clear()
+            except PghaError:
+                if view.not_streaming(names):
+                    raise
         return view
 
     def explain(view: patroni.ClusterView) -> str:
