@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import yaml
 
-from pgha.documents import read_yaml
-from pgha.errors import Damaged
 from pgha.model.words import time_of, time_text
 from pgha.project.files import write_file
+from pgha.project.half_done import read_half_done, require_texts
 from pgha.project.project import Project
 
 FILE = "rollout.yaml"
@@ -39,23 +39,16 @@ class Record:
 
 
 def read_rollout(project: Project) -> Record | None:
-    """The rollout that is half done, if any. Raises Missing when its record cannot be read."""
-    path = project.folder / FILE
-    if not path.exists():
-        return None
-    try:
-        record = Record(**read_yaml(path.read_text()))
-        time_of(record.began)
-        texts = (record.verb, record.at, *record.done, *record.marks.values(), *record.asked.values())
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError("not a text")
-        return record
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, yaml.YAMLError) as error:
-        name = project.relative(path)
-        raise Damaged(
-            f"{name}, the record of a rollout, is damaged ({type(error).__name__})",
-            f"rm {name}, then inv up: it makes again what is not as it should be",
-        ) from None
+    """The rollout that is half done, if any. Raises Damaged when its record cannot be read."""
+    hint = "rm {name}, then inv up: it makes again what is not as it should be"
+    return read_half_done(project, FILE, "a rollout", hint, _parse)
+
+
+def _parse(document: Any) -> Record:
+    record = Record(**document)
+    time_of(record.began)
+    require_texts(record.verb, record.at, *record.done, *record.marks.values(), *record.asked.values())
+    return record
 
 
 def write_rollout(project: Project, record: Record) -> Record:

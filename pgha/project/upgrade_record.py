@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from pgha.documents import read_yaml
-from pgha.errors import Damaged, HalfDone
+from pgha.errors import HalfDone
 from pgha.model.words import time_of, time_text
 from pgha.project.files import write_file
+from pgha.project.half_done import read_half_done
 from pgha.project.project import Project
 
 FILE = "upgrade.yaml"
@@ -65,19 +65,14 @@ class Record:
 
 def read_upgrade(project: Project) -> Record | None:
     """The upgrade that is half done, if any. Raises Damaged when its record cannot be read."""
-    path = project.folder / FILE
-    if not path.exists():
-        return None
-    try:
-        record = Record(**read_yaml(path.read_text()))
-        time_of(record.began)
-        return replace(record, stage=Stage(record.stage), old=int(record.old), new=int(record.new))
-    except (OSError, ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
-        name = project.relative(path)
-        raise Damaged(
-            f"{name}, the record of a major upgrade, is damaged ({type(error).__name__})",
-            f"look at it; when no upgrade is under way: rm {name}",
-        ) from None
+    hint = "look at it; when no upgrade is under way: rm {name}"
+    return read_half_done(project, FILE, "a major upgrade", hint, _parse)
+
+
+def _parse(document: Any) -> Record:
+    record = Record(**document)
+    time_of(record.began)
+    return replace(record, stage=Stage(record.stage), old=int(record.old), new=int(record.new))
 
 
 def write_upgrade(project: Project, record: Record, **changes: Any) -> Record:

@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from pgha.documents import read_yaml
-from pgha.errors import Damaged, HalfDone
+from pgha.errors import HalfDone
 from pgha.model.words import time_of, time_text
 from pgha.project.files import write_file
+from pgha.project.half_done import read_half_done, require_texts
 from pgha.project.project import Project
 
 FILE, DONE = "recover.yaml", "recovered.yaml"
@@ -52,21 +53,15 @@ class Record:
 
 def read_recovery(project: Project) -> Record | None:
     """The recovery that is half done, if any. Raises Damaged when its record cannot be read."""
-    path = project.folder / FILE
-    if not path.exists():
-        return None
-    try:
-        record = Record(**read_yaml(path.read_text()))
-        time_of(record.began)
-        if not all(isinstance(text, str) for text in (record.etcd, record.candidate, *record.gone, *record.beyond)):
-            raise TypeError("not a text")
-        return replace(record, stage=Stage(record.stage))
-    except (OSError, ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
-        name = project.relative(path)
-        raise Damaged(
-            f"{name}, the record of a recovery, is damaged ({type(error).__name__})",
-            f"look at it; rm {name}, then {COMMAND} begins with what is left",
-        ) from None
+    hint = f"look at it; rm {{name}}, then {COMMAND} begins with what is left"
+    return read_half_done(project, FILE, "a recovery", hint, _parse)
+
+
+def _parse(document: Any) -> Record:
+    record = Record(**document)
+    time_of(record.began)
+    require_texts(record.etcd, record.candidate, *record.gone, *record.beyond)
+    return replace(record, stage=Stage(record.stage))
 
 
 def enter_stage(project: Project, record: Record, stage: Stage) -> Record:
