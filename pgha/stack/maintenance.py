@@ -47,6 +47,14 @@ def stopped(project: Project, containers: dict[str, docker.Container]) -> tuple[
     return tuple(entry for entry in entries if containers[entry.host].state in AWAY)
 
 
+def require_undisturbed(project: Project, containers: dict[str, docker.Container]) -> None:
+    """Raises Unhealthy when chaos broke something, or a host is stopped on purpose."""
+    _refuse_broken(project, containers)
+    away = stopped(project, containers)
+    if away:
+        raise Unhealthy(f"{away[0].host} is stopped for maintenance", f"inv start --node {away[0].host}")
+
+
 def stop_hosts(project: Project, hosts: Sequence[Host], progress: Progress, *, degraded: bool) -> Report:
     """Stop these containers, the leader's after a switchover to a member that stays. The caller holds the lock.
 
@@ -97,9 +105,11 @@ def _containers(project: Project, hosts: Sequence[Host]) -> dict[str, docker.Con
     return containers
 
 
-def _refuse_broken(project: Project, containers: dict[str, docker.Container], names: Sequence[str]) -> None:
-    """What chaos broke is healed first: heal would start what was stopped meanwhile."""
-    held = [entry for entry in broken.still(project, containers.values()) if entry.host in names]
+def _refuse_broken(
+    project: Project, containers: dict[str, docker.Container], names: Sequence[str] | None = None
+) -> None:
+    """What chaos broke, on these hosts or anywhere, is healed first: heal would start what was stopped meanwhile."""
+    held = [entry for entry in broken.still(project, containers.values()) if names is None or entry.host in names]
     if held:
         raise Unhealthy(f"Broken by chaos: {'; '.join(map(str, held))}", "inv chaos.heal")
 

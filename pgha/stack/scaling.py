@@ -13,7 +13,6 @@ from pgha.cluster.leaving import require_not_paused
 from pgha.cluster.quorum import read_etcd
 from pgha.cluster.view import read_view
 from pgha.errors import BadSettings, HalfDone, LosesStandbys, NoLeader, NotUp, SubnetTaken, Unhealthy
-from pgha.failures import broken
 from pgha.model import rules
 from pgha.model.addresses import block_of, fits
 from pgha.model.topology import Host
@@ -22,7 +21,7 @@ from pgha.project.running import SHAPE, as_it_runs
 from pgha.remote import engine
 from pgha.stack.fit import shape_flags
 from pgha.stack.images import require_images
-from pgha.stack.maintenance import stopped
+from pgha.stack.maintenance import require_undisturbed
 from pgha.tools import docker, patroni
 from pgha.tools.etcd import EtcdView
 
@@ -123,12 +122,7 @@ def _require_well(project: Project, *, half_done: bool) -> patroni.ClusterView:
     """The cluster's view. Raises Unhealthy unless every member streams and every etcd member is healthy, but for those
     that an interrupted command left on their way."""
     containers = engine.containers(project)
-    held = [str(entry) for entry in broken.still(project, containers.values())]
-    if held:
-        raise Unhealthy(f"Broken by chaos: {'; '.join(held)}", "inv chaos.heal")
-    away = stopped(project, containers)
-    if away:
-        raise Unhealthy(f"{away[0].host} is stopped for maintenance", f"inv start --node {away[0].host}")
+    require_undisturbed(project, containers)
     still = [
         f"{host.name} is {_state(containers, host)}" for host in project.topology.hosts if _state(containers, host)
     ]

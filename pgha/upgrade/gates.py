@@ -9,7 +9,6 @@ from pgha.cluster.gates import require_open
 from pgha.cluster.rollout_record import describe_rollout, read_rollout
 from pgha.cluster.view import node_names, require_leader
 from pgha.errors import BadSettings, BadValue, HalfDone, NoRoom, NoStanza, NotUp, PghaError, ToolFailed, Unhealthy
-from pgha.failures import broken
 from pgha.model import rules
 from pgha.model.releases import MAJORS
 from pgha.model.words import size_text
@@ -19,7 +18,7 @@ from pgha.project.upgrade_record import Record
 from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.remote.engine import HERE
-from pgha.stack.maintenance import stopped
+from pgha.stack.maintenance import require_undisturbed
 from pgha.tools import pg_upgrade, postgres
 from pgha.tools.command import Answer
 from pgha.tools.pg_upgrade import Facts, kept_names
@@ -114,12 +113,7 @@ def check(project: Project, major: int, *, drop_slots: bool) -> Checked | None:
 
 def _require_undisturbed(project: Project) -> None:
     containers = engine.containers(project)
-    held = [str(entry) for entry in broken.still(project, containers.values())]
-    if held:
-        raise Unhealthy(f"Broken by chaos: {'; '.join(held)}", "inv chaos.heal")
-    away = stopped(project, containers)
-    if away:
-        raise Unhealthy(f"{away[0].host} is stopped for maintenance", f"inv start --node {away[0].host}")
+    require_undisturbed(project, containers)
     still = [host.name for host in project.topology.hosts if _state(containers.get(host.name)) != "running"]
     if still:
         raise Unhealthy(f"Not every container runs: {', '.join(still)}", "inv up")
