@@ -6,6 +6,7 @@ The branches are the exit codes; the leaves are what a program may want to disti
 from __future__ import annotations
 
 import re
+from typing import Any
 
 
 class PghaError(Exception):
@@ -20,6 +21,8 @@ class PghaError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.document: dict[str, Any] = {}
+        """what the task had to show all the same: with `--json` it is one document with the error"""
 
     @property
     def kind(self) -> str:

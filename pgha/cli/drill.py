@@ -39,13 +39,15 @@ def run(c, name="", all=False, runs="1", json=False):
     if not played.summaries:
         series.require_kept(played)
     if json:
-        console.print_json(json_.loads((played.folder / "report.json").read_text()))
+        document = json_.loads((played.folder / "report.json").read_text())
+        series.require_kept(played, document)
+        console.print_json(document)
     else:
         _show(project.settings.durability, played.summaries)
         for scenario, reason in played.skipped.items():
             console.show(f"not played: {scenario} {reason}")
         console.show(f"report: {played.folder.relative_to(project.folder.parent.parent)}/report.html")
-    series.require_kept(played)
+        series.require_kept(played)
 
 
 @task(name="list")

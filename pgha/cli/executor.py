@@ -40,7 +40,7 @@ class Executor(invoke.Executor):  # type: ignore[misc]
             return super().execute(*tasks)
         except PghaError as error:
             if _wants_json(tasks):
-                console.print_json(error_document(error))
+                console.print_json({**error.document, **error_document(error)})
             console.error(error.message, error.hint)
             raise Exit(code=error.exit_code) from None
         except KeyboardInterrupt:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pgha import console
-from pgha.cli.executor import exit_with
 from pgha.cli.show_status import show_view
 from pgha.console import Progress
 from pgha.errors import LosesData
@@ -15,7 +14,7 @@ from pgha.recover.account import Account, document, take_account
 from pgha.recover.judging import Survivor, describe_archived
 from pgha.recover.record import COMMAND, describe_recovery, read_recovery
 from pgha.recover.recovering import Report, recover, resume
-from pgha.status.document import error_document, view_document
+from pgha.status.document import view_document
 from pgha.tools.wal import lsn_text
 
 
@@ -38,10 +37,8 @@ def recover_site(project: Project, accepted: bool, json: bool, progress: Progres
         refusal = LosesData(
             f"{' and '.join(account.lost)} would be given up for ever, and perhaps what only they have", COMMAND
         )
-        if not json:
-            raise refusal
-        console.print_json({**error_document(refusal), "account": document(account)})
-        exit_with(refusal.exit_code)
+        refusal.document = {"account": document(account)}
+        raise refusal
     _show_report(project, recover(project, account, progress), json)
 
 

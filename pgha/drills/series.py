@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pgha.console import Progress
 from pgha.drills import report, runner, shape
@@ -80,15 +81,21 @@ def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress
     return Series(summaries, skipped, folder, early)
 
 
-def require_kept(played: Series) -> None:
-    """Raises Missed and names every promise that was not kept; without any, what ended the series early."""
+def require_kept(played: Series, document: dict[str, Any] | None = None) -> None:
+    """Raises Missed and names every promise that was not kept; without any, what ended the series early.
+
+    The error carries the report's document where one is given.
+    """
     missed = [f"{summary.scenario.name}: {sentence}" for summary in played.summaries for sentence in summary.missed]
     if not missed and played.error:
+        played.error.document = document or {}
         raise played.error
     if missed:
         count = counted(len(missed), "promise", "was", "were")
         early = [f"The series ended early: {played.error.message}"] if played.error else []
-        raise Missed(
+        error = Missed(
             "\n  ".join([f"{count} not kept:", *missed, *early]),
             f"see {played.folder}/report.html and the logs in the folders beside it",
         )
+        error.document = document or {}
+        raise error

@@ -59,8 +59,11 @@ def test_a_standby_is_wiped_and_writes_go_on(small):
 
 
 def test_a_promise_that_is_missed_is_named_and_its_logs_are_kept(small):
-    said = small.refused(7, "drill", "--name", "switchover", drill_gap_planned="0.001")
-    assert "switchover: writes stopped for" in said and "drill_gap_planned" in said
+    done = small.try_inv("drill", "--name", "switchover", "--json", drill_gap_planned="0.001")
+    assert done.returncode == 7
+    assert "switchover: writes stopped for" in done.stderr and "drill_gap_planned" in done.stderr
+    document = json.loads(done.stdout)
+    assert document["error"] == "missed" and summary(document)["missed"]
     folder = reports(small)[-1]
     assert json.loads((folder / "report.json").read_text())["scenarios"][0]["missed"]
     assert {log.stem for log in (folder / "switchover-1").iterdir()} == set(small.containers())
