@@ -114,6 +114,10 @@ class SubnetTaken(Missing):
     """The addresses for the containers are somebody else's, or none is free."""
 
 
+class PortTaken(Missing):
+    """A port of the containers was taken by another program or project."""
+
+
 class HalfDone(Missing):
     """Something that was interrupted has to be completed or undone first."""
 

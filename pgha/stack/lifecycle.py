@@ -14,7 +14,7 @@ from pgha.cluster.rollout_record import forget_rollout
 from pgha.cluster.slots import await_slots, warnings_of_new_slots
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
-from pgha.errors import NotRendered, NotUp, SubnetTaken, ToolFailed, Unhealthy
+from pgha.errors import NotRendered, NotUp, PortTaken, SubnetTaken, ToolFailed, Unhealthy
 from pgha.failures import broken
 from pgha.project import maintenance
 from pgha.project.project import Project
@@ -167,6 +167,8 @@ def _compose_up(project: Project, planned: Rollout, progress: Progress, left_out
         except ToolFailed as error:
             if ipam.is_overlap(error.words):
                 raise _subnet_taken(project) from None
+            if ports := docker.taken_ports(error.words):
+                raise _port_taken(ports) from None
             raise
 
 
@@ -175,6 +177,12 @@ def _subnet_taken(project: Project) -> SubnetTaken:
     subnet = project.record().subnet
     hint = "set subnet to another network" if project.settings.subnet else "inv up chooses others"
     return SubnetTaken(f"The addresses for the containers, {subnet}, were taken by another network meanwhile", hint)
+
+
+def _port_taken(ports: Sequence[str]) -> PortTaken:
+    """Somebody began to listen there after the ports had been chosen: another project, for one."""
+    which = f"Port {ports[0]} was" if len(ports) == 1 else f"Ports {', '.join(ports)} were"
+    return PortTaken(f"{which} taken by another program or project meanwhile", "inv up takes the next free ones")
 
 
 def require_rendered(project: Project) -> None:

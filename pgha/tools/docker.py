@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,6 +218,14 @@ class Container:
     """network -> its id, running or not"""
     folder: str = ""
     """where its compose file was"""
+
+
+def taken_ports(words: str) -> tuple[str, ...]:
+    """The ports on which a container could not be published, from the engine's words: another container has them, or
+    another program."""
+    allocated = re.findall(r"Bind for \S+:(\d+) failed: port is already allocated", words)
+    in_use = re.findall(r"listen \w+ \S+:(\d+): bind: address already in use", words)
+    return tuple(sorted({*allocated, *in_use}))
 
 
 def parse_inspect(text: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from pgha.console import Progress
-from pgha.errors import SubnetTaken, ToolFailed
+from pgha.errors import PortTaken, SubnetTaken, ToolFailed
 from pgha.project.record import Record
 from pgha.remote import engine
 from pgha.stack import lifecycle
@@ -39,6 +39,26 @@ def test_addresses_that_were_taken_meanwhile_are_one_sentence_and_a_way_on(make_
     with pytest.raises(SubnetTaken, match=r"172.30.240.0/20, were taken by another network") as caught:
         lifecycle._compose_up(project, Rollout((), {}, (), ()), Progress())
     assert hint in caught.value.hint and "|" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "driver failed programming external connectivity on endpoint p-pg1-node1 (d77a): "
+        "Bind for 127.0.0.1:50552 failed: port is already allocated",
+        "failed to bind host port for 127.0.0.1:50552:172.20.0.2:5432/tcp: address already in use\n"
+        "Error starting userland proxy: listen tcp4 127.0.0.1:50552: bind: address already in use",
+    ],
+)
+def test_a_port_that_was_taken_meanwhile_is_one_sentence_and_a_way_on(a_project, monkeypatch, words):
+    def compose(project, message, *arguments, **options):
+        raise ToolFailed(message, words)
+
+    monkeypatch.setattr(engine, "compose", compose)
+    monkeypatch.setattr(engine, "containers", lambda project: {})
+    with pytest.raises(PortTaken, match="Port 50552 was taken by another program or project meanwhile") as caught:
+        lifecycle._compose_up(a_project, Rollout((), {}, (), ()), Progress())
+    assert "inv up" in caught.value.hint
 
 
 def test_networks_with_other_addresses_are_taken_down_first_and_no_volume_with_them(a_project, compose):
