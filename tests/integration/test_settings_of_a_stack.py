@@ -201,6 +201,7 @@ def test_a_project_is_taken_over_by_a_flag_of_its_own_and_its_networks_are_made_
     assert "made again, because they are taken over: " in answer.stderr
     for entry in inspect(*small.containers().values()):
         assert {"HTTPS_PROXY=http://127.0.0.1:9", "no_proxy=*"} <= set(entry["Config"]["Env"])
+        assert {"timeout:1", "attempts:2"} <= set(entry["HostConfig"]["DnsOptions"])
     assert small.wait_well()
     until(lambda: set(small.healths().values()) == {"healthy"}, "every health check passes")
     assert small.etcd_healthy() == 3

@@ -570,6 +570,11 @@ def test_no_proxy_leads_to_the_project_s_own_hosts(rendering):
         assert service["environment"]["NO_PROXY"] == service["environment"]["no_proxy"] == "*"
 
 
+def test_the_name_of_a_lost_host_is_soon_given_up(rendering):
+    for service in compose_of(rendering(data_centers=1))["services"].values():
+        assert (service["dns_opt"], service["dns_search"]) == (["timeout:1", "attempts:2"], ".")
+
+
 def test_postgres_containers_have_the_shared_memory_of_the_settings(rendering):
     def sizes(**settings):
         return {n: s.get("shm_size") for n, s in compose_of(rendering(data_centers=1, **settings))["services"].items()}
