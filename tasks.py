@@ -1,4 +1,7 @@
-"""The verbs of the workbench. Each reads the settings, calls one use-case, and prints; `inv --list` shows all."""
+"""The verbs of the workbench. Each reads the settings, calls one use-case, and prints.
+
+`inv --list` shows all, under the headings of this file and in its order.
+"""
 
 import os
 import sys
@@ -13,7 +16,7 @@ from pgha.backup.reinit import reinit as make_again
 from pgha.backup.restore_record import read_restore
 from pgha.backup.stanza import create_stanza, read_info_json, require_repository
 from pgha.backup.targets import Request
-from pgha.cli import chaos, drill
+from pgha.cli import chaos, drill, program
 from pgha.cli.changing import changing, telling_interrupts
 from pgha.cli.configuring import change_config
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
@@ -796,3 +799,4 @@ def test(c, all=False, unit=False, runbooks=False, module="", k="", keep=False):
 namespace = Collection.from_module(sys.modules[__name__])
 namespace.add_collection(Collection.from_module(chaos))
 namespace.add_collection(Collection.from_module(drill))
+program.install()

@@ -31,11 +31,8 @@ class Executor(invoke.Executor):  # type: ignore[misc]
     """Closes every connection at the end, and turns our errors into a sentence, a hint and an exit code."""
 
     def execute(self, *tasks: Any) -> Any:
-        # Read by `settings`, and kept from Invoke, which would cast them by the type of what they replace.
-        _environment.update(environment_layer(os.environ))
-        for name in [name for name in os.environ if name.startswith(ENVIRONMENT)]:
-            del os.environ[name]
-        console.speak_of(self._inv())
+        take_environment()
+        console.speak_of(line_begins(self.core))
         try:
             return super().execute(*tasks)
         except PghaError as error:
@@ -57,15 +54,21 @@ class Executor(invoke.Executor):  # type: ignore[misc]
         finally:
             connections.close_all()
 
-    def _inv(self) -> str:
-        """How this line's project has to be named again, where neither invoke.yaml nor the default does."""
-        words = ["inv"]
-        if "project" in _environment:
-            words.insert(0, f"{ENVIRONMENT}PROJECT={shlex.quote(_environment['project'])}")
-        config = self.core[0].args.config.value if self.core else None
-        if config:
-            words += ["-f", shlex.quote(config)]
-        return " ".join(words)
+
+def take_environment() -> None:
+    """Read the settings given there, and keep them from Invoke, which would cast them by the type of what they
+    replace."""
+    _environment.update(environment_layer(os.environ))
+    for name in [name for name in os.environ if name.startswith(ENVIRONMENT)]:
+        del os.environ[name]
+
+
+def line_begins(core: Any) -> str:
+    """How this line's project has to be named again, where neither invoke.yaml nor the default does."""
+    project = {**environment_layer(os.environ), **_environment}.get("project")
+    config = core[0].args.config.value if core else None
+    words = [*([f"{ENVIRONMENT}PROJECT={shlex.quote(project)}"] if project else []), "inv"]
+    return " ".join([*words, *(["-f", shlex.quote(config)] if config else [])])
 
 
 def _wants_json(tasks: Iterable[Any]) -> bool:

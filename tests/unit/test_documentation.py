@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 import tasks
 from pgha import ROOT
+from pgha.cli.line import understand
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -57,7 +58,7 @@ def test_every_command_in_the_documentation_can_be_typed(page):
     for words in commands(page):
         parser = Parser(contexts=tasks.namespace.to_contexts(), initial=program.initial_context)
         try:
-            parser.parse_argv(words)
+            parser.parse_argv(understand(words, parser.contexts, program.initial_context).words)
         except ParseError as error:
             # Between backticks a flag is also named without its value.
             if "needed value" not in str(error):

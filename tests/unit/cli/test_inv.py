@@ -3,6 +3,7 @@
 import fcntl
 import importlib.util
 import inspect
+import json
 import os
 import re
 import shlex
@@ -594,11 +595,76 @@ def tasks(monkeypatch):
     return Collection.from_module(module)
 
 
-def test_the_list_shows_every_task_with_a_sentence(inv, tasks):
-    answer = inv("--list")
-    assert answer.returncode == 0
-    for name in tasks.task_names:
-        assert re.search(rf"^  {name} +\S", answer.stdout, re.MULTILINE)
+@pytest.mark.parametrize("line", ["", "--list"])
+def test_the_list_shows_every_task_with_a_sentence_under_its_theme(inv, tasks, line):
+    answer = inv(*line.split())
+    assert (answer.returncode, answer.stderr) == (0, "")
+    for name, aliases in tasks.task_names.items():
+        assert re.search(rf"^  {(*aliases, name)[0]} +\S", answer.stdout, re.MULTILINE)
+    themes = re.findall(r"^# (.+?) -{10,}$", (ROOT / "tasks.py").read_text(), re.MULTILINE)
+    themes += [f"{words[0].upper()}{words[1:]}" for words in ("break things on purpose", "play a failure under load")]
+    headings = re.findall(r"^\S.*", answer.stdout, re.MULTILINE)[:-1]
+    assert all(heading.startswith(theme) for heading, theme in zip(headings, themes, strict=True))
+    backups = answer.stdout.partition("Backups\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^  (\S+)", backups, re.MULTILINE)[:3] == ["stanza", "backup", "info"]
+
+
+def test_a_part_of_the_list_and_its_json_are_invoke_s(inv):
+    assert "  .kill " in inv("--list", "chaos").stdout
+    assert json.loads(inv("--list", "--list-format", "json").stdout)["name"] == "tasks"
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "hint"),
+    [
+        ("statsu", "There is no task statsu", "inv status"),
+        ("render statsu", "There is no task statsu", "inv render status"),
+        ("render -d 1 --per-data-centre 2", "render has no flag --per-data-centre",
+         "inv render -d 1 --per-data-center 2"),
+        ("--help statsu", "There is no task statsu", "inv --help status"),
+        ("psql --command", "--command needs a value", "inv --help psql"),
+        ("database app", "There is no task app", "inv database --name app"),
+    ],
+)  # fmt: skip
+def test_a_line_that_means_nothing_is_answered_with_the_one_that_was_meant(checkout, inv, line, words, hint):
+    answer = inv(*line.split(), project="second")
+    assert_refused(answer, 2, words)
+    assert answer.stderr.splitlines()[1].split(", or ")[0] == f"HINT: INVOKE_PGHA_PROJECT=second {hint}"
+    assert not (checkout / "build").exists(), "what stood before it has run"
+
+
+def test_a_host_needs_no_flag(inv, rendered):
+    for line in ("ssh pg1-node1 true\\;", "failover pg2-node1", "chaos.kill --process postgres pg1-node1"):
+        assert inv(*line.split()).returncode in (3, 5), line
+    assert_refused(inv("ssh", "pg9-node9"), 2, "pg9-node9 is not a host of project pgha")
+    assert_refused(inv("switchover", "etcd1"), 2, "There is no task etcd1", hint="inv switchover --candidate etcd1")
+
+
+@pytest.mark.parametrize(
+    ("line", "offered", "not_offered"),
+    [
+        ("inv ", {"status", "ssh"}, {"pg1-node1"}),
+        ("inv ssh --node ", {"pg1-node1", "etcd2", "pgbackrest"}, {"status", "dc1"}),
+        ("inv failover pg", {"pg1-node1", "pg3-node2", "status"}, {"etcd1"}),
+        ("inv stop --dc ", {"dc1", "dc3", "backup"}, {"pg1-node1"}),
+        ("inv ssh --n", {"--node", "--command"}, {"pg1-node1"}),
+        ("inv stop --node pg1-node1 ", {"status"}, {"pg1-node1"}),
+    ],
+)
+def test_tab_offers_hosts_where_one_can_stand(inv, line, offered, not_offered):
+    words = set(inv("--complete", "--", line).stdout.split())
+    assert offered <= words
+    assert not not_offered & words
+
+
+def test_tab_is_quiet_while_the_settings_are_wrong(inv):
+    answer = inv("--complete", "--", "inv ssh --node ", nodes="none")
+    assert (answer.returncode, answer.stdout.strip(), answer.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_gets_its_completion(inv, shell):
+    assert "--complete --" in inv("--print-completion-script", shell).stdout
 
 
 def test_every_task_has_an_example_that_can_be_typed(tasks):
