@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,15 +45,17 @@ def err() -> Console:
 
 def print_json(document: Any) -> None:
     """Exactly one JSON document."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    print_text(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_yaml(document: Any) -> None:
-    sys.stdout.write(yaml.safe_dump(document))
+    print_text(yaml.safe_dump(document))
 
 
 def print_text(text: str) -> None:
+    """As it is. At once: what stderr says afterwards comes after it, also in a pipe."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
@@ -65,14 +68,38 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     return made
 
 
+WIDTH = 120
+"""Of what is printed into a pipe or a file, which have none of their own."""
+
+
 def show(*parts: Any) -> None:
     """Print results, tables or text."""
     console = out()
-    if not console.is_terminal:
-        # A pipe or a file has no width; folding table cells there would only hide names.
-        console.width = 160
     for part in parts:
-        console.print(addressed(part), markup=False) if isinstance(part, str) else console.print(part)
+        if isinstance(part, str):
+            console.print(addressed(part), markup=False)
+            continue
+        if not console.is_terminal:
+            _keep_words(console, part)
+        console.print(part)
+
+
+def _keep_words(console: Console, table: Table) -> None:
+    """Give the columns their widths: cells are folded between words only, a name in two parts would be hidden."""
+    texts = [[str(cell) for cell in (column.header, *column.cells)] for column in table.columns]
+    widths = [max(len(line) for text in cells for line in (text.splitlines() or [""])) for cells in texts]
+    least = [max(len(word) for text in cells for word in (text.split() or [""])) for cells in texts]
+    borders = 3 * len(widths) + 1
+    while sum(widths) + borders > WIDTH and widths != least:
+        widths[max((n for n, width in enumerate(widths) if width > least[n]), key=widths.__getitem__)] -= 1
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
+    console.width = max(WIDTH, sum(widths) + borders)
+
+
+def prose(text: str) -> list[str]:
+    """A long sentence in lines; none that has a command to copy."""
+    return textwrap.wrap(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
 
 
 def error(message: str, next_command: str = "") -> None:

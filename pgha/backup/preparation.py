@@ -32,6 +32,8 @@ class Prepared:
     target: Target
     archives: bool
     """a leader of the repository's database archives"""
+    settled: bool = False
+    """what was committed is archived up to the point, and the target was found with it"""
 
 
 def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
@@ -56,7 +58,7 @@ def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
         archive_current(project, require_leader(project).name, progress)
         found = catalogue.read_catalogue(project)
     target = points.resolve(request, found, situation, finder(project, found))
-    return Prepared(request, target, situation.writes)
+    return Prepared(request, target, situation.writes, bool(situation.writes and (request.name or request.xid)))
 
 
 def warnings(project: Project) -> list[str]:
@@ -169,7 +171,7 @@ def settle(project: Project, prepared: Prepared, progress: Progress) -> Target:
 
     Raises BadValue when some is.
     """
-    if not prepared.archives:
+    if prepared.settled or not prepared.archives:
         return prepared.target
     archive_current(project, require_leader(project).name, progress)
     found = catalogue.read_catalogue(project)

@@ -67,15 +67,16 @@ def list_(c):
 
 
 def _show(durability: str, summaries: Sequence[Summary]) -> None:
-    columns = ("Scenario", "Runs", "Write gap", "Promised", "Read gap", "New leader", "Whole again", "Lost", "In doubt",
-               "Two leaders", "Promise")  # fmt: skip
+    columns = ("Scenario", "Write gap", "Read gap", "New leader", "Whole again", "Lost", "In doubt", "Two leaders",
+               "Promise (s)")  # fmt: skip
     rows = [
-        (s.scenario.name, s.runs, _seconds(s.write_gap), f"{s.objective:g}", _seconds(s.read_gap),
-         _seconds(s.new_leader), _whole(s), s.lost, s.unknown, s.two_leaders,
-         "MISSED" if s.missed else "kept")
+        (s.scenario.name, _seconds(s.write_gap), _seconds(s.read_gap), _seconds(s.new_leader), _whole(s), s.lost,
+         s.unknown, s.two_leaders, f"{'MISSED' if s.missed else 'kept'} ({s.objective:g})")
         for s in summaries
     ]  # fmt: skip
-    console.show(console.table(f"durability: {durability}; seconds, median / worst", columns, rows))
+    runs = " to ".join(str(number) for number in sorted({s.runs for s in summaries}))
+    title = f"durability: {durability}; runs: {runs}; seconds, median/worst"
+    console.show(console.table(title, columns, rows))
 
 
 def _whole(summary: Summary) -> str:
@@ -89,4 +90,5 @@ def _whole(summary: Summary) -> str:
 def _seconds(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    return f"{spread.median:.1f} / {spread.worst:.1f}"
+    median, worst = f"{spread.median:.1f}", f"{spread.worst:.1f}"
+    return median if median == worst else f"{median}/{worst}"

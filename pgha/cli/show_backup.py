@@ -60,8 +60,8 @@ def show_verification(made: pgbackrest.Verification) -> None:
         console.show(console.table("", ("Database", "Table", "Rows"), rows))
     stages = ", ".join(f"{stage} {seconds:g} s" for stage, seconds in made.seconds.items())
     console.show(
-        f"backup {made.label} is good: restored on {made.node} ({size_text(made.bytes)}), recovered to consistency, "
-        f"pg_amcheck found nothing; {stages}"
+        f"backup {made.label} is good: restored on {made.node} ({size_text(made.bytes)})",
+        f"recovered to consistency, pg_amcheck found nothing; {stages}",
     )
 
 

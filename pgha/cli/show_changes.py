@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from pgha import console
 from pgha.cli.show_stack import show_plan
-from pgha.cli.show_status import show_view
+from pgha.cli.show_status import show_change
 from pgha.model.plan import make_plan
 from pgha.model.words import counted
 from pgha.project.project import Project
@@ -20,7 +20,7 @@ def show_maintenance(project: Project, done: str, report: Report, json: bool) ->
     if json:
         console.print_json(_document(done, report))
         return
-    _show_before_and_after(project, report)
+    show_change(project, report.before, report.after)
     moved = report.handover
     if moved:
         console.show(f"{moved.verb} {moved.old} -> {moved.new}: leads after {moved.leader_seconds:.1f} s")
@@ -35,12 +35,6 @@ def show_maintenance(project: Project, done: str, report: Report, json: bool) ->
 
 
 AnyReport = Report | replacing.Report | scaling.Report
-
-
-def _show_before_and_after(project: Project, report: AnyReport) -> None:
-    if report.before:
-        show_view("Before", project, report.before)
-    show_view("After", project, report.after)
 
 
 def _etcd(report: AnyReport) -> str:
@@ -81,7 +75,7 @@ def show_replacement(project: Project, report: replacing.Report, json: bool) -> 
             }
         )
         return
-    _show_before_and_after(project, report)
+    show_change(project, report.before, report.after)
     console.show(_etcd(report))
     made = f", made by {report.method}" if report.method else ""
     console.show(f"{report.host} is replaced after {report.seconds:.1f} s{made}")
@@ -131,7 +125,7 @@ def show_scale(project: Project, report: scaling.Report, json: bool) -> None:
             }
         )
         return
-    _show_before_and_after(project, report)
+    show_change(project, report.before, report.after)
     console.show(_etcd(report), *report.notes)
     console.show(f"{project.name} has its new shape after {report.seconds:.1f} s")
     if report.change.create or report.change.remove:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgha import console
 from pgha.backup.reinit import Remade
-from pgha.cli.show_status import show_view
+from pgha.cli.show_status import show_change, show_view
 from pgha.cluster.pausing import Mode
 from pgha.project.project import Project
 
@@ -37,8 +37,7 @@ def show_remade(project: Project, remade: Remade, json: bool) -> None:
         document = {"node": remade.node, "from": remade.source, "method": remade.method, "seconds": remade.seconds}
         console.print_json({**document, "seconds": round(remade.seconds, 1)})
         return
-    show_view("Before", project, remade.before)
-    show_view("After", project, remade.after)
+    show_change(project, remade.before, remade.after)
     console.show(
         f"{remade.node} was made again from the {remade.source} ({remade.method}) and streams after "
         f"{remade.seconds:.1f} s"

@@ -76,4 +76,4 @@ def show_plan(title: str, plan: Plan) -> None:
     console.show(console.table("Expected write outage", ("Failure", "Writes stop for", "Because"), outages))
     for warning in plan.warnings:
         console.show(f"! {warning}")
-    console.show(plan.sentence)
+    console.show(*console.prose(plan.sentence))

@@ -14,7 +14,7 @@ from pgha.status.bundle import Bundle
 from pgha.status.document import archiving_word
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import patroni, postgres, wal
+from pgha.tools import etcd, patroni, postgres, wal
 
 
 def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
@@ -26,9 +26,29 @@ def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
     console.show(console.table(title, ("Member", "Data center", "Role", "State", "TL"), rows))
 
 
+def show_change(project: Project, before: patroni.ClusterView | None, after: patroni.ClusterView) -> None:
+    """The members as they are, with an arrow from what they were where that differs."""
+    if before is None:
+        show_view("", project, after)
+        return
+    rows = []
+    for name in sorted({member.name for view in (before, after) for member in view.members}):
+        host = project.topology.host(name)
+        was, now = before.member(name), after.member(name)
+        cells = (_arrow(was and was.role, now and now.role, "gone"), _arrow(was and was.state, now and now.state, ""),
+                 _arrow(was and was.timeline, now and now.timeline, ""))  # fmt: skip
+        rows.append((name, host.site.name if host else "", *cells))
+    console.show(console.table("", ("Member", "Data center", "Role", "State", "TL"), rows))
+
+
+def _arrow(was: str | int | None, now: str | int | None, gone: str) -> str:
+    if was == now or was is None:
+        return str(now or "")
+    return f"{was} -> {now or gone}".removesuffix(" -> ")
+
+
 def show_handover(project: Project, handover: Handover) -> None:
-    show_view("Before", project, handover.before)
-    show_view("After", project, handover.after)
+    show_change(project, handover.before, handover.after)
     all_stream = "" if handover.waiting_for else f", all stream after {handover.streaming_seconds:.1f} s"
     console.show(
         f"{handover.verb} {handover.old or '(no leader)'} -> {handover.new}: leads after "
@@ -55,14 +75,21 @@ def show_survey(project: Project, survey: Survey) -> None:
     title = f"{project.name}: cluster pgha_cluster ({survey.seen.system_id or 'unknown'})"
     if survey.seen.paused:
         title += ", paused"
-    columns = ("Member", "Data center", "Role", "State", "TL", "Lag", "Postgres port", "SSH port")
+    columns = ("Member", "Data center", "Role", "State", "TL", "Lag", "Port", "SSH")
     console.show(console.table(title, columns, rows))
-    console.show(_etcd_line(survey.seen), *_backup_lines(survey.seen))
+    console.show(*_lock_lines(survey.seen), _etcd_line(survey.seen), *_backup_lines(survey.seen))
     console.show(f'ports on {project.settings.client_address}; connect with: psql "$(inv dsn)"')
     for problem in survey.problems:
         console.show(f"! {problem}")
     if survey.problems:
         console.hint(survey.hint)
+
+
+def _lock_lines(seen: Seen) -> list[str]:
+    """How long nobody else can lead."""
+    if not isinstance(seen.lock, etcd.Lock) or seen.lock.seconds is None:
+        return []
+    return [f"leader: none; the lock of {seen.lock.holder} expires in {seen.lock.seconds} s"]
 
 
 def _etcd_line(seen: Seen) -> str:
@@ -85,7 +112,8 @@ def _backup_lines(seen: Seen) -> list[str]:
     newest = seen.newest
     last = f"last {newest.type} {newest.label} at {time_text(time_of(newest.stop))}" if newest else "no backup yet"
     lines = [
-        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}, {_verified_text(seen)}",
+        f"backup: stanza {'ok' if stanza.ok else stanza.message}, {last}",
+        *([f"        {_verified_text(seen)}"] if newest else []),
         f"archiving: {_archiving_text(seen)}",
     ]
     return lines + _schedule_lines(seen)
@@ -107,8 +135,6 @@ def _archiving_text(seen: Seen) -> str:
 
 def _verified_text(seen: Seen) -> str:
     """When the newest backup was last restored and looked at."""
-    if seen.newest is None:
-        return "not verified"
     found = seen.verified
     if found is None:
         return "not verified yet (inv verify)"
@@ -124,7 +150,7 @@ def _schedule_lines(seen: Seen) -> list[str]:
         f"{job.name} next {time_text(job.next_run(now), 'minutes')}, {result_text(seen.results.get(job.name))}"
         for job in seen.jobs
     ]
-    return [f"schedule: {'; '.join(parts)}"]
+    return [f"{'' if number else 'schedule:':9} {part}" for number, part in enumerate(parts)]
 
 
 def show_bundle(project: Project, bundle: Bundle, json: bool) -> None:

@@ -52,6 +52,22 @@ def read_etcd(project: Project) -> etcd.EtcdView:
     return replace(best, size=connect(project).first(nodes, etcd.status(topology), etcd.parse_size)[1])
 
 
+def read_lock(project: Project, members: Members) -> etcd.Lock | None:
+    """The lock of a leader, as a member reads it that sees etcd's majority; None when nobody holds it, or nobody sees.
+
+    Raises ToolFailed when etcd does not answer it.
+    """
+    seeing = [name for name, told in answering(members).items() if told.sees_quorum]
+    if not seeing:
+        return None
+    ssh, topology = connect(project), project.topology
+    lock = etcd.parse_leader_key(ssh.run(seeing[0], etcd.leader_key(topology)).stdout)
+    if lock is None:
+        return None
+    answer = ssh.run(seeing[0], etcd.time_to_live(topology, lock.lease))
+    return replace(lock, seconds=etcd.parse_time_to_live(answer.stdout))
+
+
 def require_quorum(project: Project) -> None:
     """Raises NoQuorum while etcd cannot commit: nobody can be promoted, nothing can be configured."""
     require_quorum_in(read_etcd(project))

@@ -23,6 +23,9 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
         "problems": [{"kind": p.kind, "host": p.host or None, "sentence": p.sentence} for p in survey.problems],
         "system_identifier": seen.system_id,
         "leader": seen.leader,
+        "lock": {"holder": seen.lock.holder, "expires_seconds": seen.lock.seconds}
+        if isinstance(seen.lock, etcd.Lock)
+        else None,
         "paused": seen.paused,
         "maintenance": [host for host in seen.hosts if seen.is_in_maintenance(host)],
         "members": [

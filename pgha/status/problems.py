@@ -104,7 +104,7 @@ def _members(seen: Seen) -> Iterator[Problem]:
     unwell = [
         m for m in seen.members
         if m.name != seen.leader and m.state != "streaming" and m.name not in seen.late
-        and not seen.is_in_maintenance(m.name)
+        and not seen.is_in_maintenance(m.name) and not _waits_for_a_leader(seen, m.name)
     ]  # fmt: skip
     # One that says nothing before one that is on its way.
     for member in sorted(unwell, key=lambda m: not isinstance(seen.told[m.name], PghaError)):
@@ -113,6 +113,17 @@ def _members(seen: Seen) -> Iterator[Problem]:
         hint = "inv up brings back what does not run" if away else f"inv logs --node {member.name}"
         kind = Kind.CONTAINER_AWAY if away else Kind.MEMBER_UNWELL
         yield Problem(kind, member.name, f"{member.name}: {state}", hint)
+
+
+def _waits_for_a_leader(seen: Seen, name: str) -> bool:
+    """A standby that runs while nobody leads has nobody to stream from; that there is no leader is said."""
+    told = seen.told[name]
+    return (
+        seen.leader is None
+        and isinstance(told, patroni.Told)
+        and told.node.state == "running"
+        and (told.node.role != "leader")
+    )
 
 
 def _paused(seen: Seen) -> Iterator[Problem]:

@@ -93,6 +93,8 @@ class Seen:
     ports: dict[str, dict[str, int]]
     differs: Mapping[str, str]
     """setting -> how it differs from what runs"""
+    lock: etcd.Lock | PghaError | None = None
+    """asked while nobody leads: that of a leader that is lost, until it expires"""
 
     @property
     def leader(self) -> str | None:
@@ -177,6 +179,9 @@ class Seen:
         if isinstance(told, PghaError) and name not in self.late:
             away = "unreachable" if isinstance(told, Unreachable) else "Patroni does not answer"
             state = away if self.state_of(name) == "running" else f"container {self.state_of(name)}"
+            if role == "leader" and name != self.leader:
+                # Until its lock expires the others go on naming it.
+                role = ""
             if self.is_in_maintenance(name):
                 role, state = "", "stopped for maintenance"
         elif name in self.late:

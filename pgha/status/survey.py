@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pgha.backup import restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
 from pgha.cluster.clients import log_in
-from pgha.cluster.quorum import etcd_view
+from pgha.cluster.quorum import etcd_view, read_lock
 from pgha.cluster.rollout_record import read_rollout
 from pgha.cluster.slots import read_coverage
 from pgha.cluster.view import agreed_view, cut_off, read_members
@@ -95,6 +95,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             login=login_.result() if login_ else None,
             slots=_coverage(project, leader, facts),
             differs=project.running.differs if project.running else {},
+            lock=None if leader else or_error(lambda: read_lock(project, told)),
             wanted_slots=project.settings.slots,
             kept=kept_.result(),
             jobs=tuple(crontab.jobs(project)),

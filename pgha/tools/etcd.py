@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable
@@ -80,6 +81,40 @@ def put_config(topology: Topology, document: dict[str, Any]) -> Command:
 def member_keys(topology: Topology) -> Command:
     """What each Patroni writes of itself when it has looked at the cluster."""
     return _ctl(topology, 5, "get", "--prefix", f"{KEYS}members/")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Patroni's leader key: who leads, or did so a moment ago."""
+
+    holder: str
+    lease: int
+    seconds: int | None = None
+    """until it expires unless its holder renews it; None while that is not known"""
+
+
+def leader_key(topology: Topology) -> Command:
+    return _ctl(topology, 2, "--write-out=json", "get", f"{KEYS}leader")
+
+
+def parse_leader_key(text: str) -> Lock | None:
+    """None when nobody holds it. Raises ToolFailed when it is not etcdctl's JSON."""
+    try:
+        line = next(line for line in text.splitlines() if line.startswith("{"))
+        keys = json.loads(line).get("kvs") or []
+        return Lock(base64.b64decode(keys[0]["value"]).decode(), keys[0].get("lease", 0)) if keys else None
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise ToolFailed("etcdctl get did not print its JSON", text) from error
+
+
+def time_to_live(topology: Topology, lease: int) -> Command:
+    return _ctl(topology, 2, "--write-out=json", "lease", "timetolive", f"{lease:x}")
+
+
+def parse_time_to_live(text: str) -> int | None:
+    """Seconds; None when it has expired meanwhile."""
+    found = re.search(r'"ttl":(-?\d+)', text)
+    return int(found[1]) if found and int(found[1]) >= 0 else None
 
 
 def forget_cluster(topology: Topology) -> Command:

@@ -53,12 +53,26 @@ def test_progress_goes_to_stderr(capsys):
     assert "done [y/N]" in captured.err
 
 
-def test_a_table_shows_text_as_it_is_and_never_cuts_it(capsys):
-    long = "x" * 120
+def test_a_table_shows_text_as_it_is_and_never_cuts_a_word(capsys):
+    long, prose = "x" * 110, " ".join(["word"] * 40)
     console.show(console.table("", ("A", "B"), [("[red]a[/red]", long), (None, 0)]))
     out = capsys.readouterr().out
     assert "[red]a[/red]" in out
     assert long in out
+    console.show(console.table("", ("A", "B"), [("a", prose)]))
+    folded = capsys.readouterr().out.splitlines()
+    assert max(map(len, folded)) <= 120 and sum(line.count("word") for line in folded) == 40
+
+
+@pytest.mark.parametrize("tell", [console.print_text, lambda text: console.print_json({text: 1}), console.show])
+def test_what_stderr_says_comes_after_the_result_also_in_a_pipe(monkeypatch, tell):
+    """Python keeps what goes to a pipe until there is much of it."""
+    pipe = io.TextIOWrapper(io.BytesIO(), write_through=False)
+    monkeypatch.setattr("sys.stdout", pipe)
+    monkeypatch.setattr("sys.stderr", pipe)
+    tell("the result")
+    written = pipe.buffer.getvalue().decode()
+    assert "the result" in written
 
 
 @pytest.fixture

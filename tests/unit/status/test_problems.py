@@ -22,7 +22,7 @@ from pgha.stack.crontab import Job
 from pgha.status.document import survey_document
 from pgha.status.kinds import Kind
 from pgha.status.problems import find_problems, next_command
-from pgha.status.seen import Seen
+from pgha.status.seen import MemberState, Seen
 from pgha.status.survey import Survey
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space, wal
 from pgha.tools.leader import Facts, Slot
@@ -270,6 +270,39 @@ def test_a_problem_has_a_kind_a_host_and_a_sentence(looked, kind, host, words):
     assert any(words in problem.sentence for problem in problems if problem.kind == kind)
 
 
+def test_during_an_election_nobody_is_shown_as_the_leader_and_what_is_normal_is_no_problem():
+    """Until its lock expires the others go on naming a leader that is lost; the standbys have nobody to stream from."""
+    lost = replace(member("pg1-node1"), state="no answer")
+    waiting = [member(name, "in archive recovery") for name in NODES[1:]]
+    looked = seen(
+        view=view(lost, *waiting), containers=without("pg1-node1"), facts=None,
+        told={**WELL.told, "pg1-node1": Unreachable("gone")}, lock=etcd.Lock("pg1-node1", 7, 14),
+    )  # fmt: skip
+    assert {m.name: (m.role, m.state) for m in looked.members}["pg1-node1"] == ("", "container exited")
+    assert [(p.kind, p.host) for p in find_problems(looked)] == [
+        (Kind.NO_LEADER, ""), (Kind.CONTAINER_AWAY, "pg1-node1"),
+    ]  # fmt: skip
+    ends = told("pg2-node1", state="stopped")
+    worse = find_problems(replace(looked, told={**looked.told, "pg2-node1": ends}))
+    assert (Kind.MEMBER_UNWELL, "pg2-node1") in {(p.kind, p.host) for p in worse}
+    elected = replace(looked, view=view(replace(waiting[0], role="leader", state="running"), *waiting[1:]))
+    assert (Kind.MEMBER_UNWELL, "pg3-node1") in {(p.kind, p.host) for p in find_problems(elected)}
+
+
+def test_status_says_how_long_nobody_else_can_lead(a_project, capsys):
+    show_survey(a_project, Survey(seen(lock=etcd.Lock("pg1-node1", 7, 14)), ()))
+    assert "leader: none; the lock of pg1-node1 expires in 14 s\n" in capsys.readouterr().out
+    assert survey_document(a_project, Survey(seen(lock=etcd.Lock("pg1-node1", 7, 14)), ()))["lock"] == {
+        "holder": "pg1-node1", "expires_seconds": 14,
+    }  # fmt: skip
+    show_survey(a_project, Survey(seen(lock=ToolFailed("no answer")), ()))
+    assert "leader: none" not in capsys.readouterr().out
+
+
+def test_no_sentence_of_ours_is_longer_than_a_line():
+    assert [p.sentence for case in CASES for p in find_problems(case[0]) if len(p.sentence) > 118] == []
+
+
 def test_every_kind_has_a_case():
     assert {case[1] for case in CASES} == set(Kind)
 
@@ -366,6 +399,18 @@ def test_the_document_has_every_time_in_utc(a_project):
     (job,) = found["schedule"]
     assert job["last_ended"] == "2026-11-25T08:23:30Z"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT01:00:00Z", job["next_run"])
+
+
+@pytest.mark.parametrize("state", ["stopped for maintenance", "Patroni does not answer", "in archive recovery"])
+def test_status_of_six_members_fits_a_hundred_columns(make_project, capsys, monkeypatch, state):
+    six = [f"pg{dc}-node{n}" for dc in (1, 2, 3) for n in (1, 2)]
+    members = tuple(
+        MemberState(name, f"dc{name[2]}", "quorum_standby", state, 12, 31 << 20, 31 << 20, 50551, 50651) for name in six
+    )
+    looked = replace(DATED)
+    monkeypatch.setattr(type(looked), "members", members)
+    show_survey(make_project(), Survey(looked, ()))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
 def test_a_slot_that_stays_is_no_problem_and_one_that_patroni_still_copies_is_none_either():

@@ -179,6 +179,16 @@ def test_each_disk_is_counted_once_among_other_documents():
     assert (disk.place, disk.size, disk.percent) == ("/pgdata", 100, 95)
 
 
+def test_the_lock_of_a_leader_and_how_long_it_holds():
+    key = '{"header":{},"kvs":[{"key":"L3M=","value":"cGcxLW5vZGUx","lease":7587894935236829959}],"count":1}'
+    assert etcd.parse_leader_key("warning\n" + key) == etcd.Lock("pg1-node1", 7587894935236829959)
+    assert etcd.parse_leader_key('{"header":{"revision":9}}') is None
+    with pytest.raises(ToolFailed, match="did not print its JSON"):
+        etcd.parse_leader_key("Error: context deadline exceeded")
+    assert etcd.parse_time_to_live('{"id":7587894935236829959,"ttl":14,"granted-ttl":20,"keys":null}') == 14
+    assert etcd.parse_time_to_live('{"id":7587894935236829959,"ttl":-1}') is None, "it has expired meanwhile"
+
+
 def test_an_etcd_member_nobody_mentions_is_unhealthy():
     view = parse_health('[{"endpoint": "http://etcd2:2379", "health": true}]')
     assert view.healthy == ("etcd2",)
