@@ -27,7 +27,12 @@ class PghaError(Exception):
     @property
     def kind(self) -> str:
         """The condition's name for programs: `no_leader`."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        return kind_of(type(self))
+
+
+def kind_of(error: type[PghaError]) -> str:
+    """The name of a class of errors for programs."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).lower()
 
 
 class BadValue(PghaError):

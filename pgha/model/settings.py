@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pgha.errors import BadSettings
+from pgha.model.casts import CASTS, is_on
 from pgha.model.releases import Release, release_for
 from pgha.model.rules import find_wrong
-from pgha.model.typed import read_typed
 
 ENVIRONMENT = "INVOKE_PGHA_"
 
@@ -20,60 +19,147 @@ def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+def _table_setting(help: str) -> Any:
+    return field(default_factory=dict, metadata={"help": help})
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Everything an operator can choose. Times are in seconds."""
+    """Everything an operator can choose. Times are in seconds. The texts are those of docs/settings.md, which
+    `python docs/generate.py` makes of them."""
 
-    project: str = _setting("pgha", "Compose project and container prefix")
-    prefix: str = _setting("pg", "Postgres nodes are named <prefix><data center>-node<number>")
-    data_centers: int = _setting(3, "data centers to simulate")
-    nodes: int = _setting(2, "Postgres nodes per data center")
-    postgres: int = _setting(17, "PostgreSQL major version")
-    pgbackrest: bool = _setting(True, "run a pgBackRest repository host")
-    base_image: str = _setting("", "base of all images; empty: the Debian suite that has this PostgreSQL")
-    durability: str = _setting("quorum", "quorum or async")
-    ttl: int = _setting(20, "Patroni: seconds until the lock of a lost leader expires")
-    loop_wait: int = _setting(2, "Patroni: seconds between two looks at the cluster")
-    retry_timeout: int = _setting(5, "Patroni: seconds an etcd or Postgres failure is retried")
-    stock: bool = _setting(False, "none of this project's departures from stock Patroni, pgBackRest and Postgres")
-    publish_address: str = _setting("127.0.0.1", "host address of the published ports")
+    project: str = _setting("pgha", "Compose project and prefix of the container names: `pgha-pg1-node1`")
+    prefix: str = _setting("pg", "Postgres nodes are named `<prefix><data center>-node<number>` (`render -n`)")
+    data_centers: int = _setting(3, "data centers to simulate (`render -d`)")
+    nodes: int = _setting(2, "Postgres nodes per data center, at most 9 in all (`render -p`)")
+    postgres: int = _setting(17, "PostgreSQL major, 14 to 18 (`render -v`)")
+    pgbackrest: bool = _setting(True, "the repository host; `off` leaves it out")
+    base_image: str = _setting(
+        "",
+        "base of all images. Empty: `debian:bookworm-slim` for 15, `debian:trixie-slim` for 17, `debian:forky-slim` "
+        "for 18, which have these majors in their own archive; else trixie with the PostgreSQL project's apt "
+        "repository. May name one of these or `ubuntu:24.04`, with a registry in front of it",
+    )
+    durability: str = _setting(
+        "quorum",
+        "`quorum`: a commit waits until standbys have it, at least one of them in another data center. `async`: it "
+        "does not wait, and a failover may lose the newest commits",
+    )
+    ttl: int = _setting(
+        20,
+        "Patroni: seconds until a lost leader's lock expires (20 is Patroni's minimum; the seed had 30)",
+    )
+    loop_wait: int = _setting(2, "Patroni: seconds between two looks at the cluster (the seed had 10)")
+    retry_timeout: int = _setting(5, "Patroni: seconds a failure of etcd or Postgres is retried (the seed had 10)")
+    stock: bool = _setting(
+        False,
+        "`on`: none of this project's [departures](deviations.md) from stock Patroni, pgBackRest and PostgreSQL; "
+        "where they are not given, `ttl`, `loop_wait` and `retry_timeout` are Patroni's own 30, 10 and 10",
+    )
+    publish_address: str = _setting(
+        "127.0.0.1",
+        "host address of the published ports; `0.0.0.0`: all of them, and `inv dsn --address` names one that other "
+        "machines know",
+    )
     postgres_port: int = _setting(50551, "first published Postgres port; the next nodes take the next ones")
     ssh_port: int = _setting(50651, "first published SSH port")
-    subnet: str = _setting("", "addresses of the containers, such as 172.30.240.0/20; empty: a block that is free")
+    subnet: str = _setting(
+        "",
+        "[addresses](#addresses) of the containers, a private IPv4 network such as `172.30.240.0/20`, or `/21` for up "
+        "to five data centers; empty: a /20 that is free",
+    )
     retention_full: int = _setting(2, "full backups to keep")
-    retention_diff: int = _setting(0, "differential backups to keep; 0: as long as their full backup")
-    process_max: int = _setting(0, "pgBackRest processes; 0: as many as this host has CPUs")
-    archive_queue_max: str = _setting("", "WAL a node keeps while the repository is away; empty: all of it")
-    schedule_full: str = _setting("0 1 * * 0", "when cron takes a full backup, as in crontab(5), UTC; empty: never")
+    retention_diff: int = _setting(0, "differential backups to keep; `0`: as long as their full backup")
+    process_max: int = _setting(
+        0,
+        "pgBackRest processes for backup, restore and archiving; `0`: as many as this host has CPUs",
+    )
+    archive_queue_max: str = _setting(
+        "",
+        "WAL the leader keeps while the repository is away, such as `5GiB`; empty: all of it ([the "
+        "price](restore.md#when-the-repository-is-away))",
+    )
+    schedule_full: str = _setting(
+        "0 1 * * 0",
+        "when cron takes a full backup once `inv schedule` has switched it on; as in crontab(5), UTC; empty: never",
+    )
     schedule_diff: str = _setting("0 1 * * 1-6", "the same for a differential backup")
     schedule_incr: str = _setting("", "the same for an incremental backup")
-    schedule_verify: str = _setting("0 3 * * *", "the same for the verification of the newest backup")
-    scratch_preload_libraries: str = _setting("", "shared_preload_libraries of restored copies, as in `verify`")
-    shm_size: str = _setting("256m", "shared memory of a Postgres container")
-    locales: str = _setting("", "locales to generate in the images, such as de_DE.UTF-8; empty: none")
-    image_tag: str = _setting("", "appended to the tags of the images, so that no other checkout's build changes them")
-    parameters: Mapping[str, str] = field(default_factory=dict, metadata={"help": "Postgres parameters, over ours"})
-    slots: Mapping[str, Mapping[str, str]] = field(
-        default_factory=dict, metadata={"help": "replication slots that outlive a change of the leader"}
+    schedule_verify: str = _setting(
+        "0 3 * * *",
+        "the same for the verification of the repository and of the newest backup",
     )
-    up_timeout: int = _setting(180, "seconds `up` waits until every member streams")
-    long_transaction: int = _setting(60, "seconds after which an open transaction keeps a rollout from going on")
-    drill_gap_planned: float = _setting(6.0, "drills: seconds without a write in a planned switchover")
-    drill_gap_stopped: float = _setting(4.0, "drills: when the leader is stopped")
+    scratch_preload_libraries: str = _setting(
+        "",
+        "`shared_preload_libraries` of the copies that `verify`, `clone` and `restore` start: only what the data "
+        "cannot be replayed or read without, such as `timescaledb` or `citus` "
+        "([why](restore.md#what-a-copy-does-not-start))",
+    )
+    shm_size: str = _setting(
+        "256m",
+        "shared memory (`/dev/shm`) of a Postgres container and of a clone, which parallel queries use; at least `64m`",
+    )
+    locales: str = _setting(
+        "",
+        "[locales](#locales) of the C library in the images of Postgres, such as `de_DE.UTF-8 fr_FR.UTF-8`",
+    )
+    image_tag: str = _setting(
+        "",
+        "appended to the tags of the images; with one of its own a checkout's containers are not made again because "
+        "another checkout of this host built other images",
+    )
+    parameters: Mapping[str, str] = _table_setting(
+        "a table of Postgres parameters, over [the project's own](#postgres-parameters); in the environment its text: "
+        "`INVOKE_PGHA_PARAMETERS='{work_mem: 8MB}'`",
+    )
+    slots: Mapping[str, Mapping[str, str]] = _table_setting(
+        "a table of [replication slots](#replication-slots) that outlive a change of the leader: `{cdc: {database: "
+        "app}}`",
+    )
+    up_timeout: int = _setting(180, "seconds `up` and `start` wait until every member streams")
+    long_transaction: int = _setting(
+        60,
+        "seconds after which an open transaction, in use or idle, keeps [a rollout](runbooks.md#change-a-setting) "
+        "from restarting its member: by then it is a report, a dump or a migration that somebody would miss",
+    )
+    drill_gap_planned: float = _setting(
+        6.0,
+        "drills: seconds without an acknowledged write that are allowed in a planned switchover",
+    )
+    drill_gap_stopped: float = _setting(4.0, "drills: the same when the leader is stopped")
     drill_gap_process: float = _setting(4.0, "drills: when a process of the leader is killed")
-    drill_gap_hung: float = _setting(8.0, "drills: when the leader's Patroni hangs")
-    drill_gap_lost: float = _setting(25.0, "drills: when the leader is lost, frozen or cut off")
+    drill_gap_hung: float = _setting(
+        8.0,
+        "drills: when the leader's Patroni hangs: its watchdog ends Postgres, then a promotion",
+    )
+    drill_gap_lost: float = _setting(25.0, "drills: when the leader is lost, frozen or cut off; `ttl` is most of it")
     drill_gap_bystander: float = _setting(3.0, "drills: when something else than the leader is lost")
-    drill_gap_link: float = _setting(13.0, "drills: when the link between two data centers is cut")
-    drill_gap_operator: float = _setting(30.0, "drills: when an operator has to act: disk full, cold start")
-    drill_gap_recovery: float = _setting(90.0, "drills: when sites are gone for good and an operator recovers")
-    drill_whole_timeout: float = _setting(120.0, "drills: seconds until the cluster is whole again")
+    drill_gap_link: float = _setting(
+        13.0,
+        "drills: when the link between two data centers is cut: a commit that needs a standby beyond it waits for "
+        "`wal_sender_timeout` (10 s)",
+    )
+    drill_gap_operator: float = _setting(30.0, "drills: when service waits for an operator: disk full, cold start")
+    drill_gap_recovery: float = _setting(
+        90.0,
+        "drills: when two data centers of three are gone for good and `inv recover` goes on with the third",
+    )
+    drill_whole_timeout: float = _setting(
+        120.0,
+        "drills: seconds the cluster may take to be whole again: rewound or cloned, every standby synchronous",
+    )
     drill_lost_writes: int = _setting(0, "drills: acknowledged writes that may be lost with quorum commit")
-    superuser_password: str = _setting("", "password of postgres; generated when empty")
-    replication_password: str = _setting("", "password of replicator; generated when empty")
-    rewind_password: str = _setting("", "password of rewind_user; generated when empty")
-    restapi_password: str = _setting("", "password of Patroni's REST API; generated when empty")
-    repository_passphrase: str = _setting("", "what the repository is encrypted with; generated when empty")
+    superuser_password: str = _setting(
+        "",
+        "password of `postgres`; generated when empty, and kept in `build/<project>/passwords.yaml`, mode 0600",
+    )
+    replication_password: str = _setting("", "the same of `replicator`")
+    rewind_password: str = _setting("", "the same of `rewind_user`")
+    restapi_password: str = _setting("", "the same of Patroni's REST API")
+    repository_passphrase: str = _setting(
+        "",
+        "what the repository is encrypted with; generated and kept like the passwords",
+    )
 
     @property
     def release(self) -> Release:
@@ -116,7 +202,7 @@ def read_settings(*layers: Mapping[str, Any]) -> Settings:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged.update(layer)
-    if _is_on(merged.get("stock", False)):
+    if is_on(merged.get("stock", False)):
         merged = {**STOCK, **merged}
     values, problems = {}, []
     for key, value in merged.items():
@@ -124,7 +210,7 @@ def read_settings(*layers: Mapping[str, Any]) -> Settings:
             problems.append(f"{key}: there is no such setting")
             continue
         try:
-            values[key] = _CASTS[str(FIELDS[key].type)](value)
+            values[key] = CASTS[str(FIELDS[key].type)](value)
         except ValueError as error:
             problems.append(f"{key}: {error}")
     settings = Settings(**values)
@@ -153,82 +239,3 @@ _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
 }
 """A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""
-
-
-def _is_on(value: Any) -> bool:
-    try:
-        return _switch(value)
-    except ValueError:
-        return False
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not re.fullmatch(r"-?(0|[1-9][0-9]*)", str(value).strip()):
-        raise ValueError(f"{value!r} is not a whole number")
-    return int(value)
-
-
-def _switch(value: Any) -> bool:
-    words = {
-        "on": True,
-        "true": True,
-        "yes": True,
-        "1": True,
-        "off": False,
-        "false": False,
-        "no": False,
-        "0": False,
-    }
-    try:
-        return words[str(value).strip().lower()]
-    except KeyError:
-        raise ValueError(f"{value!r} is neither on nor off") from None
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (dict, list, bool)):
-        raise ValueError(f"{value!r} is not a text")
-    return "" if value is None else str(value)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", str(value).strip()):
-        raise ValueError(f"{value!r} is not a number")
-    return float(value)
-
-
-def _mapping(value: Any, example: str) -> Mapping[Any, Any]:
-    """A table, or its text."""
-    if isinstance(value, str):
-        value = read_typed(value) or {}
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is not a table such as {example}")
-    return value
-
-
-def _table(value: Any, example: str = "{work_mem: 8MB}") -> dict[str, str]:
-    """A table of texts, or its text: `{work_mem: 8MB}`."""
-    table = {}
-    for key, entry in _mapping(value, example).items():
-        if entry is None or isinstance(entry, (dict, list)):
-            raise ValueError(f"{key} has no value" if entry is None else f"{entry!r} of {key} is not a text")
-        table[str(key)] = {True: "on", False: "off"}[entry] if isinstance(entry, bool) else str(entry)
-    return table
-
-
-SLOT_EXAMPLE = "{cdc: {database: app}}"
-
-
-def _tables(value: Any) -> dict[str, dict[str, str]]:
-    """A table of such tables, or its text."""
-    return {str(name): _table(entry, SLOT_EXAMPLE) for name, entry in _mapping(value, SLOT_EXAMPLE).items()}
-
-
-_CASTS: dict[str, Callable[[Any], Any]] = {
-    "int": _integer,
-    "float": _number,
-    "bool": _switch,
-    "str": _text,
-    "Mapping[str, str]": _table,
-    "Mapping[str, Mapping[str, str]]": _tables,
-}
