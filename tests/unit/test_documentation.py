@@ -135,3 +135,18 @@ def test_every_kind_of_problem_has_its_line_with_a_cause_and_what_to_do():
     text = (ROOT / "docs" / "troubleshooting.md").read_text().partition("## What status says")[2]
     rows = [re.fullmatch(r"\| `(\w+)` \| (.+) \| (.+) \|", line) for line in text.splitlines()]
     assert sorted(row[1] for row in rows if row) == sorted(Kind)
+
+
+def test_the_readme_is_short_and_has_every_task():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    quick = text.partition("## Quick reference")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z.-]+)[^`]*`", quick))
+    assert {(*aliases, name)[0] for name, aliases in tasks.namespace.task_names.items()} - named == set()
+
+
+def test_what_the_tour_types_can_be_recorded_again():
+    text = (ROOT / "docs" / "tour.md").read_text()
+    blocks_of_tour = [content for info, content in blocks(text) if info == "console"]
+    assert len(blocks_of_tour) == text.count("```console") > 20
+    assert all(block.startswith("$ inv ") for block in blocks_of_tour)
