@@ -7,6 +7,7 @@ GROUPS = {
     "rendering": (),
     "big": (
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "closed", "second_project", "drills_all",
+        "tour",
     ),
     "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites"),
     "small": (

@@ -1,0 +1,54 @@
+"""The tour's commands, typed in their order from nothing, print what docs/tour.md shows."""
+
+import re
+
+import pytest
+from markdown_blocks import blocks
+from reader import OURS, typed
+from runbook import console_steps
+from tools import ROOT, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.long]
+
+STEPS = [
+    step
+    for info, content in blocks((ROOT / "docs" / "tour.md").read_text()) if info == "console"
+    for step in console_steps(content)
+]  # fmt: skip
+
+PASSED_OVER = re.compile(r"[│|].*|.*: done in .*|.* \.\.\.|\s*")
+"""Rows of tables, which say who leads, and progress, which says how much was there already."""
+
+DIFFERS = ((r"\bpg\d-node\d\b", "<node>"), (r"\d+", "<n>"), (r"[━─-]+", "-"), (r"[ \t]+", " "))
+
+
+def compared(text):
+    lines = [line for line in text.splitlines() if not PASSED_OVER.fullmatch(line)]
+    for pattern, word in DIFFERS:
+        lines = [re.sub(pattern, word, line) for line in lines]
+    return [line.strip() for line in lines]
+
+
+@pytest.fixture
+def newcomer(bench):
+    """A project that is not there yet."""
+    stack = bench.stacks["second"]
+    stack.clear()
+    yield stack
+    stack.clear()
+
+
+def test_the_tour_prints_what_it_shows(newcomer, tmp_path):
+    for step in STEPS:
+        command, shown = OURS.sub(newcomer.name, step.command), compared("\n".join(step.shown))
+        last = []
+
+        def agrees(command=command, shown=shown, last=last):
+            last[:] = typed(newcomer, command, tmp_path)
+            return last[0] == 0 and compared(last[1]) == shown
+
+        if step.looks:
+            # The last standby becomes synchronous a moment after it streams.
+            until(agrees, f"what the tour shows of {command}", 60, 1)
+        else:
+            assert agrees(), f"$ {command}\n{last[1]}\nexit code {last[0]}, and the tour shows:\n{step.shown}"
