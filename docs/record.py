@@ -2,7 +2,8 @@
 
     python docs/record.py
 
-On a host where the images are built and no project `pgha` is up; it leaves none behind. Takes five minutes.
+On a host where the images are built; with a project of its own, such as INVOKE_PGHA_PROJECT=tour, which is shown as
+`pgha` (as many letters, for the sake of the tables). It leaves none behind. Takes five minutes.
 """
 
 import os
@@ -15,6 +16,7 @@ DOCS = Path(__file__).parent
 TOUR = DOCS / "tour.md"
 BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
 INV = Path(sys.executable).with_name("inv")
+PROJECT = os.environ.get("INVOKE_PGHA_PROJECT", "pgha")
 
 
 def commands(block: str) -> list[str]:
@@ -39,9 +41,13 @@ def main() -> None:
     environment = {**os.environ, "PATH": f"{INV.parent}:{os.environ['PATH']}"}
 
     def recorded(block: re.Match[str]) -> str:
-        printed = [f"$ {command}\n{typed(command, environment)}" for command in commands(block[1])]
-        return re.sub(r"(?m)[ \t]+$", "", "".join(printed).replace(f"{DOCS.parent}/", "/srv/pgha/"))
+        printed = "".join(f"$ {command}\n{typed(command, environment)}" for command in commands(block[1]))
+        printed = re.sub(
+            rf"INVOKE_PGHA_PROJECT={PROJECT} (?=inv )", "", printed.replace(f"{DOCS.parent}/", "/srv/pgha/")
+        )
+        return re.sub(r"(?m)[ \t]+$", "", re.sub(rf"\b{PROJECT}(?=\b|_)", "pgha", printed))
 
+    typed("inv destroy --yes", environment)
     try:
         made = BLOCK.sub(recorded, TOUR.read_text())
     finally:
