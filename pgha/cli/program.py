@@ -53,7 +53,8 @@ class Program(invoke.Program):  # type: ignore[misc]
 
     def parse_cleanup(self) -> None:
         if self.args.complete.value:
-            console.print_text("\n".join(self._hosts()))
+            for name in self._hosts():
+                print(name)
         asked = self.args.help.value
         words = ["--help", asked] if isinstance(asked, str) else []
         with self._answering(words, line.Understood(words, asked or ""), self.parser.contexts):
