@@ -18,6 +18,7 @@ from invoke.util import helpline
 from pgha import console
 from pgha.cli import executor, line
 from pgha.errors import BadValue, PghaError
+from pgha.model.topology import Host, Site
 
 HEADING = re.compile(r"# (.+?) -{10,}")
 """A theme in tasks.py, and in the list."""
@@ -78,7 +79,7 @@ class Program(invoke.Program):  # type: ignore[misc]
             topology = executor.project_of(invoke.Context(self.config)).topology
         except PghaError:
             return []
-        names = {
+        names: dict[str, tuple[Host | Site, ...]] = {
             "candidate": topology.nodes, "etcd": topology.etcd, "node": topology.hosts,
             "dc": tuple({host.site.name: host.site for host in topology.hosts}.values()),
         }  # fmt: skip

@@ -35,8 +35,8 @@ def show_change(project: Project, before: patroni.ClusterView | None, after: pat
     for name in sorted({member.name for view in (before, after) for member in view.members}):
         host = project.topology.host(name)
         was, now = before.member(name), after.member(name)
-        cells = (_arrow(was and was.role, now and now.role, "gone"), _arrow(was and was.state, now and now.state, ""),
-                 _arrow(was and was.timeline, now and now.timeline, ""))  # fmt: skip
+        parts = [(m.role, m.state, m.timeline) if m else (None, None, None) for m in (was, now)]
+        cells = map(_arrow, *parts, ("gone", "", ""))
         rows.append((name, host.site.name if host else "", *cells))
     console.show(console.table("", ("Member", "Data center", "Role", "State", "TL"), rows))
 

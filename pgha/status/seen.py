@@ -17,6 +17,7 @@ from pgha.recover import record as recover_record
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space
+from pgha.tools.etcd import Lock
 from pgha.tools.leader import Facts
 from pgha.tools.slots import SlotCoverage
 
@@ -93,7 +94,7 @@ class Seen:
     ports: dict[str, dict[str, int]]
     differs: Mapping[str, str]
     """setting -> how it differs from what runs"""
-    lock: etcd.Lock | PghaError | None = None
+    lock: Lock | PghaError | None = None
     """asked while nobody leads: that of a leader that is lost, until it expires"""
 
     @property
