@@ -14,8 +14,8 @@ GROUPS = {
         "small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "day_two", "psql_ssh_dsn",
         "daily", "runbooks",
     ),
-    "restore": ("restore", "drills", "scratch"),
-    "stages": ("restore_stages", "rolling", "rotation", "upgrade"),
+    "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
+    "stages": ("restore_stages", "rolling", "rotation", "upgrade", "runbooks_major"),
     "shape": ("shapes", "scaling", "plan_reality"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""

@@ -11,7 +11,7 @@ from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import etcd
 
-ALARM_HELP = "docs/runbooks.md, etcd has raised an alarm"
+ALARM_HELP = "docs/runbooks/etcd-alarm.md"
 
 
 def etcd_view(project: Project, members: Members) -> etcd.EtcdView:

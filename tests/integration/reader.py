@@ -1,5 +1,6 @@
 """Follows a runbook as its reader would: types what it shows into a shell, and compares what is printed."""
 
+import json
 import os
 import re
 import subprocess
@@ -61,10 +62,20 @@ def typed(stack, command, folder):
 
 
 def restored_to_health(stack):
-    """Whatever a runbook that failed has left behind."""
+    """Whatever a runbook that failed has left behind; a stack that cannot be brought back goes."""
     changed, stack.settings = stack.settings, {}
     if (stack.folder / "broken.yaml").exists():
         stack.try_inv("chaos.heal")
-    if changed or '"healthy": true' not in stack.try_inv("status", "--json").stdout:
+    if changed or not is_healthy(stack):
         stack.try_inv("resume")
         stack.try_inv("up")
+        try:
+            until(lambda: is_healthy(stack), f"{stack.name} is as it was made", 30, 1)
+        except AssertionError:
+            stack.clear()
+
+
+def is_healthy(stack):
+    """Whole, and of the shape it was made with."""
+    document = stack.try_inv("status", "--json").stdout
+    return '"healthy": true' in document and {m["name"] for m in json.loads(document)["members"]} == set(stack.nodes)

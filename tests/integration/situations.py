@@ -3,6 +3,8 @@
 A situation returns what the reader has to fill in: a word of the runbook's commands -> what it is here.
 """
 
+import json
+
 from tools import docker, now, until
 
 LEADER, REPLICA = "pg1-node1", "pg1-node2"
@@ -22,6 +24,15 @@ def nothing_wrong(stack):
     pass
 
 
+def pause(stack):
+    stack.inv("pause")
+
+
+def pause_and_lose_the_leader(stack):
+    stack.inv("pause")
+    kill(LEADER)(stack)
+
+
 def end_patroni(stack):
     stack.inv("ssh", "--node", REPLICA, "--command", "s6-svc -wD -d /service/patroni")
 
@@ -30,13 +41,42 @@ def cut_off(stack):
     stack.inv("chaos.partition", "--dc", "dc1")
 
 
+def empty_the_volume_of_etcd3(stack):
+    """As after its disk was replaced."""
+    stack.shell("etcd3", "rm -rf /var/lib/etcd/member")
+    docker("kill", stack.container("etcd3"))
+    docker("start", stack.container("etcd3"))
+
+
+def raise_an_alarm(stack):
+    """What etcd does itself when its data is at its quota; two gigabytes would take minutes."""
+
+    def ask(what, **fields):
+        line = ("curl", "-sfm", "10", "--data", json.dumps(fields), f"http://etcd1:2379/v3/maintenance/{what}")
+        return json.loads(stack.run(LEADER, *line))
+
+    me = ask("status")["header"]["member_id"]
+    ask("alarm", action="ACTIVATE", memberID=me, alarm="NOSPACE")
+
+
 def fill_the_leader(stack):
     stack.inv("chaos.fill", "--node", LEADER)
+
+
+def fill_the_leader_of_an_async_cluster(stack):
+    stack.settings = {"durability": "async"}
+    stack.inv("up")
+    fill_the_leader(stack)
 
 
 def lose_the_repository(stack):
     kill("pgbackrest")(stack)
     stack.sql(LEADER, "select pg_switch_wal()")
+
+
+def lose_the_repository_and_its_volume(stack):
+    docker("rm", "--force", stack.container("pgbackrest"))
+    docker("volume", "rm", f"{stack.name}_pgbackrest")
 
 
 def damage_the_replica(stack):
@@ -61,30 +101,61 @@ def change_a_parameter(stack):
     stack.inv("config", "--set", "postgresql.parameters.max_connections=90", "--yes")
 
 
+def edit_the_settings(stack):
+    stack.settings = {"shm_size": "300m"}
+
+
+def change_the_password(stack):
+    stack.sql(LEADER, "alter role postgres password 'of somebody else'")
+
+
 TWO_NODES = {
     "leader-gone": kill(LEADER),
+    "leader-gone-in-a-pause": pause_and_lose_the_leader,
     "node-gone": kill(REPLICA),
     "host-replaced": lose_the_replica_and_its_volume,
     "patroni-does-not-answer": end_patroni,
     "etcd-without-quorum": kill("etcd1", "etcd2"),
+    "etcd-member-lost": empty_the_volume_of_etcd3,
+    "etcd-alarm": raise_an_alarm,
     "disk-full": fill_the_leader,
-    "repository-gone": lose_the_repository,
+    "disk-full-async": fill_the_leader_of_an_async_cluster,
     "member-does-not-stream": damage_the_replica,
+    "more-nodes": nothing_wrong,
+}
+"""On one data center with two nodes, `pg1-node1` leading: members that are broken, or are to be more."""
+
+DAY_TWO = {
+    "maintenance-mode": pause,
+    "switchover": nothing_wrong,
     "parameter": change_a_parameter,
+    "change-a-setting": edit_the_settings,
+    "clients-cannot-log-in": change_the_password,
+    "database": nothing_wrong,
+    "rotate": nothing_wrong,
+    "upgrade": nothing_wrong,
+    "report": nothing_wrong,
+    "backups": nothing_wrong,
+    "repository-gone": lose_the_repository,
+    "repository-lost": lose_the_repository_and_its_volume,
     "one-table": drop_a_table,
     "restore": drop_a_table,
 }
-"""On one data center with two nodes, `pg1-node1` leading. What ends with a new history comes last."""
+"""On the same in another project: changes, and what is brought back. What ends with a new history comes last."""
+
+AN_OLDER_MAJOR = {"upgrade-major": nothing_wrong}
+"""On the same with PostgreSQL 15."""
 
 THREE_SITES = {
     "site-gone": kill("pg1-node1", "etcd1"),
     "site-cut-off": cut_off,
     "maintenance": nothing_wrong,
     "move-a-data-center": nothing_wrong,
+    "sites-gone-for-good": kill("pg1-node1", "etcd1", "pg2-node1", "etcd2"),
 }
 """On three data centers with one node each, `pg1-node1` leading."""
 
-SITUATIONS = {**TWO_NODES, **THREE_SITES}
+SITUATIONS = {**TWO_NODES, **DAY_TWO, **AN_OLDER_MAJOR, **THREE_SITES}
 
 
 def lead(stack):

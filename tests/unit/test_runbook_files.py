@@ -10,8 +10,20 @@ from situations import SITUATIONS
 
 def test_every_runbook_has_a_situation_and_is_in_the_index():
     assert set(runbooks()) == set(SITUATIONS)
-    linked = re.findall(r"\]\(([a-z-]+)\.md\)", INDEX.read_text())
+    linked = re.findall(r"\]\(([a-z-]+)\.md(?:#[a-z-]+)?\)", INDEX.read_text())
     assert sorted(set(linked)) == sorted(runbooks())
+
+
+def test_the_index_quotes_what_a_runbook_tells():
+    """What is between backticks in the first column stands in the runbook beside it; `...` is for any words."""
+    quoted = 0
+    for symptom, where in re.findall(r"^\| (.*?) \| (.*\]\(.*\)) \|$", INDEX.read_text(), re.MULTILINE):
+        told = "".join(runbooks()[name].read_text() for name in re.findall(r"\]\(([a-z-]+)\.md", where))
+        for words in re.findall(r"`([^`]+)`", symptom):
+            pattern = re.escape(words).replace(r"\.\.\.", ".*").replace(r"\ ", r"\s+")
+            assert re.search(pattern, told), f"{where}: {words}"
+            quoted += 1
+    assert quoted > 20
 
 
 @pytest.mark.parametrize("name", runbooks())
