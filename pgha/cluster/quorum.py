@@ -19,10 +19,15 @@ def etcd_view(project: Project, members: Members) -> etcd.EtcdView:
 
     Raises as `read_etcd`.
     """
+    view = seen_by(project, members)
+    return view if view.has_quorum else read_etcd(project)
+
+
+def seen_by(project: Project, members: Members) -> etcd.EtcdView:
+    """Which etcd members can commit, by what the members saw of them."""
     names = [member.name for member in project.topology.etcd]
     healthy = max((told.etcd for told in answering(members).values()), key=len, default=())
-    view = etcd.EtcdView(healthy, tuple(name for name in names if name not in healthy))
-    return view if view.has_quorum else read_etcd(project)
+    return etcd.EtcdView(healthy, tuple(name for name in names if name not in healthy))
 
 
 def read_etcd(project: Project) -> etcd.EtcdView:

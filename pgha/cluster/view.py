@@ -21,6 +21,9 @@ from pgha.waiting import wait_until
 Members = Mapping[str, patroni.Told | PghaError]
 """Member -> what it says, or why it says nothing."""
 
+Hear = Callable[[str, str], "patroni.NodeState | None"]
+"""Ask a member (the first) what another one, the leader, says of itself; None when that one does not answer it."""
+
 
 def node_names(project: Project, first: str = "") -> list[str]:
     """The Postgres nodes, one of them first when it is named."""
@@ -39,7 +42,8 @@ def read_members(project: Project, known: Members | None = None) -> dict[str, pa
     return {name: known[name] if name in known else _parsed(name, answers[name]) for name in names}
 
 
-def _read_member(project: Project, name: str) -> patroni.Told | PghaError:
+def read_member(project: Project, name: str) -> patroni.Told | PghaError:
+    """What one member says, or why it says nothing."""
     try:
         return _parsed(name, connect(project).run(name, patroni.ask(project.topology)))
     except PghaError as error:
@@ -89,9 +93,9 @@ def _why_late(told: patroni.Told, limit: float) -> str:
     return f"has not looked at etcd for {told.dcs_age:.0f} s: its Patroni hangs" if told.dcs_age > limit else ""
 
 
-def agreed_view(project: Project, members: Members) -> patroni.ClusterView:
+def agreed_view(project: Project, members: Members, hear: Hear | None = None) -> patroni.ClusterView:
     """The cluster as a member tells it that sees etcd's majority, on the newest timeline, checked with its leader's own
-    list of standbys.
+    list of standbys. `hear` asks a leader that did not answer us; by itself that takes one more command, and waits.
 
     Raises the first member's error when none can be asked, ToolFailed when none knows (etcd has lost its quorum).
     """
@@ -106,11 +110,21 @@ def agreed_view(project: Project, members: Members) -> patroni.ClusterView:
     asked = max(fresh, key=lambda name: (_leaders_timeline(fresh[name].cluster), -fresh[name].dcs_age))
     view = fresh[asked].cluster
     assert view is not None
-    return _confirmed(project, view, asked, told)
+    return _confirmed(view, asked, told, hear or hearing(project))
+
+
+def hearing(project: Project) -> Hear:
+    """Has a leader asked by another member. It raises Unreachable when that one cannot be asked."""
+
+    def hear(asked: str, leader: str) -> patroni.NodeState | None:
+        answer = connect(project).run(asked, patroni.get("patroni", host=leader))
+        return patroni.parse_node(answer.stdout) if answer.ok else None
+
+    return hear
 
 
 def _confirmed(
-    project: Project, view: patroni.ClusterView, asked: str, told: Mapping[str, patroni.Told]
+    view: patroni.ClusterView, asked: str, told: Mapping[str, patroni.Told], hear: Hear
 ) -> patroni.ClusterView:
     """The view with what its leader's Postgres says of its standbys; if we have not heard the leader itself, the member
     that gave the view asks it."""
@@ -119,10 +133,8 @@ def _confirmed(
     leader = view.leader.name
     if leader in told:
         return patroni.confirm_streaming(view, told[leader].node)
-    answer = connect(project).run(asked, patroni.get("patroni", host=leader))
-    if not answer.ok:
-        return patroni.without_answer(view, leader)
-    return patroni.confirm_streaming(view, patroni.parse_node(answer.stdout))
+    heard = hear(asked, leader)
+    return patroni.confirm_streaming(view, heard) if heard else patroni.without_answer(view, leader)
 
 
 def _leaders_timeline(view: patroni.ClusterView | None) -> int:
@@ -137,7 +149,7 @@ def read_view(project: Project, ask_first: str = "") -> patroni.ClusterView:
     asked, told = _ask_one(project, ask_first)
     if isinstance(told, patroni.Told) and _knows(project, told):
         assert told.cluster is not None
-        view = _confirmed(project, told.cluster, asked, {asked: told})
+        view = _confirmed(told.cluster, asked, {asked: told}, hearing(project))
         # A leader this member does not reach may be lost, or only the line between the two.
         if view.leader or not told.cluster.leader:
             return view
@@ -174,7 +186,7 @@ def _ask_one(project: Project, wished: str) -> tuple[str, patroni.Told | PghaErr
     """The wished member's answer; without a wish, that of the member that knew last time: one that is cut off costs
     seconds each time it is asked."""
     asked = node_names(project, wished or connect(project).informed)[0]
-    return asked, _read_member(project, asked)
+    return asked, read_member(project, asked)
 
 
 def _knows(project: Project, answer: patroni.Told | PghaError) -> bool:

@@ -121,7 +121,7 @@ def _waits_for_a_leader(seen: Seen, name: str) -> bool:
     return (
         seen.leader is None
         and isinstance(told, patroni.Told)
-        and told.node.state == "running"
+        and told.node.state in ("running", "in archive recovery")
         and (told.node.role != "leader")
     )
 
