@@ -30,12 +30,12 @@ IN_DOUBT = {"57P01", "57P02", "40003"}
 session that waits for its standbys; statement_completion_unknown says so itself."""
 
 
-def require_client() -> None:
+def require_client(who: str = "Drills need") -> None:
     """Raises NotReady when this Python has no psycopg."""
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise NotReady(f"Drills need a PostgreSQL client ({error})", "pip install -e '.[drill]'") from None
+        raise NotReady(f"{who} a PostgreSQL client ({error})", "pip install -e '.[drill]'") from None
 
 
 class Client(threading.Thread):

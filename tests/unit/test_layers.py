@@ -8,7 +8,7 @@ from pgha import ROOT
 
 FLOORS = (
     "errors waiting documents console", "model", "project tools", "remote", "cluster", "failures", "stack", "backup",
-    "recover upgrade", "status", "drills", "cli",
+    "recover upgrade", "status", "drills", "watch", "cli",
 )  # fmt: skip
 """From the ground up; `project` and `tools` stand side by side, `recover` and `upgrade`, too."""
 
@@ -42,7 +42,8 @@ def test_arrows_point_downward(path):
     assert [other for other in used if other != room and FLOOR[other] >= FLOOR.get(room, 0) and FLOOR.get(room)] == []
 
 
-ONLY = {"fabric": {"remote"}, "paramiko": {"remote"}, "invoke": {"cli", "remote"}, "subprocess": {"remote", "stack"}}
+ONLY = {"fabric": {"remote"}, "paramiko": {"remote"}, "invoke": {"cli", "remote"}, "subprocess": {"remote", "stack"},
+        "starlette": {"watch"}, "uvicorn": {"watch"}}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
