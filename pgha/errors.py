@@ -120,7 +120,7 @@ class SubnetTaken(Missing):
 
 
 class PortTaken(Missing):
-    """A port of the containers was taken by another program or project."""
+    """A port is taken by another program or project."""
 
 
 class HalfDone(Missing):
