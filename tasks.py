@@ -293,6 +293,24 @@ def status(c, json=False):
 
 @task(
     help={
+        "probe": "write all the time to a table of its own, which is dropped at the end, and show what is acknowledged",
+        "web": "also as a page for a browser on this host",
+        "port": "the page's port",
+        "json": "one JSON object a change",
+    }
+)
+def watch(c, probe=False, web=False, port="", json=False):
+    """Show status live until Ctrl-C, with each change; without a terminal print one line a change.
+
+    Example: inv watch --probe
+    """
+    from pgha.cli.watching import watch_project
+
+    watch_project(lambda: project_of(c), probe, web, port, json)
+
+
+@task(
+    help={
         "node": "one member; all when left out",
         "pending": "only members that wait for it",
         "plan": "only tell what would be done to whom",
