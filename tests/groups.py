@@ -9,10 +9,10 @@ GROUPS = {
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "closed", "second_project", "drills_all",
         "tour",
     ),
-    "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites"),
+    "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites", "watch_sites"),
     "small": (
         "small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "day_two", "psql_ssh_dsn",
-        "daily", "runbooks",
+        "daily", "runbooks", "watch",
     ),
     "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
     "stages": ("restore_stages", "rolling", "rotation", "upgrade", "runbooks_major"),
