@@ -1,6 +1,7 @@
 """Sites that are cut off, lost or far away, and healed, as the engine, Postgres and the network see it."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -146,25 +147,53 @@ def test_a_standby_that_received_more_than_the_next_leader_is_the_same_database(
     chaos.sql(new, "drop table written_by_either")
 
 
+def endpoints(stack):
+    return {host: f"http://{host}:2379" for host in stack.containers() if host.startswith("etcd")}
+
+
+def etcd_status(stack, asked):
+    """Endpoint -> id, and whether it leads etcd."""
+    listed = stack.run(asked, "etcdctl", f"--endpoints={','.join(endpoints(stack).values())}", "endpoint", "status")
+    fields = [line.split(", ") for line in listed.splitlines()]
+    return {endpoint: (identity, leads == "true") for endpoint, identity, _, _, leads, *_ in fields}
+
+
+def etcd_leader(stack, asked):
+    status = etcd_status(stack, asked)
+    return next(host for host, endpoint in endpoints(stack).items() if status[endpoint][1])
+
+
 def test_etcd_is_not_led_from_the_data_center_of_the_leader(chaos):
     leader = chaos.leader()
-    endpoints = {host: f"http://{host}:2379" for host in chaos.containers() if host.startswith("etcd")}
-
-    def status():
-        listed = chaos.run(leader, "etcdctl", f"--endpoints={','.join(endpoints.values())}", "endpoint", "status")
-        fields = [line.split(", ") for line in listed.splitlines()]
-        return {endpoint: (identity, leads == "true") for endpoint, identity, _, _, leads, *_ in fields}
-
-    def leads():
-        return next(host for host, endpoint in endpoints.items() if status()[endpoint][1])
-
     site = site_of(chaos, leader)
-    here = next(host for host in endpoints if site_of(chaos, host) == site)
-    if leads() != here:
-        target = status()[endpoints[here]][0]
-        chaos.run(leader, "etcdctl", f"--endpoints={endpoints[leads()]}", "move-leader", target)
-    until(lambda: site_of(chaos, leads()) != site, "etcd is led from elsewhere", 30)
-    assert f"Leadership transferred from {status()[endpoints[here]][0]}" in chaos.logs(leader)
+    here = next(host for host in endpoints(chaos) if site_of(chaos, host) == site)
+    identity, leads = etcd_status(chaos, leader)[endpoints(chaos)[here]]
+    if not leads:
+        now = endpoints(chaos)[etcd_leader(chaos, leader)]
+        chaos.run(leader, "etcdctl", f"--endpoints={now}", "move-leader", identity)
+    until(lambda: site_of(chaos, etcd_leader(chaos, leader)) != site, "etcd is led from elsewhere", 30)
+    assert f"Leadership transferred from {identity}" in chaos.logs(leader)
+    assert chaos.wait_well() == leader
+
+
+@pytest.mark.long
+def test_a_leader_keeps_the_lead_while_etcd_changes_its_own(chaos):
+    """Patroni 4.0 gave up the lead when etcd's leader changed at the moment in which it renewed its lock."""
+    leader = chaos.wait_well()
+    timeline, before = chaos.members()[leader]["timeline"], chaos.logs(leader)
+    everyone = ",".join(endpoints(chaos).values())
+    script = (
+        "set -e; for i in $(seq 100); do etcdctl --endpoints=$0 endpoint status > /tmp/status; "
+        "from=$(awk -F', ' '$5 == \"true\" { print $1 }' /tmp/status); "
+        "to=$(awk -F', ' '$5 == \"false\" { print $2 }' /tmp/status | shuf -n 1); "
+        'etcdctl "--endpoints=$from" move-leader "$to" || true; done; rm /tmp/status'
+    )
+    said = chaos.run(leader, "sh", "-c", script, everyone)
+    assert said.count("Leadership transferred") > 80
+    assert chaos.wait_well() == leader
+    assert chaos.members()[leader]["timeline"] == timeline
+    after = chaos.logs(leader).removeprefix(before)
+    assert not re.findall(r"failed to update leader lock|demoted self|Demoting self", after)
 
 
 @pytest.fixture
