@@ -117,6 +117,8 @@ def hearing(project: Project) -> Hear:
     """Has a leader asked by another member. It raises Unreachable when that one cannot be asked."""
 
     def hear(asked: str, leader: str) -> patroni.NodeState | None:
+        if connect(project).is_left_out(leader):
+            return None
         answer = connect(project).run(asked, patroni.get("patroni", host=leader))
         return patroni.parse_node(answer.stdout) if answer.ok else None
 

@@ -202,6 +202,10 @@ class Connections:
         finally:
             self._away = {}
 
+    def is_left_out(self, host: str) -> bool:
+        """Whether the host's container is known not to run: whoever asks it otherwise waits, too."""
+        return host in self._away
+
     def _connection(self, host: str) -> fabric.Connection:
         if host in self._away:
             raise Unreachable(f"{host} cannot be reached over SSH: its container is {self._away[host]}", "inv up")

@@ -15,20 +15,31 @@ def project(make_project):
 
 
 @pytest.fixture
-def asked(project, monkeypatch):
-    """A cluster whose first member is cut off; who is asked what needs etcd, in this order."""
-    played, asked = Played(project), []
-    played.leader, played.cut, played.streaming = "pg2-node1", {"pg1-node1"}, {"pg2-node1", "pg3-node1"}
-    ordinary = played.run
-    played.run = lambda host, command, line=None: (asked.append(host), ordinary(host, command, line))[1]
+def played(project, monkeypatch):
+    """A cluster that notes who is asked, and with which words, in this order."""
+    played, ordinary = Played(project), Played.run
+    played.asked = []
+    played.run = lambda host, command, line=None: (
+        played.asked.append((host, " ".join(command.argv))), ordinary(played, host, command, line)
+    )[1]  # fmt: skip
     for module in (quorum, slots, stanza, view):
         monkeypatch.setattr(module, "connect", lambda project: played)
     monkeypatch.setattr(survey, "log_in", lambda project, leader: None)
-    return asked
+    return played
 
 
-def test_a_member_that_is_cut_off_costs_one_question(project, asked):
+def test_a_member_that_is_cut_off_costs_one_question(project, played):
     """Each one would wait for etcd there, and the waiting would add up."""
+    played.leader, played.cut, played.streaming = "pg2-node1", {"pg1-node1"}, {"pg2-node1", "pg3-node1"}
     seen = look(project, {})
     assert (seen.leader, list(seen.late)) == ("pg2-node1", ["pg1-node1"])
-    assert asked.count("pg1-node1") == 1
+    assert [host for host, _ in played.asked].count("pg1-node1") == 1
+
+
+def test_a_leader_whose_container_is_frozen_is_not_waited_for(project, played):
+    """Until its lock expires the DCS goes on naming it; it takes a connection, and answers nobody."""
+    played.away = {"pg1-node1"}
+    with played.leaving_out({"pg1-node1": "paused"}):
+        seen = look(project, {})
+    assert seen.leader is None
+    assert not [words for _, words in played.asked if "//pg1-node1" in words]
