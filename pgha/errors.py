@@ -171,7 +171,11 @@ class CutOff(ToolFailed):
 
 
 class NoConnection(ToolFailed):
-    """A Postgres that runs takes no connections."""
+    """A Postgres takes no connections: it starts, it ends, or all are in use."""
+
+
+class ConnectionsUsedUp(NoConnection):
+    """A Postgres takes no more connections."""
 
 
 class UpgradeRefused(ToolFailed):

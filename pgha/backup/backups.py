@@ -16,6 +16,7 @@ from pgha.console import Progress
 from pgha.errors import BadValue, NoStanza, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
 from pgha.project.project import Project
+from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, postgres, repository
 from pgha.waiting import wait_until
@@ -79,7 +80,7 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
     leader = _require_archiving(project, "a restore point could not be reached")
     require_repository_reaches(project, leader, "the point would not come into the archive")
     ssh = connect(project)
-    position = ssh.must(leader, postgres.query(postgres.restore_point(name)), "psql failed").stdout.strip()
+    position = ask_postgres(ssh, leader, postgres.query(postgres.restore_point(name))).strip()
     archive_current(project, leader, progress)
     return f"restore point {name} at {position} on {leader}"
 

@@ -15,6 +15,7 @@ from pgha.console import Progress
 from pgha.errors import Missing, NoRoom, PghaError, TimedOut, ToolFailed
 from pgha.project.project import Project
 from pgha.remote import engine
+from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import patroni, pgbackrest, postgres, repository
 from pgha.tools.command import Command
@@ -102,7 +103,7 @@ def look(project: Project, stanza: repository.StanzaView) -> targets.Situation:
         ssh = connect(project)
         state = patroni.parse_node(ssh.must(leader.name, patroni.get("patroni"), "Patroni does not answer").stdout)
         archiver = read_archiver(project, leader.name)
-        xid = ssh.must(leader.name, postgres.query(postgres.NEXT_XID), "psql failed").stdout.strip()
+        xid = ask_postgres(ssh, leader.name, postgres.query(postgres.NEXT_XID)).strip()
     except PghaError:
         return nothing
     if state.system_id != stanza.system_id:

@@ -49,6 +49,7 @@ from pgha.model.topology import REPOSITORY
 from pgha.model.words import counted, time_text
 from pgha.project.project import Project
 from pgha.remote import engine
+from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import etcd, patroni, pgbackrest, postgres, wal
 
@@ -224,7 +225,7 @@ def _finish(project: Project, record: Record, progress: Progress) -> Report:
             project, timeout=project.settings.up_timeout, detail=progress.detail, ask_first=record.node
         )
     methods = {name: _method(project, record, name) for name in others}
-    idle = connect(project).must(record.node, postgres.query(postgres.IDLE_SLOTS), "psql failed").stdout.split()
+    idle = ask_postgres(connect(project), record.node, postgres.query(postgres.IDLE_SLOTS)).split()
     place = Node(project, record.node, postgres.data_dir(project.settings.postgres))
     recovery.must(place, postgres.remove_kept(place.data), "The data that was kept could not be removed")
     (project.folder / FILE).unlink()

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pgha.cluster.configuration import patch_config
 from pgha.cluster.view import node_names, require_leader
 from pgha.console import Progress
-from pgha.errors import BadValue, NoConnection, Parted, ToolFailed
+from pgha.errors import BadValue, Parted, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
 from pgha.model.words import counted
 from pgha.project.project import Project
+from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, postgres, repository
-from pgha.tools.leader import FACTS, NO_CONNECTION, Facts, parse_facts
+from pgha.tools.leader import FACTS, Facts, parse_facts
 from pgha.waiting import wait_until
 
 ARCHIVE_PATIENCE = 90
@@ -65,18 +66,12 @@ def read_info_json(project: Project) -> str:
 
 def read_archiver(project: Project, leader: str) -> postgres.Archiver:
     """The leader's archiver."""
-    answer = connect(project).must(leader, postgres.query(postgres.ARCHIVER), "psql failed")
-    return postgres.parse_archiver(answer.stdout)
+    return postgres.parse_archiver(ask_postgres(connect(project), leader, postgres.query(postgres.ARCHIVER)))
 
 
 def read_facts(project: Project, leader: str) -> Facts:
     """What the leader's Postgres says of itself. Raises NoConnection when it takes no connection."""
-    answer = connect(project).run(leader, postgres.query(FACTS))
-    if answer.exit_code == NO_CONNECTION:
-        raise NoConnection(f"Postgres on {leader} takes no connections", answer.words)
-    if not answer.ok:
-        raise ToolFailed(f"psql failed on {leader}", answer.words)
-    return parse_facts(answer.stdout)
+    return parse_facts(ask_postgres(connect(project), leader, postgres.query(FACTS)))
 
 
 def create_stanza(project: Project, progress: Progress) -> StanzaReport:
@@ -137,8 +132,8 @@ def archive_current(project: Project, leader: str, progress: Progress) -> None:
     """
     ssh = connect(project)
     with progress.stage("archive what is committed"):
-        ssh.must(leader, postgres.query(postgres.COMMIT), "psql failed")
-        segment = ssh.must(leader, postgres.query(postgres.SWITCH_WAL), "psql failed").stdout.strip()
+        ask_postgres(ssh, leader, postgres.query(postgres.COMMIT))
+        segment = ask_postgres(ssh, leader, postgres.query(postgres.SWITCH_WAL)).strip()
         wait_until(
             lambda: read_archiver(project, leader),
             # What was archived last may be the backup file of an older segment.

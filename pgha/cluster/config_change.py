@@ -17,6 +17,7 @@ from pgha.model.config_change import nested, parameters_of, path_of, read_change
 from pgha.model.merging import flatten, merge, merge_patch
 from pgha.model.rules import LIMITS, wrong_slots
 from pgha.project.project import Project
+from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import parameters, patronictl, postgres
 from pgha.tools.command import Answer
@@ -158,7 +159,7 @@ def _require_slots(project: Project, leader: str, held: Mapping[str, Any], patch
     slots = {name: given for name, given in (patch.get("slots") or {}).items() if isinstance(given, dict)}
     if not slots:
         return
-    databases = connect(project).must(leader, postgres.query(postgres.DATABASES), "psql failed").stdout.splitlines()
+    databases = ask_postgres(connect(project), leader, postgres.query(postgres.DATABASES)).splitlines()
     for name, given in slots.items():
         slot = {key: str(value) for key, value in merge((held.get("slots") or {}).get(name) or {}, given).items()}
         wrong = list(wrong_slots(replace(project.settings, slots={name: slot})))

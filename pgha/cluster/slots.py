@@ -8,6 +8,7 @@ from pgha.cluster.view import node_names, require_leader, wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotRendered, PghaError, TimedOut
 from pgha.project.project import Project
+from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import patroni, postgres
 from pgha.tools.command import Answer
@@ -99,8 +100,7 @@ def await_slots(project: Project, progress: Progress) -> list[str]:
     if not wanted:
         return []
     leader = require_leader(project).name
-    answer = connect(project).must(leader, postgres.query(postgres.DATABASES), "psql failed")
-    databases = answer.stdout.splitlines()
+    databases = ask_postgres(connect(project), leader, postgres.query(postgres.DATABASES)).splitlines()
     notes = [
         f'the slot {name} waits for its database {database}: create database "{database}", then inv up'
         for name, database in wanted.items()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.quorum import ALARM_HELP
 from pgha.cluster.slots import HELP as SLOT_HELP
-from pgha.errors import NoConnection, PghaError
+from pgha.errors import ConnectionsUsedUp, NoConnection, PghaError
 from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.running import SHAPE, UNCHANGEABLE
 from pgha.remote.postgres_client import Refusal
@@ -155,7 +155,9 @@ def _pending_restart(seen: Seen) -> Iterator[Problem]:
 def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
     leader = seen.leader or ""
     if isinstance(seen.facts, NoConnection):
-        yield Problem(Kind.CONNECTIONS_EXHAUSTED, leader, first_line(seen.facts), f"inv logs --node {leader}")
+        used_up = isinstance(seen.facts, ConnectionsUsedUp)
+        kind = Kind.CONNECTIONS_EXHAUSTED if used_up else Kind.MEMBER_UNWELL
+        yield Problem(kind, leader, first_line(seen.facts), f"inv logs --node {leader}")
     if not isinstance(seen.facts, Facts):
         return
     facts = seen.facts

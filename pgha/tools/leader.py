@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,13 @@ FACTS = (
 
 NO_CONNECTION = 2
 """psql's exit code when the connection to the server went bad (psql(1), EXIT STATUS)."""
+
+
+def parse_refusal(words: str) -> tuple[str, bool]:
+    """Why a server takes no connection, from psql's words, and whether it has no more of them."""
+    found = re.search(r"(?:FATAL|PANIC): +(.+)", words)
+    reason = found[1] if found else (words.strip().splitlines() or ["no reason given"])[-1]
+    return reason, bool(re.search("too many (clients|connections)|remaining connection slots", reason))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pgha.project.project import Project
 from pgha.project.running import as_it_runs
 from pgha.project.upgrade_record import Record
 from pgha.remote import engine
+from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.remote.engine import HERE
 from pgha.stack.maintenance import require_undisturbed
@@ -140,8 +141,7 @@ def _require_repository(project: Project, leader: str) -> None:
 
 def read_facts(project: Project, leader: str) -> Facts:
     """What the leader says of itself."""
-    answer = connect(project).must(leader, postgres.query(pg_upgrade.FACTS, timeout=60), "psql failed")
-    return pg_upgrade.parse_facts(answer.stdout)
+    return pg_upgrade.parse_facts(ask_postgres(connect(project), leader, postgres.query(pg_upgrade.FACTS, timeout=60)))
 
 
 def require_upgradable(facts: Facts, leader: str, major: int, *, drop_slots: bool) -> None:

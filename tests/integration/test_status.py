@@ -199,6 +199,7 @@ def test_connections_that_are_used_up_are_told(small):
     try:
         until(lambda: ("connections_exhausted", leader) in kinds(small), "status shows it", 60)
         assert small.status()["healthy"] is False
+        assert f"Postgres on {leader} takes no connections" in small.refused(4, "backup", "--type", "incr")
     finally:
         small.run(leader, "pkill", "-f", r"postgres: .*\[local\] SELECT", check=False)
     until(lambda: kinds(small) == set(), "all is well again", 60)

@@ -10,7 +10,7 @@ from pgha.backup.restore_record import Record
 from pgha.backup.verification import Kept
 from pgha.cli.show_status import show_survey
 from pgha.cluster.rollout_record import Record as Rollout
-from pgha.errors import CutOff, Damaged, NoConnection, ToolFailed, Unreachable
+from pgha.errors import ConnectionsUsedUp, CutOff, Damaged, NoConnection, ToolFailed, Unreachable
 from pgha.failures.broken import Broken
 from pgha.project import upgrade_record
 from pgha.project.maintenance import Stopped
@@ -215,7 +215,8 @@ CASES = [
         Kind.PENDING_RESTART, "pg2-node1", "a restart is pending for max_connections",
     ),
     (seen(facts=facts(clients=97)), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "97 connections, 97 are for clients"),
-    (seen(facts=NoConnection("it takes no connections")), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "takes no"),
+    (seen(facts=ConnectionsUsedUp("it takes no connections")), Kind.CONNECTIONS_EXHAUSTED, "pg1-node1", "takes no"),
+    (seen(facts=NoConnection("it is shutting down")), Kind.MEMBER_UNWELL, "pg1-node1", "it is shutting down"),
     (seen(facts=facts(slots=(SLOT,))), Kind.SLOT_RETAINS_WAL, "pg1-node1", "unused logical slot cdc keeps 2.0GB"),
     (
         seen(login=Refusal('failed: FATAL:  no such password\npassword retrieved from file "pgpass"', True)),
@@ -449,7 +450,7 @@ def test_a_password_that_was_changed_has_its_way_back_and_a_port_that_is_closed_
 
     assert hint(login=Refusal("refused", True)).startswith("inv up")
     assert hint(login=Refusal("nothing listens", False)) == "inv logs --node pg1-node1"
-    gone = seen(login=Refusal("too many clients", False), facts=NoConnection("no connections"))
+    gone = seen(login=Refusal("too many clients", False), facts=ConnectionsUsedUp("no connections"))
     assert {p.kind for p in find_problems(gone)} == {Kind.CONNECTIONS_EXHAUSTED}, "that is the reason"
     assert find_problems(seen(login=Unreachable("the node"))) == ()
 
