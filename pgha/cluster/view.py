@@ -110,6 +110,10 @@ def agreed_view(project: Project, members: Members, hear: Hear | None = None) ->
     asked = max(fresh, key=lambda name: (_leaders_timeline(fresh[name].cluster), -fresh[name].dcs_age))
     view = fresh[asked].cluster
     assert view is not None
+    leader = view.leader.name if view.leader else ""
+    if isinstance(members.get(leader), ToolFailed):
+        # Its Patroni answers nobody beside it: whoever asks it from elsewhere waits in vain.
+        return patroni.without_answer(view, leader)
     return _confirmed(view, asked, told, hear or hearing(project))
 
 

@@ -173,7 +173,9 @@ def ask(topology: Topology, timeout: float = 3) -> Command:
     limits = {"patroni": timeout, "cluster": CLUSTER_TIMEOUT}
     asked = (f"-sS -m {limit:g} -w '\\n' http://localhost:{PORT}/{path}" for path, limit in limits.items())
     # Both at once: a member that is cut off lets each of them wait, and what is printed comes in this order.
-    line = f"date +%s; {etcd.curl_health(topology, HEALTH_TIMEOUT)} | {{ curl {' --next '.join(asked)}; cat; }}"
+    # A Patroni that hangs is waited for once: after the first silence curl ends, and its second line is an empty one.
+    told = f"curl --fail-early {' --next '.join(asked)} || echo"
+    line = f"date +%s; {etcd.curl_health(topology, HEALTH_TIMEOUT)} | {{ {told}; cat; }}"
     return Command(("sh", "-c", line), timeout=2 * timeout + 3)
 
 

@@ -43,3 +43,11 @@ def test_a_leader_whose_container_is_frozen_is_not_waited_for(project, played):
         seen = look(project, {})
     assert seen.leader is None
     assert not [words for _, words in played.asked if "//pg1-node1" in words]
+
+
+def test_a_leader_whose_patroni_hangs_is_waited_for_once(project, played):
+    """Beside it; whoever asks it from elsewhere would wait, too."""
+    played.silent = {"pg1-node1"}
+    seen = look(project, {})
+    assert seen.leader is None
+    assert not [words for _, words in played.asked if "//pg1-node1" in words]
