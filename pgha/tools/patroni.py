@@ -172,15 +172,13 @@ def ask(topology: Topology, timeout: float = 3) -> Command:
     # A member that is cut off waits for etcd before it gives up on /cluster; the others have it in 0.03 s.
     limits = {"patroni": timeout, "cluster": CLUSTER_TIMEOUT}
     asked = (f"-sS -m {limit:g} -w '\\n' http://localhost:{PORT}/{path}" for path, limit in limits.items())
-    # Both at once: a member that is cut off lets each of them wait, and what is printed comes in this order.
-    # A Patroni that hangs is waited for once: after the first silence curl ends, and its second line is an empty one.
-    told = f"curl --fail-early {' --next '.join(asked)} || echo"
-    line = f"date +%s; {etcd.curl_health(topology, HEALTH_TIMEOUT)} | {{ {told}; cat; }}"
+    # At once: a member that is cut off lets each wait; what is printed comes in this order.
+    told = f"curl --fail-early {' --next '.join(asked)} || echo; cat"  # one that hangs is waited for once
+    line = f"date +%s; {etcd.curl_health(topology, HEALTH_TIMEOUT)} | {{ {told}; }}"
     return Command(("sh", "-c", line), timeout=2 * timeout + 3)
 
 
-HEALTH_TIMEOUT = 1.5  # seconds for an etcd member to answer; its election timeout is 1 s
-CLUSTER_TIMEOUT = 2.0  # seconds for what another member can say as well
+HEALTH_TIMEOUT, CLUSTER_TIMEOUT = 1.5, 2.0  # seconds: an election takes etcd 1 s; what another member can say as well
 
 
 def parse_cluster(text: str) -> ClusterView:
