@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from invoke import Collection, task
 
 from pgha import ROOT, console
-from pgha.backup import catalogue, clones, verification
+from pgha.backup import clones, verification
 from pgha.backup.backups import read_info_text, run_backup, set_restore_point
 from pgha.backup.reinit import reinit as make_again
 from pgha.backup.restore_record import read_restore
@@ -22,9 +22,10 @@ from pgha.cli.configuring import change_config
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.recovering import recover_site
 from pgha.cli.restoring import abort_restore, prepare, run_restore
-from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification
+from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification, show_windows
 from pgha.cli.show_changes import announce_scale, show_maintenance, show_replacement, show_scale
 from pgha.cli.show_databases import show_databases, show_made
+from pgha.cli.show_passphrase import end_rotation
 from pgha.cli.show_pausing import show_mode, show_remade
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
 from pgha.cli.show_rotation import (
@@ -335,28 +336,35 @@ def restart(c, node="", pending=False, plan=False, json=False):
 
 @task(
     help={
-        "what": "passwords, keys or certificates; what there is, and how old, when left out",
+        "what": "passwords, keys, certificates or passphrase; what there is, and how old, when left out",
         "plan": "only tell what would be done to whom",
+        "remove_old": "passphrase: remove the repository of the former one, with its backups",
+        "abort": "passphrase: go back to the repository of the former one, and remove the new one",
+        "yes": "do not ask before a repository is removed",
         "json": "one JSON document",
     }
 )
-def rotate(c, what="", plan=False, json=False):
-    """Replace the project's passwords, its SSH keys or its certificates, while clients write.
+def rotate(c, what="", plan=False, remove_old=False, abort=False, yes=False, json=False):
+    """Replace the passwords, the SSH keys, the certificates or the repository's passphrase, while clients write.
 
-    The old and the new ones hold meanwhile. The same command goes on after an interruption.
+    The old and the new ones hold meanwhile. The same command goes on after an interruption. Another passphrase is
+    another repository; the former one stays until --remove-old.
 
     Example: inv rotate --what passwords
     """
-    if not what:
+    if not (what or remove_old or abort):
         show_rotatable(project_of(c), json)
         return
-    require_kind(what)
+    require_kind(what, plan=plan, remove_old=remove_old, abort=abort)
     if plan:
         project = project_of(c)
         show_rotation_plan(project, plan_rotation(project, what), json)
         return
     with changing(c, "rotate") as (project, progress):
-        rotated = rotate_what(project, what, progress)
+        if remove_old or abort:
+            rotated = end_rotation(project, progress, abort, yes)
+        else:
+            rotated = rotate_what(project, what, progress)
     show_rotated(project, rotated, json)
 
 
@@ -593,8 +601,7 @@ def info(c, json=False):
         console.print_json(parsed_json(told, "pgbackrest info"))
         return
     console.print_text(read_info_text(project))
-    window = catalogue.read_window(project)
-    console.show(f"can be restored: {window or 'nothing yet'}")
+    show_windows(project)
 
 
 POINT = {

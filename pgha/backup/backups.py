@@ -16,6 +16,7 @@ from pgha.console import Progress
 from pgha.errors import BadValue, NoStanza, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
 from pgha.project.project import Project
+from pgha.project.repositories import in_use
 from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, postgres, repository
@@ -31,30 +32,32 @@ def read_info_text(project: Project) -> str:
     return connect(project).must(REPOSITORY, pgbackrest.info_text(), "pgbackrest info failed").stdout
 
 
-def run_backup(project: Project, type: str, progress: Progress) -> repository.Backup:
-    """Take one backup and return it as `pgbackrest info` shows it. The caller holds the lock.
+def run_backup(project: Project, type: str, progress: Progress, repo: int = 0) -> repository.Backup:
+    """Take one backup and return it as `pgbackrest info` shows it; into this repository, the one in use when none is
+    named. The caller holds the lock.
 
     Raises BadValue for an unknown type, Missing without a stanza or a leader, ToolFailed with pgBackRest's words.
     """
     require_repository(project)
     if type not in pgbackrest.TYPES:
         raise BadValue(f"{type} is not a backup type", f"one of {', '.join(pgbackrest.TYPES)}")
-    before = read_stanza(project)
+    repo = repo or in_use(project)
+    before = read_stanza(project, repo)
     if before.missing:
         raise NoStanza(f"There is no stanza {STANZA} yet", "inv stanza")
     if before.busy:
-        _wait_for_lock(project)
-    leader = _require_archiving(project, "a backup could not be made consistent")
+        wait_for_lock(project)
+    leader = require_archiving(project, "a backup could not be made consistent")
     require_repository_reaches(project, leader, "no backup can be taken")
     paused = _replay_paused(project)
     if paused:
         progress.note(f"replay is paused on {', '.join(paused)}: this backup comes from the leader alone")
     with progress.stage(f"pgbackrest backup --type={type}"):
-        command = pgbackrest.backup(type, leader_only=bool(paused))
+        command = pgbackrest.backup(type, leader_only=bool(paused), repo=repo)
         answer = connect(project).run(REPOSITORY, command, line=progress.detail)
     if not answer.ok:
         raise ToolFailed("pgbackrest backup failed", answer.words, "inv info, inv logs --node pgbackrest")
-    after = read_stanza(project)
+    after = read_stanza(project, repo)
     known = {backup.label for backup in before.backups}
     new = [backup for backup in after.backups if backup.label not in known]
     if not new or new[-1].error:
@@ -77,7 +80,7 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
     require_repository(project)
     if not re.fullmatch(r"[ -~]{1,63}", name):
         raise BadValue("A restore point needs a name of 1 to 63 characters", "inv restore-point --name <name>")
-    leader = _require_archiving(project, "a restore point could not be reached")
+    leader = require_archiving(project, "a restore point could not be reached")
     require_repository_reaches(project, leader, "the point would not come into the archive")
     ssh = connect(project)
     position = ask_postgres(ssh, leader, postgres.query(postgres.restore_point(name))).strip()
@@ -85,7 +88,7 @@ def set_restore_point(project: Project, name: str, progress: Progress) -> str:
     return f"restore point {name} at {position} on {leader}"
 
 
-def _require_archiving(project: Project, without: str) -> str:
+def require_archiving(project: Project, without: str) -> str:
     """The leader, which archives. Raises NoLeader, or NoStanza and says what could not be done without the archive."""
     leader = require_leader(project).name
     if not pgbackrest.archives(read_archiver(project, leader).command):
@@ -93,7 +96,8 @@ def _require_archiving(project: Project, without: str) -> str:
     return leader
 
 
-def _wait_for_lock(project: Project) -> None:
+def wait_for_lock(project: Project) -> None:
+    """Wait until no backup and no expire of this stanza runs. Raises TimedOut."""
     wait_until(
         lambda: read_stanza(project),
         lambda view: not view.busy,

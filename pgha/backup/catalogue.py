@@ -10,6 +10,7 @@ from pgha.errors import Missing, NoBackup, NoStanza, ToolFailed
 from pgha.model.topology import REPOSITORY
 from pgha.model.words import time_of, time_text
 from pgha.project.project import Project
+from pgha.project.repositories import former, in_use
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, repository, wal
 
@@ -40,6 +41,8 @@ class Catalogue:
     archive: repository.Archive
     histories: dict[int, wal.History]
     """timeline -> how it came about; every timeline of the archive"""
+    repo: int = 0
+    """pgBackRest's number of it; 0 when there is but one"""
 
     def history(self, timeline: int) -> wal.History:
         return self.histories.get(timeline, wal.History(timeline, ()))
@@ -72,40 +75,52 @@ class Catalogue:
         return Window(begin, max(begin, self.archived_at(*last)), wal.segment_name(*last), tuple(lacking))
 
 
-def read_archive(project: Project, stanza: repository.StanzaView) -> repository.Archive:
-    """The archive's files as the repository lists them."""
-    command = pgbackrest.archive_list(stanza.archive_id)
+def read_archive(project: Project, stanza: repository.StanzaView, repo: int = 0) -> repository.Archive:
+    """The archive's files as this repository lists them; the one in use when none is named."""
+    command = pgbackrest.archive_list(stanza.archive_id, repo or in_use(project))
     return repository.parse_archive(connect(project).must(REPOSITORY, command, "pgbackrest repo-ls failed").stdout)
 
 
-def read_window(project: Project) -> Window | None:
+def read_window(project: Project, repo: int = 0) -> Window | None:
     """What can be restored without naming a timeline: the window of the newest one. None without a backup."""
     try:
-        found = read_catalogue(project)
+        found = read_catalogue(project, repo)
     except Missing:
         return None
     return found.window(found.history(found.archive.newest_timeline))
 
 
-def read_catalogue(project: Project) -> Catalogue:
-    """Everything a restore has to know of the repository.
+def find_backup(project: Project, label: str) -> tuple[repository.Backup, int] | None:
+    """The backup of this name and its repository: the one in use, or the former one that is kept."""
+    for repo in (in_use(project), *filter(None, (former(project),))):
+        found = next((b for b in read_stanza(project, repo).backups if b.label == label), None)
+        if found:
+            return found, repo
+    return None
+
+
+def read_catalogue(project: Project, repo: int = 0) -> Catalogue:
+    """Everything a restore has to know of this repository; of the one in use when none is named.
 
     Raises Missing without a stanza or a backup, Unreachable or ToolFailed when the repository is away.
     """
-    stanza = read_stanza(project)
+    repo = repo or in_use(project)
+    stanza = read_stanza(project, repo)
     if stanza.missing or not stanza.archive_id:
         raise NoStanza("There is no stanza yet, so there is nothing to restore", "inv stanza backup")
     if not any(not backup.error for backup in stanza.backups):
         raise NoBackup("There is no backup yet, so there is nothing to restore", "inv backup")
-    archive = read_archive(project, stanza)
-    return Catalogue(stanza, archive, _read_histories(project, stanza.archive_id, archive))
+    archive = read_archive(project, stanza, repo)
+    return Catalogue(stanza, archive, _read_histories(project, stanza.archive_id, archive, repo), repo)
 
 
-def _read_histories(project: Project, archive_id: str, archive: repository.Archive) -> dict[int, wal.History]:
+def _read_histories(
+    project: Project, archive_id: str, archive: repository.Archive, repo: int
+) -> dict[int, wal.History]:
     if not archive.histories:
         return {}
     names = [f"{timeline:08X}.history" for timeline in archive.histories]
-    command = pgbackrest.read_archived(archive_id, names)
+    command = pgbackrest.read_archived(archive_id, names, repo)
     answer = connect(project).must(REPOSITORY, command, "The histories of the timelines cannot be read")
     found = pgbackrest.parse_archived(answer.stdout)
     try:

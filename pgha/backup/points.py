@@ -41,7 +41,7 @@ def find_end(target: Target, catalogue: Catalogue, find: Finder) -> Target:
     found = find("last", "", segments[::-1])
     if not found:
         raise BadValue(f"The archive of timeline {target.history.timeline} holds no record", "inv info")
-    return Target("lsn", wal.lsn_text(found[0].lsn), target.backup, target.history, tuple(segments), target.notes)
+    return replace(target, kind="lsn", value=wal.lsn_text(found[0].lsn), segments=tuple(segments))
 
 
 def _history(request: Request, catalogue: Catalogue, situation: Situation) -> wal.History:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pgha.backup import catalogue, points, targets
@@ -12,8 +12,9 @@ from pgha.backup.targets import Request, Target
 from pgha.cluster.slots import warnings_of_restore
 from pgha.cluster.view import able_first, node_names, read_view, require_leader
 from pgha.console import Progress
-from pgha.errors import Missing, NoRoom, PghaError, TimedOut, ToolFailed
+from pgha.errors import BadValue, Missing, NoRoom, PghaError, TimedOut, ToolFailed
 from pgha.project.project import Project
+from pgha.project.repositories import former
 from pgha.remote import engine
 from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
@@ -58,8 +59,21 @@ def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
     if situation.writes and (request.name or request.xid or begun):
         archive_current(project, require_leader(project).name, progress)
         found = catalogue.read_catalogue(project)
-    target = points.resolve(request, found, situation, finder(project, found))
+    target = _resolve(project, request, found, situation)
     return Prepared(request, target, situation.writes, bool(situation.writes and (request.name or request.xid)))
+
+
+def _resolve(project: Project, request: Request, found: catalogue.Catalogue, situation: targets.Situation) -> Target:
+    """In the repository in use, or else in the former one, which is kept and reaches further back. Raises BadValue."""
+    try:
+        return points.resolve(request, found, situation, finder(project, found))
+    except BadValue:
+        kept = former(project)
+        if not kept:
+            raise
+    older = catalogue.read_catalogue(project, kept)
+    target = points.resolve(request, older, situation, finder(project, older))
+    return replace(target, repo=kept, notes=(*target.notes, f"from the former repository (repo{kept}), which is kept"))
 
 
 def warnings(project: Project) -> list[str]:
@@ -120,12 +134,14 @@ PATHS_AT_ONCE = 500
 def finder(project: Project, found: catalogue.Catalogue) -> targets.Finder:
     """Looks for WAL records of this archive with the first node that can."""
 
+    archive_id = found.stanza.archive_id
+
     def find(what: str, value: str, segments: list[str]) -> list[pgbackrest.WalRecord]:
         records: list[pgbackrest.WalRecord] = []
         # Each part begins with the segment the one before ended with: a record may go on there.
         for start in range(0, max(1, len(segments) - 1), PATHS_AT_ONCE - 1):
             paths = [found.archive.paths[segment] for segment in segments[start : start + PATHS_AT_ONCE]]
-            records += _look_into(project, pgbackrest.find_wal(what, value, found.stanza.archive_id, paths))
+            records += _look_into(project, pgbackrest.find_wal(what, value, archive_id, paths, found.repo))
             if records and (what != "last" or any(record.committed for record in records)):
                 break
         return records
@@ -176,12 +192,12 @@ def settle(project: Project, prepared: Prepared, progress: Progress) -> Target:
         return prepared.target
     archive_current(project, require_leader(project).name, progress)
     found = catalogue.read_catalogue(project)
-    return points.resolve(prepared.request, found, look(project, found.stanza), finder(project, found))
+    return _resolve(project, prepared.request, found, look(project, found.stanza))
 
 
 def settle_end(project: Project, target: Target) -> Target:
     """The end of the archive as a position; other targets as they are."""
     if target.kind != "end":
         return target
-    found = catalogue.read_catalogue(project)
+    found = catalogue.read_catalogue(project, target.repo)
     return points.find_end(target, found, finder(project, found))

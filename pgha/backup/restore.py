@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pgha.backup import recovery
+from pgha.backup.catalogue import find_backup
 from pgha.backup.members import (
     Node,
     hold,
@@ -172,12 +173,11 @@ def _recover(project: Project, record: Record, place: Node, progress: Progress) 
 
 def _target_of(project: Project, record: Record) -> Target:
     """The recorded target; the end of the archive becomes a position now that nobody writes."""
-    stanza = read_stanza(project)
-    backup = next((b for b in stanza.backups if b.label == record.label), None)
-    if backup is None:
+    found = find_backup(project, record.label)
+    if found is None:
         raise NoBackup(f"Backup {record.label} is no longer in the repository", "inv restore --abort")
     history = wal.History(record.timeline, tuple((parent, end) for parent, end in record.parents))
-    target = Target(record.kind, record.value, backup, history, ())
+    target = Target(record.kind, record.value, found[0], history, (), repo=found[1])
     # The leader archived its last segment when it stopped.
     return settle_end(project, target)
 

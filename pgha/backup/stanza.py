@@ -12,6 +12,7 @@ from pgha.errors import BadValue, Parted, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
 from pgha.model.words import counted
 from pgha.project.project import Project
+from pgha.project.repositories import in_use
 from pgha.remote.asking import ask_postgres
 from pgha.remote.connections import connect
 from pgha.tools import pgbackrest, postgres, repository
@@ -53,15 +54,19 @@ def unreached(project: Project, nodes: Sequence[str]) -> list[str]:
     return sorted(answer.stdout.split())
 
 
-def read_stanza(project: Project) -> repository.StanzaView:
-    """The stanza as `pgbackrest info` tells it."""
-    return repository.parse_info(read_info_json(project))
+def read_stanza(project: Project, repo: int = 0) -> repository.StanzaView:
+    """The stanza as `pgbackrest info` tells it, of this repository; of the one in use when none is named."""
+    return repository.parse_info(_info(project, repo or in_use(project)))
 
 
 def read_info_json(project: Project) -> str:
-    """pgBackRest's own JSON."""
+    """pgBackRest's own JSON, of every repository."""
+    return _info(project, 0)
+
+
+def _info(project: Project, repo: int) -> str:
     require_repository(project)
-    return connect(project).must(REPOSITORY, pgbackrest.info(), "pgbackrest info failed").stdout
+    return connect(project).must(REPOSITORY, pgbackrest.info(repo), "pgbackrest info failed").stdout
 
 
 def read_archiver(project: Project, leader: str) -> postgres.Archiver:
@@ -83,11 +88,10 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
     require_repository(project)
     leader = require_leader(project)
     require_repository_reaches(project, leader.name, "no WAL would arrive")
-    ssh = connect(project)
     missing = read_stanza(project).missing
     # stanza-create of an existing stanza checks that it belongs to this database.
     with progress.stage(f"pgbackrest stanza-create {STANZA}"):
-        _create_when_unlocked(project)
+        create_when_unlocked(project)
     with progress.stage("switch archiving on"):
         wanted = pgbackrest.archiving(project.settings.stock)
         changes = patch_config(project, wanted)
@@ -97,20 +101,32 @@ def create_stanza(project: Project, progress: Progress) -> StanzaReport:
             f"{leader.name} takes over the archive_command",
             timeout=60,
         )
-    histories = pgbackrest.archive_histories(postgres.data_dir(project.settings.postgres))
-    ssh.must(leader.name, histories, "The histories of the timelines cannot be archived")
-    away = unreached(project, node_names(project))
-    if away:
-        progress.note(f"the repository does not reach {', '.join(away)}: checked from {leader.name}")
-    with progress.stage("pgbackrest check"):
-        # The repository's host would want an answer of every node.
-        where = leader.name if away else REPOSITORY
-        ssh.must(where, pgbackrest.check(), "pgbackrest check failed", "inv logs --node " + leader.name)
+    check_archiving(project, leader.name, progress)
     return StanzaReport(missing, tuple(changes), leader.name)
 
 
-def _create_when_unlocked(project: Project) -> None:
-    """While a node archives it holds a lock that stanza-create wants, too."""
+def check_archiving(project: Project, leader: str, progress: Progress) -> None:
+    """Bring the histories of the timelines into every repository, and look whether a segment arrives there.
+
+    Raises ToolFailed with pgBackRest's words.
+    """
+    ssh = connect(project)
+    histories = pgbackrest.archive_histories(postgres.data_dir(project.settings.postgres))
+    ssh.must(leader, histories, "The histories of the timelines cannot be archived")
+    away = unreached(project, node_names(project))
+    if away:
+        progress.note(f"the repository does not reach {', '.join(away)}: checked from {leader}")
+    with progress.stage("pgbackrest check"):
+        # The repository's host would want an answer of every node.
+        where = leader if away else REPOSITORY
+        ssh.must(where, pgbackrest.check(), "pgbackrest check failed", f"inv logs --node {leader}")
+
+
+def create_when_unlocked(project: Project) -> None:
+    """Create the stanza in every repository; where there is one, it is checked.
+
+    While a node archives it holds a lock that this wants, too.
+    """
     answer = wait_until(
         lambda: connect(project).run(REPOSITORY, pgbackrest.stanza_create()),
         lambda answer: answer.exit_code not in pgbackrest.LOCKED,

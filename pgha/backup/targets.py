@@ -54,6 +54,8 @@ class Target:
     segments: tuple[str, ...]
     """WAL from the backup to the point, oldest first, as far as it is known to be needed"""
     notes: tuple[str, ...] = ()
+    repo: int = 0
+    """of the backup: a former repository that is kept; 0 for the one in use"""
 
     @property
     def options(self) -> tuple[str, ...]:

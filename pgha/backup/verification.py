@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pgha.backup.catalogue import find_backup
 from pgha.backup.stanza import read_stanza, require_repository_reaches
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
 from pgha.errors import BackupNotGood, BackupUnchecked, BadValue, NoBackup, NoLeader
 from pgha.model.topology import REPOSITORY
 from pgha.project.project import Project
+from pgha.project.repositories import in_use
 from pgha.remote.connections import connect
 from pgha.tools import cron, pgbackrest, space
 from pgha.tools.command import Answer, Command
@@ -26,9 +28,13 @@ def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Verif
     labels = [backup.label for backup in stanza.backups]
     if not labels:
         raise NoBackup("There is no backup to verify", "inv backup")
+    repo = in_use(project)
     if label and label not in labels:
-        raise BadValue(f"Backup {label} is not in the repository", f"one of {', '.join(labels)}")
-    _read_repository(project, label, progress)
+        former = find_backup(project, label)
+        if former is None:
+            raise BadValue(f"Backup {label} is not in the repository", f"one of {', '.join(labels)}")
+        repo = former[1]
+    _read_repository(project, label, repo, progress)
     node = choose_node(project)
     require_repository_reaches(project, node, "no backup can be restored there")
     with progress.stage(f"restore {label or labels[-1]} into a scratch directory on {node} and check it"):
@@ -47,10 +53,12 @@ def verify(project: Project, label: str, progress: Progress) -> pgbackrest.Verif
     return found
 
 
-def _read_repository(project: Project, label: str, progress: Progress) -> None:
-    """Every file of it, or of one backup. Raises BackupNotGood with the damaged ones."""
+def _read_repository(project: Project, label: str, repo: int, progress: Progress) -> None:
+    """Every file of one repository, or of one backup. Raises BackupNotGood with the damaged ones."""
     with progress.stage("pgbackrest verify"):
-        command = cron.recorded(cron.REPOSITORY_FOLDER, "verify-repository", pgbackrest.verify_repository(label))
+        command = cron.recorded(
+            cron.REPOSITORY_FOLDER, "verify-repository", pgbackrest.verify_repository(label, repo=repo)
+        )
         files = connect(project).run(REPOSITORY, command, line=progress.detail)
     damage = pgbackrest.parse_damage(files.stdout)
     if not files.ok and damage:

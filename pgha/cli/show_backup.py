@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pgha import console
-from pgha.backup import clones, restore
+from pgha.backup import catalogue, clones, restore
 from pgha.backup.targets import Request
 from pgha.cli.words import result_text
 from pgha.model.words import size_text, time_text
 from pgha.project.project import Project
+from pgha.project.repositories import former
 from pgha.stack import crontab
 from pgha.tools import cron, pgbackrest
 from pgha.tools.repository import Backup
@@ -22,6 +23,14 @@ def show_backup(made: Backup, asked: str) -> None:
         f"{made.type} backup {made.label}: {made.stop - made.start} s, database {size_text(made.database_size)}, "
         f"added to the repository {size_text(made.repository_size)}"
     )
+
+
+def show_windows(project: Project) -> None:
+    """What can be restored, from the repository in use and from the former one that is kept."""
+    console.show(f"can be restored: {catalogue.read_window(project) or 'nothing yet'}")
+    kept = former(project)
+    if kept:
+        console.show(f"from the former repository (repo{kept}): {catalogue.read_window(project, kept) or 'nothing'}")
 
 
 def show_restore(report: restore.Report) -> None:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pgha import console
+from pgha.backup.passphrase import plan_passphrase, rotate_passphrase
+from pgha.cli.show_passphrase import show_former
 from pgha.console import Progress
 from pgha.errors import BadValue
 from pgha.model.words import json_time, time_text
-from pgha.project.coming import PASSWORDS
+from pgha.project.coming import PASSPHRASE, PASSWORDS
 from pgha.project.passwords import GIVEN
 from pgha.project.project import Project
 from pgha.stack.identities import plan_identities, rotate_identities
@@ -20,8 +22,12 @@ from pgha.stack.rotation import plan_passwords, rotate_passwords
 from pgha.status.document import error_document
 
 
-def require_kind(what: str) -> None:
-    """Raises BadValue for what cannot be rotated."""
+def require_kind(what: str, *, plan: bool = False, remove_old: bool = False, abort: bool = False) -> None:
+    """Raises BadValue for what cannot be rotated, and for flags that do not go together."""
+    if remove_old + abort + plan > 1:
+        raise BadValue("--plan, --remove-old and --abort ask for different things", "one of them")
+    if (remove_old or abort) and what in KINDS and what != PASSPHRASE:
+        raise BadValue(f"Of the {what} nothing of before is kept", "--remove-old and --abort: --what passphrase")
     if what not in KINDS:
         raise BadValue(f"--what {what}: there is nothing of that name to rotate", "inv rotate tells what there is")
 
@@ -37,7 +43,7 @@ def show_rotatable(project: Project, json: bool) -> None:
 
 
 def _these(age: Age) -> str:
-    return ", ".join(age.replaces) if age.what == PASSWORDS else f"{len(age.replaces)} {age.what}"
+    return ", ".join(age.replaces) if age.what in (PASSWORDS, PASSPHRASE) else f"{len(age.replaces)} {age.what}"
 
 
 def _made(made: datetime | None) -> str:
@@ -66,11 +72,15 @@ def _age_document(age: Age) -> dict[str, Any]:
 
 def plan_rotation(project: Project, what: str) -> RotationPlan:
     """What a rotation would do; nothing is touched."""
+    if what == PASSPHRASE:
+        return plan_passphrase(project)
     return plan_passwords(project) if what == PASSWORDS else plan_identities(project, what)
 
 
 def rotate_what(project: Project, what: str, progress: Progress) -> Rotated:
     """The caller holds the lock."""
+    if what == PASSPHRASE:
+        return rotate_passphrase(project, progress)
     return rotate_passwords(project, progress) if what == PASSWORDS else rotate_identities(project, what, progress)
 
 
@@ -119,7 +129,9 @@ def show_rotated(project: Project, rotated: Rotated, json: bool) -> None:
             "seconds": round(rotated.seconds, 1),
         })  # fmt: skip
         return
-    if not rotated.done:
+    if rotated.what == PASSPHRASE:
+        show_former(project, rotated)
+    elif not rotated.done:
         console.show(NOTHING)
     else:
         console.show(f"other {rotated.what}: {', '.join(rotated.done)}; on {', '.join(rotated.hosts) or 'this host'}")

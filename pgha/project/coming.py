@@ -15,10 +15,10 @@ import yaml
 from pgha.documents import read_yaml
 from pgha.errors import Damaged
 from pgha.project.files import write_file
-from pgha.project.passwords import kept_passwords
+from pgha.project.passwords import Stage, kept_passwords
 from pgha.project.project import Project
 
-PASSWORDS, KEYS, CERTIFICATES = "passwords", "keys", "certificates"
+PASSWORDS, KEYS, CERTIFICATES, PASSPHRASE = "passwords", "keys", "certificates", "passphrase"
 
 MARKS = "marks.yaml"
 
@@ -29,10 +29,12 @@ def coming(project: Project, what: str) -> Path:
 
 
 def half_rotated(project: Project) -> str:
-    """What is being replaced: PASSWORDS, KEYS, CERTIFICATES or nothing. Raises Damaged."""
+    """What is being replaced: PASSWORDS, KEYS, CERTIFICATES, PASSPHRASE or nothing. Raises Damaged."""
     kept = kept_passwords(project)
     if kept and kept.coming:
         return PASSWORDS
+    if kept and kept.second and kept.second.stage != Stage.FORMER:
+        return PASSPHRASE
     return next((what for what in (KEYS, CERTIFICATES) if coming(project, what).exists()), "")
 
 

@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,29 @@ from pgha.project.files import write_file
 from pgha.project.project import Project
 
 FILE = "passwords.yaml"
+
+
+class Stage(StrEnum):
+    """How far a rotation of the passphrase is, in this order; each is recorded when it begins."""
+
+    COMING = "coming"
+    """the second repository is being made"""
+    BOTH = "both"
+    """WAL comes into both, and the new one gets its first backup"""
+    PASSED = "passed"
+    """the new one takes the backups; the schedules are being told"""
+    FORMER = "former"
+    """done, and the former one is kept"""
+    GOING = "going"
+    """the second one is being removed"""
+
+
+@dataclass(frozen=True)
+class Second:
+    """A second repository: the one that is to come, or the one of before."""
+
+    passphrase: str = field(repr=False)
+    stage: Stage
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,14 @@ class Passwords:
     """what the volumes' labels say since the first rotation: a label stays as it was made"""
     since: str = ""
     """when those of ROTATED were made, for people; nothing in a file that is older than this entry"""
+    number: int = 1
+    """of the repository whose passphrase `repository` is: 1 or 2"""
+    second: Second | None = None
+    """the other repository, while its passphrase is rotated and the former one is kept"""
+    repository_marks: Mapping[str, str] = field(default_factory=dict)
+    """digest of a passphrase that was rotated in -> what the label of the repository's volume says"""
+    repository_since: str = ""
+    """when the passphrase was made, as `since`"""
 
     def digest(self, *texts: str) -> str:
         """A short fingerprint that does not help to guess what it was made of."""
@@ -57,7 +89,16 @@ class Passwords:
     @property
     def repository_id(self) -> str:
         """Tells whether a volume's backups were encrypted with this passphrase."""
-        return self.digest("repository", self.repository)
+        digest = self.repository_digest(self.repository)
+        return self.repository_marks.get(digest, digest)
+
+    def repository_digest(self, passphrase: str) -> str:
+        return self.digest("repository", passphrase)
+
+    @property
+    def other(self) -> int:
+        """The number of the other repository, whether there is one or not."""
+        return 3 - self.number
 
     def __repr__(self) -> str:
         return "Passwords(...)"
@@ -79,15 +120,20 @@ def kept_passwords(project: Project) -> Passwords | None:
         document = read_yaml(path.read_text())
         more: dict[str, Any] = {
             key: {str(name): _secret(secret) for name, secret in (document.get(key) or {}).items()}
-            for key in ("roles", "coming")
+            for key in ("roles", "coming", "repository_marks")
         }
         own: dict[str, Any] = {name: _secret(document[name]) for name in OWN}
         if not set(more["coming"]) <= set(ROTATED):
             raise ValueError("a password that is none of a rotation")
-        texts: dict[str, Any] = {key: str(document.get(key) or "") for key in ("mark", "since")}
-        if texts["since"]:
-            datetime.fromisoformat(texts["since"])
-        return Passwords(**own, **more, **texts)
+        texts: dict[str, Any] = {key: str(document.get(key) or "") for key in ("mark", "since", "repository_since")}
+        for since in filter(None, (texts["since"], texts["repository_since"])):
+            datetime.fromisoformat(since)
+        number, second = int(document.get("number", 1)), document.get("second")
+        if number not in (1, 2):
+            raise ValueError("no number of a repository")
+        if second:
+            second = Second(_secret(second["passphrase"]), Stage(second["stage"]))
+        return Passwords(**own, **more, **texts, number=number, second=second or None)
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(
             f"{project.relative(path)} is damaged ({type(error).__name__}); the database's passwords were in it",
@@ -98,10 +144,10 @@ def kept_passwords(project: Project) -> Passwords | None:
 def settled_passwords(project: Project, kept: Passwords | None) -> Passwords:
     """Given ones over kept ones over new ones; nothing is written."""
     known = asdict(kept) if kept else {}
-    given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
-    own: dict[str, Any] = {name: given.get(name) or known.get(name) or _new() for name in OWN}
+    given = _given(project, kept)
+    own: dict[str, Any] = {name: given.get(name) or known.get(name) or new_secret() for name in OWN}
     if kept is None:
-        return Passwords(**own, since=_now())
+        return Passwords(**own, since=_now(), repository_since=_now())
     same = all(own[name] == known[name] for name in ROTATED)
     return replace(kept, **own, mark=kept.mark if same else "")
 
@@ -110,12 +156,24 @@ def replaced(project: Project, kept: Passwords | None) -> list[str]:
     """The settings that name another password than the file keeps."""
     if kept is None:
         return []
-    given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
+    given = _given(project, kept)
     return [GIVEN[name] for name, value in given.items() if value and value != getattr(kept, name)]
 
 
+def _given(project: Project, kept: Passwords | None) -> dict[str, str]:
+    """What the settings name. While there are two repositories either passphrase may stand there."""
+    given = {name: getattr(project.settings, key) for name, key in GIVEN.items()}
+    if kept and kept.second and given["repository"] == kept.second.passphrase:
+        given["repository"] = ""
+    return given
+
+
 def write_passwords(project: Project, passwords: Passwords) -> None:
-    document = {key: value for key, value in asdict(passwords).items() if key in OWN or value}
+    document = {key: value for key, value in asdict(passwords).items() if key in OWN or value not in ("", {}, None)}
+    if passwords.number == 1:
+        document.pop("number")
+    if passwords.second:
+        document["second"]["stage"] = str(passwords.second.stage)
     write_file(passwords_file(project), yaml.safe_dump(document), 0o600)
 
 
@@ -126,7 +184,7 @@ def with_role(project: Project, name: str) -> Passwords:
     if kept is None:
         raise NotRendered(f"Nothing is rendered for project {project.name}", "inv render, or inv up")
     if name not in kept.roles:
-        kept = replace(kept, roles={**kept.roles, name: _new()})
+        kept = replace(kept, roles={**kept.roles, name: new_secret()})
         write_passwords(project, kept)
     return kept
 
@@ -140,7 +198,7 @@ def coming_names(project: Project, kept: Passwords | None) -> list[str]:
 def begin_rotation(project: Project, kept: Passwords) -> Passwords:
     """Write down what each password is replaced by, beside what it is: the setting's, where that names another one, or
     a new one. One that a setting names, and that holds already, stays."""
-    coming = {name: getattr(project.settings, GIVEN[name]) or _new() for name in coming_names(project, kept)}
+    coming = {name: getattr(project.settings, GIVEN[name]) or new_secret() for name in coming_names(project, kept)}
     begun = replace(kept, coming=coming)
     if coming:
         write_passwords(project, begun)
@@ -153,11 +211,12 @@ def rotated(begun: Passwords) -> Passwords:
     return replace(begun, **come, coming={}, mark=begun.id, since=_now())
 
 
-OWN = tuple(f.name for f in fields(Passwords) if f.name not in ("roles", "coming", "mark", "since"))
+OWN = ("superuser", "replication", "rewind", "restapi", "repository", "digest_key")
 """The project's own."""
 
 ROTATED = ("superuser", "replication", "rewind", "restapi")
-"""Those that `inv rotate` replaces. The passphrase is none: what is in the repository was encrypted with it."""
+"""Those that `inv rotate --what passwords` replaces. The passphrase is none: what is in the repository was encrypted
+with it (repositories.py)."""
 
 GIVEN = {
     "superuser": "superuser_password",
@@ -173,7 +232,8 @@ def _now() -> str:
     return time_text(datetime.now(UTC), "seconds")
 
 
-def _new() -> str:
+def new_secret() -> str:
+    """A password nobody knows yet."""
     return secrets.token_urlsafe(24)
 
 

@@ -11,6 +11,7 @@ from cronsim import CronSim
 from pgha.errors import BadValue, Missing, PghaError, ToolFailed
 from pgha.model.topology import REPOSITORY, Host
 from pgha.project.project import Project
+from pgha.project.repositories import in_use
 from pgha.remote.connections import connect
 from pgha.tools import cron, pgbackrest
 from pgha.tools.command import Answer
@@ -39,16 +40,16 @@ def jobs_of(project: Project, host: Host) -> list[tuple[Job, cron.Entry]]:
     if project.topology.repository is None:
         return []
     if host == project.topology.repository:
-        folder = cron.REPOSITORY_FOLDER
+        folder, repo = cron.REPOSITORY_FOLDER, in_use(project)
         found = [
-            (Job(name, times), pgbackrest.backup(name))
+            (Job(name, times), pgbackrest.backup(name, repo=repo))
             for name, times in (
                 ("full", settings.schedule_full),
                 ("diff", settings.schedule_diff),
                 ("incr", settings.schedule_incr),
             )
         ]
-        found.append((Job("verify-repository", settings.schedule_verify), pgbackrest.verify_repository()))
+        found.append((Job("verify-repository", settings.schedule_verify), pgbackrest.verify_repository(repo=repo)))
     else:
         # Every node has the job; the first member that streams does it.
         folder = cron.NODE_FOLDER

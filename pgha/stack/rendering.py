@@ -25,6 +25,7 @@ from pgha.project.keys import authorized_keys_text
 from pgha.project.passwords import ROTATED, Passwords
 from pgha.project.ports import Ports
 from pgha.project.project import Project
+from pgha.project.repositories import Repository, repositories
 from pgha.stack.crontab import jobs_of
 from pgha.tools import etcd, libpq, postgres
 
@@ -103,7 +104,7 @@ def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Netw
     if passwords.roles:
         files[project.role_pgpass.name] = libpq.passfile(passwords.roles)
     for host in topology.hosts:
-        files.update(_files_of(project, host, text))
+        files.update(_files_of(project, passwords, host, text))
     secrets = {host.name: secrets_of(project, host) for host in topology.hosts}
     lasting = _lasting(project, passwords, files, text)
     marks = identity_marks(project, passwords)
@@ -156,7 +157,7 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
     return text
 
 
-def _files_of(project: Project, host: Host, text: Text) -> dict[str, str]:
+def _files_of(project: Project, passwords: Passwords, host: Host, text: Text) -> dict[str, str]:
     """The files of one container's own."""
     topology, files = project.topology, {}
     if host in topology.etcd:
@@ -165,15 +166,16 @@ def _files_of(project: Project, host: Host, text: Text) -> dict[str, str]:
         dynamic = bootstrap_configuration(project.settings, topology)
         files["patroni.conf"] = text("patroni.conf", host=host, dynamic=dynamic, members=topology.etcd)
     if host in topology.ssh_hosts and topology.repository:
-        files["pgbackrest.conf"] = text("pgbackrest.conf", host=host, nodes=topology.nodes)
+        there = repositories(passwords, on_nodes=host != topology.repository)
+        files["pgbackrest.conf"] = text("pgbackrest.conf", host=host, nodes=topology.nodes, repositories=there)
         files["crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
     return {f"{host.name}/{name}": content for name, content in files.items()}
 
 
 def _lasting(project: Project, passwords: Passwords, files: dict[str, str], text: Text) -> dict[str, str]:
     """What a container is made with. bootstrap.dcs is read once, when the cluster is made, and `inv schedule` changes a
-    crontab in the running container, `inv rotate` the passwords: a change of these is no reason to make a container
-    again.
+    crontab in the running container, `inv rotate` the passwords and the repositories: a change of these is no reason to
+    make a container again.
 
     Neither are the other hosts: etcd reads its initial cluster only while it has no data, Patroni asks etcd itself for
     its members, and what pgBackRest and ssh have to know of new hosts is brought to them (stack/delivery.py).
@@ -189,8 +191,11 @@ def _lasting(project: Project, passwords: Passwords, files: dict[str, str], text
     for host in topology.etcd:
         lasting[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host, members=())
     if topology.repository:
-        alone = text("pgbackrest.conf", host=topology.repository, nodes=())
-        lasting[f"{topology.repository.name}/pgbackrest.conf"] = alone
+        one = (Repository(1, ""),)
+        for host in topology.ssh_hosts:
+            nodes = () if host == topology.repository else topology.nodes
+            alone = text("pgbackrest.conf", host=host, nodes=nodes, repositories=one)
+            lasting[f"{host.name}/pgbackrest.conf"] = alone
     lasting["pgpass"] = text("pgpass", passwords=without)
     return lasting
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from pgha.errors import NotRendered
 from pgha.model.words import time_of
-from pgha.project.coming import CERTIFICATES, KEYS, PASSWORDS
+from pgha.project.coming import CERTIFICATES, KEYS, PASSPHRASE, PASSWORDS
 from pgha.project.keys import user_and_host_keys
 from pgha.project.passwords import ROTATED, kept_passwords
 from pgha.project.project import Project
 from pgha.project.successors import Term, terms
 
-KINDS = (PASSWORDS, KEYS, CERTIFICATES)
+KINDS = (PASSWORDS, KEYS, CERTIFICATES, PASSPHRASE)
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,16 @@ def ages(project: Project) -> list[Age]:
     # A key's file is written once.
     written = [time_of(path.stat().st_mtime) for path in keys]
     found = [
-        Age(PASSWORDS, ROTATED, datetime.fromisoformat(kept.since).astimezone(UTC) if kept.since else None),
+        Age(PASSWORDS, ROTATED, _time(kept.since)),
         Age(KEYS, tuple(path.name for path in keys), min(written, default=None)),
     ]
     held = tuple(terms(project))
     if held:
         found.append(Age(CERTIFICATES, tuple(term.whose for term in held), min(term.made for term in held), held))
+    if project.topology.repository:
+        found.append(Age(PASSPHRASE, ("repository",), _time(kept.repository_since)))
     return found
+
+
+def _time(text: str) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

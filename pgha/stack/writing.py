@@ -21,6 +21,9 @@ from pgha.remote import engine, networks
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.rendering import render, secrets_of
 
+PASSWORD_FILES = ("pgpass", "patroni.conf")
+"""Those that hold a password of ROTATED."""
+
 
 @dataclass(frozen=True)
 class RenderReport:
@@ -85,11 +88,12 @@ def preview_project(project: Project) -> RenderReport:
     return RenderReport((), placed.ports, placed.moved, placed.block, services)
 
 
-def files_with(project: Project, passwords: Passwords) -> dict[str, str]:
-    """The rendered files that hold a password of ROTATED, as they are with these: relative path -> text."""
+def files_with(project: Project, passwords: Passwords, names: tuple[str, ...] = PASSWORD_FILES) -> dict[str, str]:
+    """The rendered files of these names, those that hold a password of ROTATED, as they are with these: relative
+    path -> text."""
     placed = _place(project)
     files = render(project, passwords, placed.ports, placed.block).files
-    return {path: text for path, text in files.items() if path == "pgpass" or path.endswith("/patroni.conf")}
+    return {path: text for path, text in files.items() if path.rsplit("/", 1)[-1] in names}
 
 
 def _identities(project: Project) -> list[Path]:

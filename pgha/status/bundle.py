@@ -158,7 +158,9 @@ def _secrets(project: Project) -> list[str]:
     """Every password and passphrase that is known here. Raises Damaged."""
     kept = kept_passwords(project)
     given = [getattr(project.settings, key) for key in SECRETS]
-    own = [getattr(kept, name) for name in OWN] + list(kept.roles.values()) if kept else []
+    own = [getattr(kept, name) for name in OWN] if kept else []
+    if kept:
+        own += [*kept.roles.values(), *kept.coming.values(), *([kept.second.passphrase] if kept.second else [])]
     return [secret for secret in [*given, *own] if secret]
 
 

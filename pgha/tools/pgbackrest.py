@@ -68,6 +68,16 @@ def _command(*arguments: str, timeout: float, terminal: bool = False) -> Command
     return Command(("pgbackrest", f"--stanza={STANZA}", *arguments), timeout=timeout, terminal=terminal)
 
 
+def _on(repo: int) -> tuple[str, ...]:
+    """pgBackRest's --repo; nothing for the only one."""
+    return (f"--repo={repo}",) if repo else ()
+
+
+def _for_script(repo: int) -> tuple[str, ...]:
+    """The same for the scripts of the images, which call it."""
+    return ("env", f"PGBACKREST_REPO={repo}") if repo else ()
+
+
 def stanza_create() -> Command:
     return _command("stanza-create", timeout=120)
 
@@ -113,10 +123,10 @@ def check() -> Command:
     return _command("--archive-timeout=60", "check", timeout=120)
 
 
-def backup(type: str, *, leader_only: bool = False) -> Command:
+def backup(type: str, *, leader_only: bool = False, repo: int = 0) -> Command:
     """One backup, from a standby where the configuration prefers that; not so with `leader_only` (2.55 and newer)."""
     source = ("--backup-standby=n",) if leader_only else ()
-    return _command(f"--type={type}", *source, "backup", timeout=0, terminal=True)
+    return _command(*_on(repo), f"--type={type}", *source, "backup", timeout=0, terminal=True)
 
 
 def restore(data: str, label: str, *options: str) -> Command:
@@ -127,12 +137,12 @@ def restore(data: str, label: str, *options: str) -> Command:
     return Command(("restore-here", data, label, *options), timeout=0, terminal=True)
 
 
-def verify_repository(label: str = "") -> Command:
+def verify_repository(label: str = "", *, repo: int = 0) -> Command:
     """On the repository host: read every file, or one backup's, and compare checksums (images/base/verify-repository).
 
     It exits 1 when a file is damaged, and names it.
     """
-    return Command(("verify-repository", *([label] if label else [])), timeout=0, terminal=True)
+    return Command((*_for_script(repo), "verify-repository", *([label] if label else [])), timeout=0, terminal=True)
 
 
 def verify_backup(label: str = "", preload: str = "") -> Command:
@@ -206,16 +216,16 @@ def parse_damage(text: str) -> list[str]:
     return [line for line in lines if DAMAGE.fullmatch(line)]
 
 
-def archive_list(archive_id: str) -> Command:
+def archive_list(archive_id: str, repo: int = 0) -> Command:
     """Every file of the archive with its size and time, as JSON."""
     path = f"archive/{STANZA}/{archive_id}"
-    return Command(("pgbackrest", "repo-ls", "--recurse", "--output=json", path), timeout=300)
+    return Command(("pgbackrest", *_on(repo), "repo-ls", "--recurse", "--output=json", path), timeout=300)
 
 
-def read_archived(archive_id: str, names: Sequence[str]) -> Command:
+def read_archived(archive_id: str, names: Sequence[str], repo: int = 0) -> Command:
     """Print small files of the archive, each after a line `== name`."""
     script = 'for name; do echo "== $name" && pgbackrest repo-get "$0/$name" && echo || exit 1; done'
-    return Command(("sh", "-c", script, f"archive/{STANZA}/{archive_id}", *names), timeout=120)
+    return Command((*_for_script(repo), "sh", "-c", script, f"archive/{STANZA}/{archive_id}", *names), timeout=120)
 
 
 def parse_archived(text: str) -> dict[str, str]:
@@ -224,13 +234,13 @@ def parse_archived(text: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def find_wal(what: str, value: str, archive_id: str, paths: Sequence[str]) -> Command:
+def find_wal(what: str, value: str, archive_id: str, paths: Sequence[str], repo: int = 0) -> Command:
     """On a node: look for a record in these files of the archive (images/patroni/find-wal), newest first.
 
     `what` is `xid`, `name` (of a restore point) or `last`. Exit code 1 when it is not there.
     """
     places = [f"archive/{STANZA}/{archive_id}/{path}" for path in paths]
-    return Command(("find-wal", what, value or "-", *places), timeout=0)
+    return Command((*_for_script(repo), "find-wal", what, value or "-", *places), timeout=0)
 
 
 @dataclass(frozen=True)
@@ -261,8 +271,8 @@ def archive_push(path: str) -> Command:
     return _command("--no-archive-async", "archive-push", path, timeout=120)
 
 
-def info() -> Command:
-    return _command("--output=json", "info", timeout=30)
+def info(repo: int = 0) -> Command:
+    return _command(*_on(repo), "--output=json", "info", timeout=30)
 
 
 def info_text() -> Command:

@@ -14,11 +14,27 @@ def ask(*arguments):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def repo_of(entry):
+    """The number of the repository that an entry of `info` is about."""
+    return entry.get("repo-key", 1)
+
+
 def of_this_database(stanza):
-    """The backups of the present database: those from before a major upgrade are of another one."""
-    present = stanza["db"][-1]["id"] if stanza.get("db") else None
+    """The backups of the present database, in every repository: those of before a major upgrade are another one's."""
+    present = {repo_of(database): database["id"] for database in stanza.get("db") or []}
     backups = stanza.get("backup") or []
-    return [backup for backup in backups if present is None or backup["database"]["id"] == present]
+    return [b for b in backups if not present or b["database"]["id"] == present[repo_of(b["database"])]]
+
+
+def archive_of(stanza, backup=None):
+    """Where the WAL is that goes with a backup: the name of its archive, and pgBackRest's option for its repository."""
+    archives = stanza["archive"]
+    if backup:
+        repo = repo_of(backup.get("database", {}))
+        archives = [archive for archive in archives if repo_of(archive.get("database", {})) == repo]
+    repo = repo_of(archives[-1].get("database", {}))
+    alone = {repo_of(archive.get("database", {})) for archive in stanza["archive"]} == {1}
+    return archives[-1]["id"], [] if alone else [f"--repo={repo}"]
 
 
 def newest_on(stanza, history):
@@ -36,11 +52,12 @@ def first_of(backup):
     return parse_segment(backup["archive"]["start"])[1]
 
 
-def missing(archive, names):
-    """Those of these segments that the archive lacks. Only the folders they would be in are listed."""
+def missing(place, names):
+    """Those of these segments that an archive (`archive_of`) lacks. Only the folders they would be in are listed."""
+    archive, repo = place
     names = list(names)
     there = set()
     for folder in sorted({name[:16] for name in names}):
-        listed = ask("repo-ls", f"archive/{STANZA}/{archive}/{folder}").split("\n")
+        listed = ask(*repo, "repo-ls", f"archive/{STANZA}/{archive}/{folder}").split("\n")
         there.update(line[:24] for line in listed if ".partial" not in line)
     return [name for name in names if name not in there]

@@ -53,7 +53,7 @@ def test_what_wants_the_repository_beside_the_leader_is_refused_before_it_waits(
     for module in (backups, stanza):
         monkeypatch.setattr(module, "require_leader", lambda project: LEADER)
         monkeypatch.setattr(module, "read_archiver", lambda project, leader: archiver)
-        monkeypatch.setattr(module, "read_stanza", lambda project: view)
+        monkeypatch.setattr(module, "read_stanza", lambda project, repo=0: view)
     for task in (
         lambda: backups.run_backup(a_project, "incr", None),
         lambda: backups.set_restore_point(a_project, "before", None),
@@ -67,7 +67,7 @@ def test_a_backup_is_not_restored_where_the_repository_is_not_reached(a_project,
     reaching("pg3-node1")
     backup = type("Backup", (), {"label": "20261123-053604F"})
     view = repository.StanzaView(True, "ok", False, (backup,), None, None, False, "17-1", "42")
-    monkeypatch.setattr(verification, "read_stanza", lambda project: view)
+    monkeypatch.setattr(verification, "read_stanza", lambda project, repo=0: view)
     monkeypatch.setattr(verification, "_read_repository", lambda *given: None)
     monkeypatch.setattr(verification, "choose_node", lambda project: "pg3-node1")
     with pytest.raises(Parted, match="cut off from pg3-node1: no backup can be restored there"):
@@ -137,8 +137,8 @@ def test_the_check_of_the_archive_wants_no_answer_of_a_node_that_is_away(a_proje
     monkeypatch.setattr(stanza, "connect", lambda project: Hosts(*lost))
     monkeypatch.setattr(stanza, "require_leader", lambda project: LEADER)
     monkeypatch.setattr(stanza, "read_archiver", lambda project, leader: archiver)
-    monkeypatch.setattr(stanza, "read_stanza", lambda project: view)
+    monkeypatch.setattr(stanza, "read_stanza", lambda project, repo=0: view)
     monkeypatch.setattr(stanza, "patch_config", lambda project, wanted: [])
-    monkeypatch.setattr(stanza, "_create_when_unlocked", lambda project: None)
+    monkeypatch.setattr(stanza, "create_when_unlocked", lambda project: None)
     assert stanza.create_stanza(a_project, Progress()).leader == "pg2-node1"
     assert [host for host, verb in ran if verb == "check"] == [where]

@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 import subprocess
+import sys
 
 import pytest
 from image_scripts import BASE, PATRONI, run
@@ -387,10 +388,40 @@ def newest_on(fake, tmp_path, cloning):
         archives = [{"id": "16-1"}, {"id": "17-2"}]
         (tmp_path / "info").write_text(json.dumps([{"archive": archives, "backup": told}]))
         backup, _, archive = cloning.on_history_of(timeline)
-        assert archive == "17-2"
+        assert archive == ("17-2", [])
         return backup and backup["label"]
 
     return newest_on
+
+
+def test_of_two_repositories_the_archive_is_that_of_the_backup(cloning, fake, tmp_path):
+    """Where a former repository is kept: it has been through an upgrade, so its archive has another name."""
+    told = {
+        "db": [{"id": 1, "repo-key": 1}, {"id": 2, "repo-key": 1}, {"id": 1, "repo-key": 2}],
+        "archive": [
+            {"id": "17-1", "database": {"id": 1, "repo-key": 1}},
+            {"id": "18-2", "database": {"id": 2, "repo-key": 1}},
+            {"id": "18-1", "database": {"id": 1, "repo-key": 2}},
+        ],
+        "backup": [
+            {
+                "label": label,
+                "database": {"id": database, "repo-key": repo},
+                "archive": {"start": f"{1:08X}{0:08X}{number:08X}"},
+                "lsn": {"stop": f"0/{number}000050"},
+            }
+            for number, (label, repo, database) in enumerate([("a", 1, 1), ("b", 1, 2), ("c", 2, 1)], 2)
+        ],
+    }
+    fake("pgbackrest", f"echo \"$*\" >> {tmp_path}/asked; case $* in *info) echo '{json.dumps([told])}';; esac")
+    needed_wal = sys.modules["needed_wal"]
+    assert [backup["label"] for backup in needed_wal.of_this_database(told)] == ["b", "c"]
+    backup, _, archive = cloning.on_history_of(1)
+    assert (backup["label"], archive) == ("c", ("18-1", ["--repo=2"]))
+    assert cloning.archive_of(told, told["backup"][1]) == ("18-2", ["--repo=1"])
+    cloning.missing(archive, [f"{1:08X}{0:08X}{4:08X}"])
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-1] == "--stanza=pg_ha_db --repo=2 repo-ls archive/pg_ha_db/18-1/0000000100000000"
 
 
 BEFORE, ABANDONED = ("before", 1, "0/4000000", False), ("abandoned", 1, "0/6000000", False)
@@ -435,9 +466,9 @@ def test_a_segment_the_archive_lacks_is_named(cloning, fake):
     folder = "archive/pg_ha_db/17-1/0000000100000000"
     fake("pgbackrest", f"[ \"$*\" = '--stanza=pg_ha_db repo-ls {folder}' ] && printf '%s\\n' {there}")
     names = ["000000010000000000000008", "000000010000000000000009"]
-    assert cloning.missing("17-1", names) == names[1:]
-    assert cloning.missing("17-1", names[:1]) == []
-    assert cloning.missing("17-1", []) == []
+    assert cloning.missing(("17-1", []), names) == names[1:]
+    assert cloning.missing(("17-1", []), names[:1]) == []
+    assert cloning.missing(("17-1", []), []) == []
 
 
 # complete-history: what a lost leader had not archived --------------------------------------------------------

@@ -33,6 +33,7 @@ from pgha.tools import (
     pg_upgrade,
     pgbackrest,
     pip,
+    places,
     postgres,
     processes,
     restarts,
@@ -106,7 +107,9 @@ CASES = [
         "pgbackrest --stanza=pg_ha_db --type=incr --backup-standby=n backup",
     ),
     (pgbackrest.backup("diff"), "pgbackrest --stanza=pg_ha_db --type=diff backup"),
+    (pgbackrest.backup("diff", repo=2), "pgbackrest --stanza=pg_ha_db --repo=2 --type=diff backup"),
     (pgbackrest.info(), "pgbackrest --stanza=pg_ha_db --output=json info"),
+    (pgbackrest.info(2), "pgbackrest --stanza=pg_ha_db --repo=2 --output=json info"),
     (pgbackrest.info_text(), "pgbackrest --stanza=pg_ha_db info"),
     (
         pgbackrest.restore(DATA, "20261123-053604F", "--type=time", "--target=2026-11-23 08:30:00+00"),
@@ -114,6 +117,7 @@ CASES = [
     ),
     (pgbackrest.verify_repository(), "verify-repository"),
     (pgbackrest.verify_repository("20261123-053604F"), "verify-repository 20261123-053604F"),
+    (pgbackrest.verify_repository("a", repo=2), "env PGBACKREST_REPO=2 verify-repository a"),
     (pgbackrest.verify_backup(), "verify-backup"),
     (pgbackrest.verify_backup("20261123-053604F"), "verify-backup 20261123-053604F"),
     (pgbackrest.verify_backup("20261123-053604F", "citus"), "verify-backup --preload=citus 20261123-053604F"),
@@ -133,6 +137,17 @@ CASES = [
         pgbackrest.find_wal("last", "", "17-1", ["0/B-ff.zst"]),
         "find-wal last - archive/pg_ha_db/17-1/0/B-ff.zst",
     ),
+    (pgbackrest.archive_list("18-1", 2), "pgbackrest --repo=2 repo-ls --recurse --output=json archive/pg_ha_db/18-1"),
+    (
+        pgbackrest.find_wal("last", "", "17-1", ["a"], 1),
+        "env PGBACKREST_REPO=1 find-wal last - archive/pg_ha_db/17-1/a",
+    ),
+    (
+        places.holds_repository("/pgha/pgbackrest/2"),
+        """sh -c 'for file in "$1"/archive/*/archive.info* "$1"/backup/*/backup.info*; do [ ! -e "$file" ] || """
+        "echo yes; done' holds /pgha/pgbackrest/2",
+    ),
+    (places.clear("/pgha/pgbackrest"), "rm -rf /pgha/pgbackrest/archive /pgha/pgbackrest/backup"),
     (
         pgbackrest.archive_push("/pgdata/17/pg_wal/00000002.history"),
         "pgbackrest --stanza=pg_ha_db --no-archive-async archive-push /pgdata/17/pg_wal/00000002.history",
