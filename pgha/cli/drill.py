@@ -60,7 +60,9 @@ def list_(c):
     rows = []
     for scenario in SCENARIOS:
         bound = f"{scenario.allowed(project.settings):g} s"
-        rows.append((scenario.name, scenario.breaks, scenario.promise, bound, scenario.needs(project.topology)))
+        lacking = scenario.lacking(project.settings, project.topology)
+        apart = f"not with --all: {scenario.only_by_name}" if scenario.only_by_name else ""
+        rows.append((scenario.name, scenario.breaks, scenario.promise, bound, lacking or apart))
     console.show(console.table("", ("Scenario", "Breaks", "Promises", "Write gap", "Not here"), rows))
     lost = project.settings.drill_lost_writes
     console.show(f"With quorum commit at most {lost} acknowledged writes may be lost; async promises nothing there.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 ACKNOWLEDGED = "acknowledged"
@@ -122,6 +122,27 @@ class Gap:
     @property
     def seconds(self) -> float:
         return self.ends - self.begins
+
+
+def numbered_on(
+    writes: Sequence[Write], probes: Sequence[Write], moment: float
+) -> tuple[tuple[Write, ...], tuple[Write, ...]]:
+    """The same, with the timelines of a database that began anew after that moment numbered on: what pg_upgrade made
+    has timeline 1 again. It begins with the first acknowledgement after the longest gap."""
+    acknowledged = [write for write in (*writes, *probes) if write.outcome == ACKNOWLEDGED]
+    times = [write.ended for write in acknowledged]
+    if not times or max(times) <= moment:
+        return tuple(writes), tuple(probes)
+    begins = longest_gap(times, moment, max(times)).ends
+    before = max((write.timeline for write in acknowledged if write.ended < begins), default=0)
+
+    def moved(entries: Sequence[Write]) -> tuple[Write, ...]:
+        return tuple(
+            replace(write, timeline=write.timeline + before) if write.timeline and write.ended >= begins else write
+            for write in entries
+        )
+
+    return moved(writes), moved(probes)
 
 
 def longest_gap(moments: Iterable[float], begins: float, ends: float) -> Gap:

@@ -44,7 +44,7 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
     its rows cannot be read at the end, ToolFailed when a client ended by a fault of its own, and what a scenario's
     preparation raises.
     """
-    reason = scenario.needs(project.topology)
+    reason = scenario.lacking(project.settings, project.topology)
     if reason:
         raise Missing(f"{scenario.name} {reason}", "inv drill.list")
     project = as_it_is(project)
@@ -240,6 +240,8 @@ def _judge(
     project: Project, scenario: Scenario, run: int, scene: Scene, traffic: Traffic, marks: Marks, notes: Notes
 ) -> Result:
     writes, reads, probes = tuple(traffic.writes), tuple(traffic.reads), tuple(traffic.probes)
+    if scenario.new_history:
+        writes, probes = ledger.numbered_on(writes, probes, marks.injected or 0.0)
     conninfo = connection_string(as_it_is(project), Login(), standby=False)
     rows = wait_until(
         lambda: traffic.rows(conninfo), lambda _: True, "The drill's rows can be read", timeout=READ_TIMEOUT

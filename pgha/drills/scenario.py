@@ -21,6 +21,11 @@ def always(_: Topology) -> str:
     return ""
 
 
+def whatever(_: Settings) -> str:
+    """Any settings will do."""
+    return ""
+
+
 def nodes(count: int) -> Callable[[Topology], str]:
     """So many Postgres nodes at least."""
     return lambda topology: "" if len(topology.nodes) >= count else f"takes {count} Postgres nodes"
@@ -116,6 +121,15 @@ class Scenario:
     mend: Callable[[Scene], None] | None = None
     """What brings everything back where `chaos.heal` would not."""
     needs: Callable[[Topology], str] = always
+    needs_settings: Callable[[Settings], str] = whatever
+    new_history: bool = False
+    """Its timelines begin anew, with 1."""
+    only_by_name: str = ""
+    """Why it is not played among all."""
+
+    def lacking(self, settings: Settings, topology: Topology) -> str:
+        """Why it cannot be played here; nothing when it can."""
+        return self.needs(topology) or self.needs_settings(settings)
 
     def allowed(self, settings: Settings) -> float:
         """Seconds without an acknowledged write that the settings allow."""

@@ -22,6 +22,7 @@ from pgha.drills.scenario import (
     witness,
 )
 from pgha.drills.scene import Scene
+from pgha.drills.upgrades import UPGRADES
 from pgha.failures import containers, disks, networks
 from pgha.failures.broken import Mechanism
 from pgha.model.topology import Host
@@ -194,6 +195,6 @@ FAILURES = (
              "drill_gap_operator", _kill_everything, heals_service=True),
 )  # fmt: skip
 
-SCENARIOS = (*FAILURES, *CHANGES, *LOSSES)
+SCENARIOS = (*FAILURES, *CHANGES, *UPGRADES, *LOSSES)
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -13,12 +13,13 @@ from pgha.tools import patroni
 
 
 def as_it_is(project: Project) -> Project:
-    """The project with the ports of now: a change of the shape may have given others, where its own were taken. Its
-    shape stays the one that the drill found."""
-    now = as_it_runs(replace(project, running=None)).running
-    if now is None or project.running is None:
+    """The project with the ports and the major version of now: a change of the shape may have given other ports, where
+    its own were taken. Its shape stays the one that the drill found."""
+    now = as_it_runs(replace(project, running=None))
+    if now.running is None or project.running is None:
         return project
-    return replace(project, running=replace(project.running, ports=now.ports))
+    settings = replace(project.settings, postgres=now.settings.postgres)
+    return replace(project, settings=settings, running=replace(project.running, ports=now.running.ports))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def choose(project: Project, name: str, all_: bool) -> tuple[list[Scenario], dic
         if name not in BY_NAME:
             raise BadValue(f"{name} is not a scenario", f"one of {', '.join(BY_NAME)}")
         return [BY_NAME[name]], {}
-    reasons = {scenario.name: scenario.needs(project.topology) for scenario in SCENARIOS}
+    reasons = {s.name: s.lacking(project.settings, project.topology) or s.only_by_name for s in SCENARIOS}
     skipped = {name: reason for name, reason in reasons.items() if reason}
     return [scenario for scenario in SCENARIOS if scenario.name not in skipped], skipped
 

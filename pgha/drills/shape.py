@@ -6,12 +6,15 @@ from dataclasses import replace
 
 from pgha.cluster.rollout_record import forget_rollout, read_rollout
 from pgha.console import Progress
+from pgha.drills.upgrades import runs_drill_images
 from pgha.project.project import Project
 from pgha.project.running import as_it_runs
+from pgha.project.upgrade_record import read_upgrade
 from pgha.recover.record import read_recovery
 from pgha.recover.recovering import resume
 from pgha.stack import lifecycle, reshaping, scaling
 from pgha.stack.fit import shape_flags
+from pgha.upgrade import major
 
 
 def scale_to(project: Project, data_centers: int, nodes: int, progress: Progress) -> None:
@@ -42,7 +45,11 @@ def complete(project: Project, progress: Progress) -> None:
     half_recovered = read_recovery(project)
     if half_recovered:
         resume(replace(project, running=None), half_recovered, progress)
-    if not project.record().scaling and (read_rollout(project) or project.record().replacing):
+    half_upgraded = read_upgrade(project)
+    if half_upgraded:
+        major.resume(replace(project, running=None), half_upgraded, progress)
+    begun = read_rollout(project) or project.record().replacing or runs_drill_images(project)
+    if not project.record().scaling and begun:
         lifecycle.up(replace(project, running=None), progress)
         # A Postgres that was not restarted in a drill does not have to be.
         forget_rollout(project)

@@ -119,7 +119,7 @@ class Settings:
     up_timeout: int = _setting(180, "seconds `up` and `start` wait until every member streams")
     long_transaction: int = _setting(
         60,
-        "seconds after which an open transaction, in use or idle, keeps [a rollout](runbooks.md#change-a-setting) "
+        "seconds after which an open transaction, in use or idle, keeps [a rollout](runbooks/change-a-setting.md) "
         "from restarting its member: by then it is a report, a dump or a migration that somebody would miss",
     )
     drill_gap_planned: float = _setting(
@@ -140,6 +140,7 @@ class Settings:
         "`wal_sender_timeout` (10 s)",
     )
     drill_gap_operator: float = _setting(30.0, "drills: when service waits for an operator: disk full, cold start")
+    drill_gap_upgrade: float = _setting(120.0, "drills: when `pg_upgrade` brings in another major version")
     drill_gap_recovery: float = _setting(
         90.0,
         "drills: when two data centers of three are gone for good and `inv recover` goes on with the third",

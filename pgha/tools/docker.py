@@ -28,6 +28,11 @@ def image_exists(name: str) -> Command:
     return docker("image", "inspect", "--format", "{{.Id}}", name)
 
 
+def remove_images(names: Sequence[str]) -> Command:
+    """Their names, and what no other name needs."""
+    return docker("image", "rm", *names, timeout=120)
+
+
 def pull(image: str) -> Command:
     return docker("pull", image, timeout=900)
 

@@ -58,7 +58,7 @@ def test_every_scenario_has_a_name_of_its_own_and_states_a_promise():
     "leader-and-standby-killed", "etcd-leader-killed", "etcd-minority-killed", "etcd-quorum-killed", "witness-killed",
     "repository-killed", "sshd-stopped", "cold-start", "lagging-candidate",
     "rollout-restart", "rollout-image", "rotate-passwords", "rotate-keys", "etcd-member-replaced",
-    "scale-out", "scale-in",
+    "scale-out", "scale-in", "upgrade-minor", "upgrade-major",
     "site-lost-for-good",
 ])  # fmt: skip
 def test_every_failure_and_change_an_operator_fears_is_there(needed):
@@ -82,9 +82,16 @@ def test_every_failure_and_change_an_operator_fears_is_there(needed):
 )  # fmt: skip
 def test_a_topology_plays_what_it_can_and_says_why_not_the_rest(make_project, shape, cannot):
     scenarios, skipped = series.choose(make_project(**shape), "", True)
+    assert "cannot be taken back" in skipped.pop("upgrade-major")
     assert set(skipped) == cannot
     assert all(reason.startswith("takes ") for reason in skipped.values())
-    assert {scenario.name for scenario in scenarios} == set(BY_NAME) - cannot
+    assert {scenario.name for scenario in scenarios} == set(BY_NAME) - cannot - {"upgrade-major"}
+
+
+def test_what_cannot_be_taken_back_is_played_by_its_name_and_where_there_is_a_newer_major(make_project):
+    assert series.choose(make_project(), "upgrade-major", False)[0] == [BY_NAME["upgrade-major"]]
+    newest = make_project(postgres=18)
+    assert BY_NAME["upgrade-major"].lacking(newest.settings, newest.topology).startswith("takes an older major than 18")
 
 
 @pytest.mark.parametrize(("name", "all_"), [("", False), ("switchover", True), ("no-such", False)])

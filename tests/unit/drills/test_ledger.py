@@ -143,3 +143,17 @@ def test_two_promotions_with_one_number_are_seen():
     clash = write(4, server="c", timeline=2)
     assert ledger.shared_timelines([*writes, clash]) == (2,)
     assert ledger.check(writes, [1, 2, 3, 4], [clash]).shared_timelines == (2,)
+
+
+def test_a_database_that_begins_anew_is_no_second_leader():
+    """pg_upgrade's has timeline 1 again; nothing that was acknowledged afterwards on the old one is forgiven."""
+    old = [Write(n, n, n + 0.1, ACKNOWLEDGED, "a", 3) for n in range(5)]
+    new = [Write(n, n, n + 0.1, ACKNOWLEDGED, "a", 1) for n in range(40, 45)]
+    probes = [Write(100, 39.5, 39.6, ACKNOWLEDGED, "a", 1), Write(101, 20.0, 20.1, REFUSED, "b")]
+    assert ledger.two_leaders([*old, *new])
+    writes, probed = ledger.numbered_on([*old, *new], probes, 2.0)
+    assert [write.timeline for write in (*writes, *probed)] == [3] * 5 + [4] * 5 + [4, 0]
+    assert not ledger.two_leaders([*writes, *probed]) and not ledger.shared_timelines([*writes, *probed])
+    late = Write(200, 42.2, 42.3, ACKNOWLEDGED, "b", 3)
+    assert ledger.two_leaders(ledger.numbered_on([*old, *new, late], probes, 2.0)[0])
+    assert ledger.numbered_on(old, (), 9.0) == (tuple(old), ())

@@ -15,6 +15,8 @@ from pgha.drills.scenarios import BY_NAME
 from pgha.drills.scene import as_it_is
 from pgha.project.record import Record
 from pgha.project.running import as_it_runs
+from pgha.project.upgrade_record import Record as Upgrade
+from pgha.project.upgrade_record import write_upgrade
 
 
 @pytest.fixture
@@ -44,6 +46,14 @@ def said(monkeypatch, project):
     return said
 
 
+@pytest.fixture(autouse=True)
+def drill_images(monkeypatch):
+    """Whether a container runs an image of a drill."""
+    there = []
+    monkeypatch.setattr(shape, "runs_drill_images", lambda project: bool(there))
+    return there
+
+
 def runs(project):
     document = {"settings": asdict(project.settings), "ports": {}}
     (project.folder / "running.json").write_text(json.dumps(document))
@@ -52,6 +62,25 @@ def runs(project):
 def test_a_shape_that_nobody_changed_is_left_alone(project, said):
     shape.complete(project, Progress())
     assert said == []
+
+
+def test_images_of_a_drill_that_are_left_are_rolled_back(project, said, drill_images):
+    drill_images.append("pgha-base:trixie-drill")
+    shape.complete(project, Progress())
+    assert said == ["up"]
+
+
+def test_a_major_upgrade_that_was_interrupted_is_completed(project, said, monkeypatch):
+    write_upgrade(project, Upgrade(17, 18, 1.0, "pg1-node1", {}))
+    monkeypatch.setattr(shape.major, "resume", lambda project, record, progress: said.append(f"to {record.new}"))
+    shape.complete(project, Progress())
+    assert said == ["to 18"]
+
+
+def test_after_a_major_upgrade_the_project_is_of_the_new_one(project, said):
+    begun = as_it_runs(project)
+    runs(replace(project, settings=replace(project.settings, postgres=18)))
+    assert (begun.settings.postgres, as_it_is(begun).settings.postgres) == (17, 18)
 
 
 def test_a_shape_is_given_back_with_the_operators_own_flags(project, said):

@@ -333,6 +333,7 @@ CASES = [
     (docker.docker("version"), "docker version"),
     (docker.image_exists("debian:trixie-slim"), "docker image inspect --format '{{.Id}}' debian:trixie-slim"),
     (docker.pull("debian:trixie-slim"), "docker pull debian:trixie-slim"),
+    (docker.remove_images(["a:drill", "b:drill"]), "docker image rm a:drill b:drill"),
     (
         docker.build(FOLDER, ["a:1", "a"], {"POSTGRES": "17", "BASE": "x"}),
         "docker build --force-rm --tag a:1 --tag a --build-arg POSTGRES=17 --build-arg BASE=x images/patroni",
