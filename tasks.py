@@ -327,10 +327,11 @@ def restart(c, node="", pending=False, plan=False, json=False):
     """
     if plan:
         project = project_of(c)
-        show_rollout(project, prepare_restart(project, node, pending).plan, json)
+        show_rollout(project, prepare_restart(project, node, pending, maintenance.names_stopped(project)).plan, json)
         return
     with changing(c, "restart") as (project, progress):
-        restarted = restart_members(project, prepare_restart(project, node, pending), progress)
+        prepared = prepare_restart(project, node, pending, maintenance.names_stopped(project))
+        restarted = restart_members(project, prepared, progress)
     show_restart(project, restarted, json)
 
 

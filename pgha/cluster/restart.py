@@ -35,6 +35,8 @@ class Prepared:
     resumed: bool
     lowered: tuple[str, ...]
     """parameters for which the leader has to be first"""
+    stopped: tuple[str, ...] = ()
+    """members that are stopped for maintenance, and stay so"""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,18 @@ class Restarted:
     """member -> parameters that wait for one more restart"""
 
 
-def prepare(project: Project, node: str, pending: bool) -> Prepared:
-    """What would be done, without doing it.
+def prepare(project: Project, node: str, pending: bool, stopped: Collection[str] = ()) -> Prepared:
+    """What would be done, without doing it. Members that are `stopped` for maintenance are left out: their Postgres
+    starts anew with them.
 
-    Raises BadValue for a node that is none, HalfDone while an `up` is, NoLeader.
+    Raises BadValue for a node that is none, HalfDone while an `up` is, NoLeader, Unhealthy for a node that is stopped,
+    and where without those that are nobody could take over.
     """
     if node and node not in node_names(project):
         raise BadValue(f"{node} is not a Postgres node of project {project.name}", ", ".join(node_names(project)))
+    away = tuple(name for name in node_names(project) if name in stopped)
+    if node in away:
+        raise Unhealthy(f"{node} is stopped for maintenance", f"inv start --node {node} starts its Postgres anew")
     before = read_rollout(project)
     if before and before.verb != VERB:
         raise HalfDone(_sentence(before), f"{before.command} completes it")
@@ -63,13 +70,20 @@ def prepare(project: Project, node: str, pending: bool) -> Prepared:
     resumed = before is not None and before.asked == asked
     if before and resumed:
         record = replace(before, done=[name for name in before.marks if is_restarted(name, before, known)])
-        hosts = [name for name in before.marks if name not in record.done]
+        hosts = [name for name in before.marks if name not in (*record.done, *away)]
     else:
-        hosts = choose([node] if node else node_names(project), known if pending else None)
+        there = [name for name in node_names(project) if name not in away]
+        hosts = choose([node] if node else there, known if pending else None)
         marks = {name: known[name].started if name in known else "" for name in hosts}
         record = Record(VERB, time.time(), asked, marks=marks)
     leader = require_leader(project).name
     lowered = known[leader].lowers if leader in known and leader in hosts else ()
+    if away and leader in hosts and len(node_names(project)) == len(away) + 1:
+        raise Unhealthy(
+            f"{leader} would be restarted, and without {' and '.join(away)}, stopped for maintenance, nobody could "
+            "take over from it",
+            f"inv start --node {away[0]}, then inv restart",
+        )
     plan = rollout.Plan(
         VERB,
         ACTION,
@@ -83,10 +97,10 @@ def prepare(project: Project, node: str, pending: bool) -> Prepared:
         in_place=_in_place(project, lowered),
         by_switchover=True,
         done=tuple(record.done),
-        refusals=tuple(refusal.error for refusal in refusals(look(project, hosts))) if hosts else (),
-        notes=_notes(before, resumed, standing),
+        refusals=tuple(refusal.error for refusal in refusals(look(project, hosts, away))) if hosts else (),
+        notes=(*_notes(before, resumed, standing, away), *map(_stays, away)),
     )
-    return Prepared(plan, record, resumed, lowered)
+    return Prepared(plan, record, resumed, lowered, away)
 
 
 def choose(names: Collection[str], pending_of: Mapping[str, Standing] | None) -> list[str]:
@@ -117,11 +131,23 @@ def _in_place(project: Project, lowered: tuple[str, ...]) -> str:
     return ""
 
 
-def _notes(before: Record | None, resumed: bool, standing: Mapping[str, Standing | PghaError]) -> tuple[str, ...]:
+def _stays(name: str) -> str:
+    return (
+        f"{name} stays stopped for maintenance, and is left out: its Postgres starts anew with inv start --node {name}"
+    )
+
+
+def _notes(
+    before: Record | None, resumed: bool, standing: Mapping[str, Standing | PghaError], away: Collection[str]
+) -> tuple[str, ...]:
     notes = []
     if before:
         notes.append(_sentence(before) + (": this goes on with it" if resumed else ": it is given up for this one"))
-    notes += [f"{name} cannot be asked: {its.message}" for name, its in standing.items() if isinstance(its, PghaError)]
+    notes += [
+        f"{name} cannot be asked: {its.message}"
+        for name, its in standing.items()
+        if isinstance(its, PghaError) and name not in away
+    ]
     return tuple(notes)
 
 
@@ -163,6 +189,7 @@ def restart(project: Project, prepared: Prepared, progress: Progress) -> Restart
         way_on=f"{record.command} goes on. A parameter with which Postgres does not start: put it back first",
         in_place=bool(plan.in_place),
         leader_first=bool(prepared.lowered),
+        left_out=prepared.stopped,
     )
     rolled = roll(project, record, hosts, work, progress)
     forget_rollout(project)

@@ -47,6 +47,11 @@ def stopped(project: Project, containers: dict[str, docker.Container]) -> tuple[
     return tuple(entry for entry in entries if containers[entry.host].state in AWAY)
 
 
+def names_stopped(project: Project) -> tuple[str, ...]:
+    """The hosts that are stopped on purpose."""
+    return tuple(entry.host for entry in stopped(project, engine.containers(project)))
+
+
 def require_undisturbed(project: Project, containers: dict[str, docker.Container]) -> None:
     """Raises Unhealthy when chaos broke something, or a host is stopped on purpose."""
     _refuse_broken(project, containers)

@@ -189,7 +189,7 @@ def standing(monkeypatch, played):
     standing = {name: Standing("08:00") for name in NODES}
     monkeypatch.setattr(restarting, "read_standing", lambda project: dict(standing))
     monkeypatch.setattr(restarting, "require_leader", lambda project: SimpleNamespace(name=played.leader))
-    monkeypatch.setattr(restarting, "look", lambda project, hosts: None)
+    monkeypatch.setattr(restarting, "look", lambda project, hosts, left_out: None)
     monkeypatch.setattr(restarting, "refusals", lambda seen: [])
     monkeypatch.setattr(restarting, "able_member", lambda project: "pg3-node1")
 
@@ -212,8 +212,8 @@ def standing(monkeypatch, played):
     return standing
 
 
-def prepare(project, node="", pending=False):
-    return restarting.prepare(project, node, pending)
+def prepare(project, node="", pending=False, stopped=()):
+    return restarting.prepare(project, node, pending, stopped)
 
 
 def restart(project, **asked):
@@ -340,3 +340,23 @@ def test_without_a_leader_nothing_begins(project, played, standing, monkeypatch)
     monkeypatch.setattr(restarting, "require_leader", nobody)
     with pytest.raises(NoLeader):
         prepare(project)
+
+
+def test_a_member_in_maintenance_is_left_out_of_a_restart_and_stays_stopped(project, played, standing):
+    standing["pg2-node1"] = Unreachable("pg2-node1 is away")
+    plan = prepare(project, stopped=["pg2-node1", "etcd2"]).plan
+    assert (hosts_of(plan), plan.refusals) == (["pg3-node1", "pg1-node1"], ())
+    assert plan.notes == (
+        "pg2-node1 stays stopped for maintenance, and is left out: its Postgres starts anew with "
+        "inv start --node pg2-node1",
+    )
+    assert restart(project, stopped=["pg2-node1"]).done == ("pg3-node1", "pg1-node1")
+    with pytest.raises(Unhealthy, match="pg2-node1 is stopped for maintenance") as caught:
+        prepare(project, node="pg2-node1", stopped=["pg2-node1"])
+    assert "inv start --node pg2-node1" in caught.value.hint
+
+
+def test_the_last_member_beside_those_in_maintenance_is_not_restarted(project, played, standing):
+    with pytest.raises(Unhealthy, match="without pg2-node1 and pg3-node1, stopped for maintenance") as caught:
+        prepare(project, stopped=["pg2-node1", "pg3-node1"])
+    assert caught.value.hint == "inv start --node pg2-node1, then inv restart"
