@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -127,6 +128,13 @@ for slot in "$old.slots"/*; do
 done
 rmdir "$old.slots"
 """
+
+
+def unknown_parameter(words: str) -> str:
+    """What the new major does not know although the old one writes it: packages of one day are as new as each other,
+    and a mirror may have those of the new major later. Nothing when it failed for another reason."""
+    found = re.search(r'unrecognized (?:configuration )?parameter "?([\w.]+)', words)
+    return found[1] if found else ""
 
 
 def take_back(old: int, new: int) -> Command:

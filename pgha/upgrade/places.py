@@ -30,6 +30,8 @@ OLDER = (
     "writes: try again when the package mirror has a newer one"
 )
 
+NEWER = "the same command, when the package mirror has a newer PostgreSQL {new}; docs/upgrade.md"
+
 REACHED = Command(("true",), timeout=5)
 
 
@@ -92,7 +94,12 @@ def rehearse(project: Project, record: Record, progress: Progress) -> None:
     )  # fmt: skip
     answer = engine_of(project, record.leader).run(command, progress.detail)
     if not answer.ok:
-        raise UpgradeRefused("pg_upgrade fails with a copy of the schemas; nothing was touched", answer.words, OLDER)
+        unknown = pg_upgrade.unknown_parameter(answer.words)
+        sentence = "pg_upgrade fails with a copy of the schemas"
+        if unknown:
+            sentence += f": {record.new} is of an older minor release than {record.old}, and does not know {unknown}"
+        hint = NEWER.format(new=record.new) if unknown else OLDER
+        raise UpgradeRefused(f"{sentence}; nothing was touched", answer.words, hint)
 
 
 def is_upgraded(project: Project, record: Record) -> bool:

@@ -15,7 +15,7 @@ from pgha.project.upgrade_record import Record, Stage, read_upgrade, refuse_half
 from pgha.remote import shell
 from pgha.tools import pg_upgrade
 from pgha.tools.command import Command
-from pgha.upgrade import gates, major
+from pgha.upgrade import gates, major, places
 from pgha.upgrade.abort import abort
 
 CLEAN = {"prepared": [], "slots": [], "unusable": [], "databases": ["app", "postgres"], "size": "31000000"}
@@ -213,3 +213,17 @@ def test_what_pg_upgrade_made_goes_and_the_old_data_is_as_it_was(tmp_path):
         assert (old / "global" / "pg_control").read_text() == "control"
         assert (old / "pg_replslot" / "cdc").exists()
         assert [path.name for path in space.iterdir()] == ["PG_17_202406281"]
+
+
+def test_a_new_major_of_an_older_minor_release_is_told_in_plain_words(a_project, monkeypatch):
+    """What pg_upgrade says then names a parameter that nobody has set."""
+    said = {"words": 'pg_restore: error: ERROR:  unrecognized parameter "pg_attver"'}
+    answer = lambda *_: SimpleNamespace(ok=False, words=said["words"])  # noqa: E731
+    monkeypatch.setattr(places, "engine_of", lambda *_: SimpleNamespace(run=answer))
+    record = Record(17, 18, 1.0, "pg1-node1", {})
+    with pytest.raises(UpgradeRefused, match="18 is of an older minor release than 17, and does not know") as caught:
+        places.rehearse(a_project, record, Progress())
+    assert caught.value.hint.startswith("the same command, when the package mirror has a newer PostgreSQL 18")
+    said["words"] = 'loadable libraries: could not load library "$libdir/postgis-3"'
+    with pytest.raises(UpgradeRefused, match="with a copy of the schemas; nothing was touched"):
+        places.rehearse(a_project, record, Progress())
