@@ -140,6 +140,8 @@ def plan_passphrase(project: Project) -> RotationPlan:
     except PghaError as error:
         refusals.append(error)
     kept = _kept(project)
+    if kept.second and kept.second.stage == Stage.FORMER:
+        refusals.append(HalfDone("The former repository is still kept", f"{REMOVES} removes it"))
     given = ("repository",) if kept.second is None and _is_given(project, kept) else ()
     nodes = tuple(host for host in hosts if host != REPOSITORY)
     steps = (

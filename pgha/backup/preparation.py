@@ -12,7 +12,7 @@ from pgha.backup.targets import Request, Target
 from pgha.cluster.slots import warnings_of_restore
 from pgha.cluster.view import able_first, node_names, read_view, require_leader
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, NoRoom, PghaError, TimedOut, ToolFailed
+from pgha.errors import BadValue, Missing, NoBackup, NoRoom, NoStanza, PghaError, TimedOut, ToolFailed
 from pgha.project.project import Project
 from pgha.project.repositories import former
 from pgha.remote import engine
@@ -63,15 +63,22 @@ def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
     return Prepared(request, target, situation.writes, bool(situation.writes and (request.name or request.xid)))
 
 
+def _read_former(project: Project, kept: int) -> catalogue.Catalogue | None:
+    """None when nothing in it is of the present database: its major is another one."""
+    with suppress(NoBackup, NoStanza):
+        return catalogue.read_catalogue(project, kept)
+    return None
+
+
 def _resolve(project: Project, request: Request, found: catalogue.Catalogue, situation: targets.Situation) -> Target:
     """In the repository in use, or else in the former one, which is kept and reaches further back. Raises BadValue."""
     try:
         return points.resolve(request, found, situation, finder(project, found))
     except BadValue:
         kept = former(project)
-        if not kept:
+        older = _read_former(project, kept) if kept else None
+        if older is None:
             raise
-    older = catalogue.read_catalogue(project, kept)
     target = points.resolve(request, older, situation, finder(project, older))
     return replace(target, repo=kept, notes=(*target.notes, f"from the former repository (repo{kept}), which is kept"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pgha import console
 from pgha.backup import passphrase
 from pgha.backup.passphrase import REMOVES, Kept
@@ -35,6 +37,13 @@ def show_former(project: Project, rotated: Rotated) -> None:
         console.show(f"the former repository (repo{kept.number}) is kept, and gets all WAL: {kept.window or 'nothing'}")
         console.show(_said(kept))
         console.hint(f"{REMOVES} removes it{'' if kept.replaced else ', best when the new one has as many'}")
+
+
+def former_document(project: Project) -> dict[str, Any]:
+    """The former repository that is kept, for `--json`."""
+    kept = passphrase.look(project)
+    there = kept and {"repo": kept.number, "full_backups_of_the_new": kept.full, "retention_full": kept.wanted}
+    return {"former": there}
 
 
 def _said(kept: Kept) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pgha import console
 from pgha.backup.passphrase import plan_passphrase, rotate_passphrase
-from pgha.cli.show_passphrase import show_former
+from pgha.cli.show_passphrase import former_document, show_former
 from pgha.console import Progress
 from pgha.errors import BadValue
 from pgha.model.words import json_time, time_text
@@ -127,6 +127,7 @@ def show_rotated(project: Project, rotated: Rotated, json: bool) -> None:
             "hosts": list(rotated.hosts),
             "when_they_start": list(rotated.later),
             "seconds": round(rotated.seconds, 1),
+            **(former_document(project) if rotated.what == PASSPHRASE else {}),
         })  # fmt: skip
         return
     if rotated.what == PASSPHRASE:

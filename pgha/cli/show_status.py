@@ -116,6 +116,8 @@ def _backup_lines(seen: Seen) -> list[str]:
         *([f"        {_verified_text(seen)}"] if newest else []),
         f"archiving: {_archiving_text(seen)}",
     ]
+    if seen.former:
+        lines.append(f"repository: the former one (repo{seen.former}) is kept; inv rotate --what passphrase tells more")
     return lines + _schedule_lines(seen)
 
 

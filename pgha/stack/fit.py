@@ -118,7 +118,7 @@ def _require_passwords(
             where = f"the setting {PASSPHRASE}" if PASSPHRASE in changed else _file(project)
             raise OtherData(
                 f"The repository of project {project.name} is encrypted with another passphrase than that of {where}",
-                f"leave the passphrase as it was; for a new one see {PASSPHRASE_HELP}",
+                f"leave the passphrase as it was; inv rotate --what passphrase brings in another; {PASSPHRASE_HELP}",
             )
 
 

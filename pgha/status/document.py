@@ -88,6 +88,7 @@ def _backup_document(seen: Seen) -> dict[str, Any] | None:
     return {
         "stanza": "ok" if stanza.ok else stanza.message,
         "backups": len(stanza.backups),
+        "former_repository": seen.former or None,
         "last": {"label": newest.label, "type": newest.type, "stop": json_time(time_of(newest.stop))}
         if newest
         else None,

@@ -96,6 +96,8 @@ class Seen:
     """setting -> how it differs from what runs"""
     lock: Lock | PghaError | None = None
     """asked while nobody leads: that of a leader that is lost, until it expires"""
+    former: int = 0
+    """the repository of a former passphrase that is kept; 0 without one"""
 
     @property
     def leader(self) -> str | None:

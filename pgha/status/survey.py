@@ -16,6 +16,7 @@ from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
 from pgha.project.coming import half_rotated
 from pgha.project.project import Project
+from pgha.project.repositories import former
 from pgha.project.successors import terms
 from pgha.project.upgrade_record import read_upgrade
 from pgha.recover.record import read_recovery
@@ -111,6 +112,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             scaling=record.scaling,
             replacing=record.replacing,
             ports=project.ports,
+            former=former(project) if has_repository else 0,
         )
 
 

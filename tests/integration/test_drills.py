@@ -24,7 +24,16 @@ def test_every_postgres_is_restarted_while_clients_write(small):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "name", ["rollout-image", "rotate-passwords", "rotate-keys", "etcd-member-replaced", "scale-out", "scale-in"]
+    "name",
+    [
+        "rollout-image",
+        "upgrade-minor",
+        "rotate-passwords",
+        "rotate-keys",
+        "etcd-member-replaced",
+        "scale-out",
+        "scale-in",
+    ],
 )
 def test_a_change_under_load_leaves_the_stack_in_the_shape_it_found(small, name):
     until(lambda: small.status()["healthy"], "nothing else is wrong")
@@ -32,7 +41,8 @@ def test_a_change_under_load_leaves_the_stack_in_the_shape_it_found(small, name)
     assert summary(play(small, name))["never_whole"] == 0
     made = {host for host, identity in small.containers().items() if containers[host] != identity}
     assert made == {
-        "rollout-image": set(containers), "rotate-passwords": set(), "rotate-keys": set(), "scale-out": set(),
+        "rollout-image": set(containers), "upgrade-minor": set(containers), "rotate-passwords": set(),
+        "rotate-keys": set(), "scale-out": set(),
         "scale-in": {"pg1-node2"},
     }.get(name, made & {"etcd1", "etcd2", "etcd3"} or None)  # fmt: skip
     assert (set(small.containers()), small.volumes()) == (set(containers), volumes)

@@ -227,3 +227,83 @@ def test_a_restore_and_a_clone_to_a_time_before_a_rotation_have_the_passwords_of
     assert small.sql(small.leader(), "select to_regclass('made_afterwards')") == ""
     small.inv("backup")
     assert small.status()["problems"] == []
+
+
+def labels(stack):
+    """pgBackRest's number of a repository -> the backups in it."""
+    found = {}
+    for backup in stack.stanza()["backup"]:
+        found.setdefault(backup["database"]["repo-key"], []).append(backup["label"])
+    return found
+
+
+def test_another_passphrase_is_another_repository_and_the_former_one_restores_until_it_goes(small):
+    small.wait_synchronous()
+    take_backup(small, "--type", "incr")
+    old, containers, before = small.passwords(), small.containers("running"), labels(small)
+    first, second = sorted({1, 2}, key=lambda number: number not in before)
+    small.sql(small.leader(), "drop table if exists rotated; create table rotated ()")
+    wanted = small.sql(small.leader(), "select now()")
+    archives(small)
+    small.sql(small.leader(), "drop table rotated")
+    with Writer(small.dsn(), "written_during_passphrase") as writer:
+        process = small.begin("rotate", "--what", "passphrase")
+        until_said(process, r"WAL into both: .*: done in")
+        kill(process)
+        assert "rotation_half_done" in kinds(small)
+        assert "inv rotate --what passphrase completes it" in small.refused(3, "backup")
+        assert rotate(small, "passphrase")["resumed"]
+        archives(small)
+        writer.wait_for_more()
+    checked(writer)
+    new = small.passwords()
+    assert new["repository"] != old["repository"] == new["second"]["passphrase"]
+    both = labels(small)
+    assert both[first] == before[first] and len(both[second]) == 1
+    assert (small.containers("running"), made_again(small), kinds(small)) == (containers, set(), set())
+    assert small.passwords()["repository"] not in small.shell("pg1-node1", "cat /pgha/config/*")
+    small.inv("verify")
+    small.inv("verify", "--set", both[first][-1])
+    clone = small.inv("clone", "--time", wanted).stdout
+    try:
+        with psycopg.connect(re.search(r'psql "(.*)"', clone)[1]) as there:
+            assert there.execute("select to_regclass('rotated')").fetchone() == ("rotated",)
+    finally:
+        small.inv("clone", "--remove")
+    small.inv("backup", "--type", "incr")
+    assert labels(small)[first] == before[first]
+    assert "retention_full" in small.refused(2, "rotate", "--what", "passphrase", "--remove-old")
+    small.inv("rotate", "--what", "passphrase", "--remove-old", "--yes")
+    assert set(labels(small)) == {second}
+    archives(small)
+    small.inv("verify")
+    assert "is before" in small.refused(2, "clone", "--time", wanted)
+    assert (small.containers("running"), made_again(small), kinds(small)) == (containers, set(), set())
+
+
+@pytest.mark.long
+def test_a_restore_from_the_former_repository_and_the_way_back_to_it(small):
+    small.wait_synchronous()
+    take_backup(small, "--type", "incr")
+    before = labels(small)
+    small.sql(small.leader(), "drop table if exists rotated; create table rotated ()")
+    wanted = small.sql(small.leader(), "select now()")
+    archives(small)
+    small.sql(small.leader(), "drop table rotated")
+    old = small.passwords()["repository"]
+    rotate(small, "passphrase")
+    small.inv("restore", "--time", wanted, "--yes")
+    small.wait_synchronous()
+    assert small.sql(small.leader(), "select to_regclass('rotated')") == "rotated"
+    assert kinds(small) == {"backup_of_another"}
+    small.inv("backup")
+    assert kinds(small) == set()
+    small.inv("switchover")
+    small.wait_synchronous()
+    (replica,) = small.replicas()
+    small.inv("reinit", "--node", replica, "--from", "repository")
+    small.inv("rotate", "--what", "passphrase", "--abort", "--yes")
+    assert labels(small) == before and small.passwords()["repository"] == old
+    archives(small)
+    small.inv("backup", "--type", "incr")
+    assert (made_again(small), kinds(small)) == (set(), set())

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -380,9 +381,10 @@ class Stack:
         return stanza
 
     def archived(self):
-        """WAL segments in the repository, sorted by name."""
-        listed = self.run("pgbackrest", "find", "/pgha/pgbackrest/archive", "-name", "0*-*", "-printf", "%f\n")
-        return sorted(line.split("-")[0] for line in listed.split())
+        """WAL segments in the repository, sorted by name; in every one, where there are two."""
+        listed = self.run("pgbackrest", "find", "/pgha/pgbackrest", "-path", "*/archive/*", "-name", "0*-*")
+        places = Counter(line.rsplit("/", 1)[-1].split("-")[0] for line in listed.split())
+        return sorted(name for name, times in places.items() if times == max(places.values()))
 
     def backups(self):
         return [backup["label"] for backup in self.stanza().get("backup", [])]

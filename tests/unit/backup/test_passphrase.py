@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pgha.backup import passphrase
+from pgha.backup import passphrase, preparation
+from pgha.backup.targets import Request, Target
 from pgha.console import Progress
 from pgha.errors import BadValue, HalfDone, PghaError, ToolFailed
 from pgha.project import repositories
@@ -253,3 +254,28 @@ def test_both_are_configured_and_the_nodes_have_no_passphrase(make_project, rend
     both = conf_of(rendering(), REPOSITORY)
     assert (both["repo1-path"], both["repo2-path"]) == ("/pgha/pgbackrest", "/pgha/pgbackrest/2")
     assert (both["repo1-cipher-pass"], both["repo2-cipher-pass"]) == (before.repository, begun.second.passphrase)
+
+
+def test_what_the_new_one_does_not_reach_is_restored_from_the_former_one(a_project, monkeypatch):
+    """Of what neither reaches the former one's refusal is told: it reaches further back."""
+    reaches, kept = {0: "new", 1: "old"}, [1]
+    monkeypatch.setattr(preparation, "former", lambda project: kept[0])
+    monkeypatch.setattr(preparation, "finder", lambda project, found: None)
+    monkeypatch.setattr(preparation.catalogue, "read_catalogue", lambda project, repo=0: repo)
+
+    def resolve(request, found, situation, find):
+        if request.name != reaches[found]:
+            raise BadValue(f"not in {reaches[found]}")
+        return Target("lsn", "0/1", None, None, ())
+
+    monkeypatch.setattr(preparation.points, "resolve", resolve)
+
+    def found_in(name):
+        return preparation._resolve(a_project, Request(name=name), 0, None).repo
+
+    assert (found_in("new"), found_in("old")) == (0, 1)
+    with pytest.raises(BadValue, match="not in old"):
+        found_in("neither")
+    kept[0] = 0
+    with pytest.raises(BadValue, match="not in new"):
+        found_in("old")
