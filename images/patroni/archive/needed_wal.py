@@ -1,7 +1,10 @@
 """Which backup a timeline can be reached from, and which of the WAL segments on the way the archive lacks."""
 
+import json
 import os
+import re
 import subprocess
+from pathlib import Path
 
 from wal import parse_lsn, parse_segment
 
@@ -12,6 +15,23 @@ def ask(*arguments):
     """What pgBackRest prints; its server answers only for a stanza. Raises CalledProcessError."""
     command = ["pgbackrest", f"--stanza={STANZA}", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def info():
+    """What `pgbackrest info` tells of the stanza, of every repository that this node knows.
+
+    Asked one by one: pgBackRest 2.55 on a node, asked for both, cannot read the second one.
+    """
+    config = Path(os.environ.get("PGHA_PGBACKREST", "/pgha/config/pgbackrest.conf"))
+    known = re.findall(r"^repo(\d+)-host=", config.read_text(), re.MULTILINE) if config.exists() else []
+    told = [
+        json.loads(ask(*options, "--output=json", "--log-level-console=off", "info"))[0]
+        for options in ([[f"--repo={number}"] for number in known] if len(known) > 1 else [[]])
+    ]
+    lists = {key: [entry for one in told for entry in one.get(key) or []] for key in ("db", "archive", "backup")}
+    if len(told) > 1:
+        lists["backup"].sort(key=lambda backup: backup["label"])
+    return {**told[0], **lists}
 
 
 def repo_of(entry):

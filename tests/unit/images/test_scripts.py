@@ -368,7 +368,7 @@ def newest_on(fake, tmp_path, cloning):
     """The backup a replica of this timeline is made of; backups are (label, timeline, end, error)."""
     fake(
         "pgbackrest",
-        f'case "$*" in\n"--stanza=pg_ha_db --output=json info") exec cat {tmp_path}/info;;\n'
+        f'case "$*" in\n"--stanza=pg_ha_db --output=json --log-level-console=off info") exec cat {tmp_path}/info;;\n'
         f'"--stanza=pg_ha_db repo-get archive/pg_ha_db/17-2/"*.history) exec cat "{tmp_path}/${{3##*/}}";;\n'
         "esac; exit 31",
     )
