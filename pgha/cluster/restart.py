@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgha.cluster import rollout
@@ -78,12 +78,7 @@ def prepare(project: Project, node: str, pending: bool, stopped: Collection[str]
         record = Record(VERB, time.time(), asked, marks=marks)
     leader = require_leader(project).name
     lowered = known[leader].lowers if leader in known and leader in hosts else ()
-    if away and leader in hosts and len(node_names(project)) == len(away) + 1:
-        raise Unhealthy(
-            f"{leader} would be restarted, and without {' and '.join(away)}, stopped for maintenance, nobody could "
-            "take over from it",
-            f"inv start --node {away[0]}, then inv restart",
-        )
+    _require_successor(project, leader if leader in hosts else "", away)
     plan = rollout.Plan(
         VERB,
         ACTION,
@@ -101,6 +96,16 @@ def prepare(project: Project, node: str, pending: bool, stopped: Collection[str]
         notes=(*_notes(before, resumed, standing, away), *map(_stays, away)),
     )
     return Prepared(plan, record, resumed, lowered, away)
+
+
+def _require_successor(project: Project, leader: str, away: Sequence[str]) -> None:
+    """Raises Unhealthy when the leader is to be restarted, and nobody but those that are away could take over."""
+    if leader and away and len(node_names(project)) == len(away) + 1:
+        raise Unhealthy(
+            f"{leader} would be restarted, and without {' and '.join(away)}, stopped for maintenance, nobody could "
+            "take over from it",
+            f"inv start --node {away[0]}, then inv restart",
+        )
 
 
 def choose(names: Collection[str], pending_of: Mapping[str, Standing] | None) -> list[str]:
