@@ -119,7 +119,7 @@ def _confirmed(
     leader = view.leader.name
     if leader in told:
         return patroni.confirm_streaming(view, told[leader].node)
-    answer = connect(project).run(asked, patroni.get("patroni", host=leader))
+    answer = connect(project).run(asked, patroni.get(project.topology.urls, "patroni", host=leader))
     if not answer.ok:
         return patroni.without_answer(view, leader)
     return patroni.confirm_streaming(view, patroni.parse_node(answer.stdout))

@@ -9,8 +9,19 @@ from pgha.errors import ToolFailed
 from pgha.model.topology import STANZA
 from pgha.tools.command import Command
 
-AUTHORITY = "/pgha/tls/ca.crt"
-"""Where the entrypoint puts the certificate of the project's authority."""
+FOLDER = "/pgha/tls"
+"""Where the entrypoint puts a host's certificate and key, and the certificate of the project's authority."""
+
+AUTHORITY, CERTIFICATE, KEY = (f"{FOLDER}/{name}" for name in ("ca.crt", "host.crt", "host.key"))
+
+CLIENT = {
+    "CURL_HOME": FOLDER,
+    "ETCDCTL_CACERT": AUTHORITY,
+    "ETCDCTL_CERT": CERTIFICATE,
+    "ETCDCTL_KEY": KEY,
+}
+"""Environment of a container: with it etcdctl and curl (images/patroni/curlrc) show its certificate, and trust the
+project's authority."""
 
 KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 """Where it puts the keys of all hosts."""
@@ -36,10 +47,10 @@ class Shown:
     """common names"""
 
 
-def ask_server() -> Command:
-    """What pgBackRest's server on the host it runs on shows. Whoever shows no certificate of its own is told that the
-    server is there, and no more."""
-    script = f"openssl s_client -connect localhost:{PGBACKREST_PORT} < /dev/null 2>&1"
+def ask_server(port: int = PGBACKREST_PORT, host: str = "localhost") -> Command:
+    """What the server at this port shows: pgBackRest's, Patroni's or etcd's. Whoever shows no certificate of its own is
+    told that the server is there, and no more."""
+    script = f"openssl s_client -connect {host}:{port} < /dev/null 2>&1"
     return Command(("timeout", "5", "sh", "-c", script), timeout=10)
 
 
@@ -47,7 +58,7 @@ def parse_server(text: str) -> Shown:
     """The answer to `ask_server`. Raises ToolFailed when it names no certificate."""
     certificate = re.search(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
     if certificate is None:
-        raise ToolFailed("pgBackRest's server shows no certificate", text)
+        raise ToolFailed("The server shows no certificate", text)
     named = re.search(r"^Acceptable client certificate CA names\n((?:.*CN ?=.*\n)*)", text, re.MULTILINE)
     names = re.findall(r"CN ?= ?([^,\n]+)", named.group(1)) if named else []
     return Shown(certificate.group(0) + "\n", tuple(name.strip() for name in names))

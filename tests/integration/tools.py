@@ -248,7 +248,8 @@ class Stack:
             seen[f"{self.container(host)}.log"] = self.logs(host)
         for host in self.running_nodes():
             line = (
-                "curl -sm 5 localhost:8008/patroni; echo; curl -sm 5 localhost:8008/cluster; echo; "
+                f"curl -sm 5 {self.scheme}://localhost:8008/patroni; echo; "
+                f"curl -sm 5 {self.scheme}://localhost:8008/cluster; echo; "
                 f"patronictl -c {CONFIG} list; patronictl -c {CONFIG} history; ps axf; ls -l /pgdata/*/pg_wal; "
                 "for bin in /usr/lib/postgresql/*/bin; do $bin/pg_controldata /pgdata/1?; done"
             )
@@ -278,7 +279,7 @@ class Stack:
 
     def dcs(self, *keys):
         """Keys of the cluster in etcd -> values, as the majority of its members has them."""
-        endpoints = ",".join(f"http://{host}:2379" for host in self.etcds)
+        endpoints = ",".join(f"{self.scheme}://{host}:2379" for host in self.etcds)
         line = ["etcdctl", f"--endpoints={endpoints}", "--command-timeout=3s", "get", "--prefix", "/service/"]
         for node in sorted(self.nodes, key=lambda node: node != self._asked):
             lines = self.run(node, *line, check=False).splitlines()
@@ -286,6 +287,11 @@ class Stack:
                 self._asked = node
                 return {key.split("/", 3)[-1]: value for key, value in zip(lines[::2], lines[1::2], strict=True)}
         raise LookupError(f"no member of {self.name} can read etcd")
+
+    @property
+    def scheme(self):
+        """How etcd and Patroni are asked."""
+        return "https" if "PGHA_TLS" in (self.folder / "compose.yaml").read_text() else "http"
 
     @property
     def etcds(self):
@@ -364,7 +370,7 @@ class Stack:
     def etcd_healthy(self):
         """How many etcd members can commit, asked inside a node."""
         etcds = sorted(host for host in self.containers() if host.startswith("etcd"))
-        endpoints = ",".join(f"http://{name}:2379" for name in etcds)
+        endpoints = ",".join(f"{self.scheme}://{name}:2379" for name in etcds)
         answer = self.run(
             self.running_nodes()[0], "etcdctl", f"--endpoints={endpoints}", "-w", "json", "endpoint", "health",
             check=False,

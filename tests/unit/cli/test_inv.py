@@ -328,7 +328,7 @@ def test_with_yes_the_keys_are_replaced(checkout, inv):
     folders = [checkout / "ssh" / "pgha", checkout / "tls" / "pgha"]
     before = [files_of(folder) for folder in folders]
     answer = inv("keys", "--rotate", "--yes")
-    told = "9 keys made, 0 kept in ssh/pgha/\n8 certificates made, 0 kept in tls/pgha/\n"
+    told = "9 keys made, 0 kept in ssh/pgha/\n13 certificates made, 0 kept in tls/pgha/\n"
     assert (answer.returncode, answer.stdout) == (0, told)
     after = [files_of(folder) for folder in folders]
     assert all(old[path] != new[path] for old, new in zip(before, after, strict=True) for path in old)

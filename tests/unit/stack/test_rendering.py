@@ -68,7 +68,7 @@ def test_the_same_settings_give_the_same_bytes(rendering, settings):
 def test_a_node_knows_which_etcd_members_share_its_data_center(make_project, rendering, data_centers, nodes):
     topology = make_project(data_centers=data_centers, nodes=nodes).topology
     compose = compose_of(rendering(data_centers=data_centers, nodes=nodes))
-    sites = {f"http://{member.name}:2379": member.site for member in topology.etcd}
+    sites = {f"https://{member.name}:2379": member.site for member in topology.etcd}
     for node in topology.nodes:
         environment = compose["services"][node.name]["environment"]
         here, elsewhere = (set(filter(None, environment[key].split(","))) for key in ("ETCD_HERE", "ETCD_ELSEWHERE"))
@@ -249,7 +249,7 @@ def test_a_container_gets_its_own_certificate_and_not_the_authority_s_key(make_p
         }
         own = {target: str(path.relative_to(folder)) for target, path in files.items() if folder in path.parents}
         wanted = {"ca.crt": "ca.crt", "host.crt": f"hosts/{name}.crt", "host.key": f"hosts/{name}.key"}
-        assert own == ({} if name.startswith("etcd") else wanted)
+        assert own == wanted
 
 
 def test_a_new_certificate_concerns_its_host_alone(make_project, rendering):
@@ -344,9 +344,9 @@ def test_every_etcd_member_knows_all_members(make_project, rendering, data_cente
     for name in names:
         conf = yaml.safe_load(files[f"{name}/etcd.yml"])
         assert conf["name"] == name
-        assert conf["initial-cluster"].split(",") == [f"{other}=http://{other}:2380" for other in names]
-        assert conf["initial-advertise-peer-urls"] == f"http://{name}:2380"
-        assert conf["advertise-client-urls"] == f"http://{name}:2379"
+        assert conf["initial-cluster"].split(",") == [f"{other}=https://{other}:2380" for other in names]
+        assert conf["initial-advertise-peer-urls"] == f"https://{name}:2380"
+        assert conf["advertise-client-urls"] == f"https://{name}:2379"
 
 
 # Patroni ----------------------------------------------------------------------------------------------------
@@ -522,7 +522,6 @@ def test_without_pgbackrest_nothing_of_it_is_rendered(make_project, rendering):
     assert not [path for path in rendered.files if "pgbackrest" in path]
     assert "pgbackrest" not in compose_of(rendered)["services"]
     assert "Host pgbackrest" not in rendered.files["ssh_config"]
-    assert not make_project(pgbackrest=False).certificates_folder.exists()
 
 
 # SSH --------------------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, space, trust, wal
+from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, rotation, space, trust, wal
 from pgha.tools.command import Answer
 from pgha.tools.leader import Slot, parse_facts
 
 TOPOLOGY = build_topology(read_settings({}))
+PLAIN = build_topology(read_settings({"tls": False}))
 NODES = [node.name for node in TOPOLOGY.nodes]
 ARCHIVER = (
     '{"command" : "/bin/true", "last_archived" : "0001", "last_failed" : null, "failing" : false,'
@@ -149,7 +150,7 @@ def test_a_running_backup_is_busy_and_a_bad_one_is_marked(captured):
 
 
 def test_an_etcd_member_that_is_down(captured):
-    view = parse_health(captured("etcd_health_one_down.txt"))
+    view = etcd.parse_health(captured("etcd_health_one_down.txt"), PLAIN)
     assert view.healthy == ("etcd1", "etcd2", "etcd3", "etcd4")
     assert view.unhealthy == ("etcd5",)
     assert (view.members, view.quorum, view.may_fail, view.has_quorum) == (5, 3, 1, True)
@@ -166,7 +167,9 @@ def test_what_etcd_can_still_lose(healthy, members, may_fail, has_quorum):
 
 def test_an_alarm_is_no_lost_quorum():
     words = '"error":"Active Alarm(s): NOSPACE "'
-    line = ",".join(f'{{"endpoint":"http://{m.name}:2379","health":false,"took":"2ms",{words}}}' for m in TOPOLOGY.etcd)
+    line = ",".join(
+        f'{{"endpoint":"https://{m.name}:2379","health":false,"took":"2ms",{words}}}' for m in TOPOLOGY.etcd
+    )
     view = parse_health(f"[{line}]\nError: unhealthy cluster")
     assert (view.alarm, view.healthy, len(view.unhealthy)) == ("NOSPACE", (), len(TOPOLOGY.etcd))
     assert parse_health("[]").alarm == ""
@@ -180,7 +183,7 @@ def test_each_disk_is_counted_once_among_other_documents():
 
 
 def test_an_etcd_member_nobody_mentions_is_unhealthy():
-    view = parse_health('[{"endpoint": "http://etcd2:2379", "health": true}]')
+    view = parse_health('[{"endpoint": "https://etcd2:2379", "health": true}]')
     assert view.healthy == ("etcd2",)
     assert view.unhealthy == ("etcd1", "etcd3", "etcd4", "etcd5")
 
@@ -691,8 +694,8 @@ def test_a_damaged_answer_is_read_or_is_a_failed_tool(captured, name):
 
 MEMBERS = json.dumps({
     "members": [
-        {"ID": 0xA1, "name": "etcd1", "peerURLs": ["http://etcd1:2380"], "clientURLs": ["http://etcd1:2379"]},
-        {"ID": 0xB2, "peerURLs": ["http://etcd2:2380"]},
+        {"ID": 0xA1, "name": "etcd1", "peerURLs": ["https://etcd1:2380"], "clientURLs": ["https://etcd1:2379"]},
+        {"ID": 0xB2, "peerURLs": ["https://etcd2:2380"]},
     ]
 })  # fmt: skip
 
@@ -710,9 +713,9 @@ def test_an_etcd_member_is_known_by_its_name_or_before_it_ever_started_by_its_ad
 
 
 def test_an_etcd_member_that_joins_is_told_who_is_there_and_nothing_else_changes():
-    text = "name: etcd4\ninitial-cluster: etcd1=http://etcd1:2380\ninitial-cluster-state: new\nlog-level: warn\n"
-    assert etcd.joining(text, ["etcd1", "etcd4"]) == (
-        "name: etcd4\ninitial-cluster: etcd1=http://etcd1:2380,etcd4=http://etcd4:2380\n"
+    text = "name: etcd4\ninitial-cluster: etcd1=https://etcd1:2380\ninitial-cluster-state: new\nlog-level: warn\n"
+    assert etcd.joining(TOPOLOGY, text, ["etcd1", "etcd4"]) == (
+        "name: etcd4\ninitial-cluster: etcd1=https://etcd1:2380,etcd4=https://etcd4:2380\n"
         "initial-cluster-state: existing\nlog-level: warn\n"
     )
 
@@ -749,3 +752,9 @@ def test_the_host_key_an_sshd_shows():
     assert trust.parse_host_key(told) == "ssh-ed25519 AAAAC3Nz"
     with pytest.raises(ToolFailed, match="no host key"):
         trust.parse_host_key("")
+
+
+def test_the_socket_of_the_rest_api():
+    line = "LISTEN 0      5            0.0.0.0:8008      0.0.0.0:*    uid:950 ino:81722 sk:1 cgroup:/docker <->\n"
+    assert rotation.parse_listener(line) == "81722"
+    assert rotation.parse_listener("") == ""
