@@ -146,7 +146,7 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
         "stanza": STANZA,
         "wan": WAN,
         "tls": trust.FOLDER,
-        "client": trust.CLIENT,
+        "client": trust.CLIENT if settings.tls else {},
         "urls": project.topology.urls,
         "client_port": CLIENT,
         "rest_port": REST,

@@ -5,7 +5,7 @@ import os
 import ssl
 import urllib.request
 
-API = os.environ.get("PATRONI_API", "http://localhost:8008")
+API = os.environ.get("PATRONI_API", "")
 AUTHORITY = "/pgha/tls/ca.crt"
 
 

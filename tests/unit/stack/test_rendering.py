@@ -644,3 +644,38 @@ def test_volumes_keep_the_shape_they_were_made_with(make_project, rendering):
     volumes = compose_of(rendering(data_centers=1, nodes=3))["volumes"]
     assert volumes["pg1-node1"]["labels"]["pgha.shape"] == "-d 1 -p 2 -n pg -v 17 etcd=3"
     assert volumes["pg1-node3"]["labels"]["pgha.shape"] == "-d 1 -p 3 -n pg -v 17 etcd=3"
+
+
+# TLS --------------------------------------------------------------------------------------------------------
+
+
+def test_etcd_and_patroni_answer_those_with_a_certificate(rendering):
+    rendered = rendering()
+    etcd, patroni = (yaml.safe_load(rendered.files[path]) for path in ("etcd2/etcd.yml", "pg1-node1/patroni.conf"))
+    own = {"cert-file": "/pgha/tls/host.crt", "key-file": "/pgha/tls/host.key"}
+    whom = {"client-cert-auth": True, "trusted-ca-file": "/pgha/tls/ca.crt"}
+    assert etcd["client-transport-security"] == etcd["peer-transport-security"] == own | whom
+    assert not re.search("http:", rendered.files["etcd2/etcd.yml"])
+    assert patroni["restapi"]["verify_client"] == "optional"
+    assert {patroni["restapi"][key] for key in ("certfile", "cafile")} == {"/pgha/tls/host.crt", "/pgha/tls/ca.crt"}
+    assert set(patroni["ctl"]) == {"cacert", "certfile", "keyfile"}
+    assert patroni["etcd3"]["protocol"] == "https" and {"cacert", "cert", "key"} < set(patroni["etcd3"])
+    services = compose_of(rendered)["services"]
+    assert {service["environment"]["ETCDCTL_KEY"] for service in services.values()} == {"/pgha/tls/host.key"}
+    assert "https://localhost:8008/health" in services["pg1-node1"]["healthcheck"]["test"]
+    assert "--endpoints=https://localhost:2379" in services["etcd1"]["healthcheck"]["test"]
+    assert rendered.files["sshd_config"].endswith("ETCDCTL_KEY=/pgha/tls/host.key\n")
+    assert "PATRONI_API=https://localhost:8008\n" in rendered.files["pgbackrest/crontab"]
+
+
+def test_without_tls_nothing_of_it_is_rendered(rendering):
+    rendered = rendering(tls=False)
+    texts = [
+        text for path, text in rendered.files.items() if path.endswith(("etcd.yml", "patroni.conf", "sshd_config"))
+    ]
+    assert not [text for text in texts if re.search("https:|/pgha/tls|CURL_HOME", text)]
+    services = compose_of(rendered)["services"]
+    assert [secret["target"] for secret in services["etcd1"]["secrets"]] == ["etcd.yml"]
+    assert services["etcd1"]["healthcheck"]["test"] == ["CMD", "etcdctl", "endpoint", "health"]
+    assert "http://localhost:8008/health" in services["pg1-node1"]["healthcheck"]["test"]
+    assert "CURL_HOME" not in services["pg1-node1"]["environment"]
