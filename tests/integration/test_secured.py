@@ -83,12 +83,12 @@ print(json.dumps(found))
 """
 """Run in a container that has the networks and the authority's certificate, and nothing else of the project."""
 
-ETCD, NODE, REPOSITORY = [2379, 2380], [22, 5432, 8008, 8432], [22, 8432]
+ETCD, NODE, SERVED, REPOSITORY = [2379, 2380], [22, 5432, 8008, 8432], [8008, 8432], [22, 8432]
 
 
 def scan(stack, network):
     (image,) = {entry["Config"]["Image"] for entry in inspect(stack.container(stack.nodes[0]))}
-    hosts = {**dict.fromkeys(stack.etcds, ETCD), **dict.fromkeys(stack.nodes, [8008, 8432]), "pgbackrest": [8432]}
+    hosts = {**dict.fromkeys(stack.etcds, ETCD), **dict.fromkeys(stack.nodes, SERVED), "pgbackrest": [8432]}
     asked = {"hosts": hosts, "authority": (stack.certificates_folder / "ca.crt").read_text()}
     told = docker(
         "run", "--rm", "--interactive", f"--network={stack.name}_{network}", image, "python3", "-", json.dumps(asked),
@@ -145,14 +145,12 @@ def test_tls_is_switched_off_and_on_all_at_once(small):
     try:
         for tls, scheme in (("off", "http"), ("on", "https")):
             before = small.containers("running")
-            rendered = (small.folder / "etcd1" / "etcd.yml").read_text()
+            file = small.folder / "etcd1" / "etcd.yml"
+            rendered = file.read_text()
             for verb in ("up", "render"):
                 said = small.refused(2, verb, tls=tls)
                 assert f"tls is {tls} in the settings" in said and "inv up --at-once" in said
-            assert (small.containers("running"), (small.folder / "etcd1" / "etcd.yml").read_text()) == (
-                before,
-                rendered,
-            )
+            assert (small.containers("running"), file.read_text()) == (before, rendered)
             with Writer(small.dsn(), "written_while_tls_changed") as writer:
                 small.inv("up", "--at-once", tls=tls)
                 writer.wait_for_more()
