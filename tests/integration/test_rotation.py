@@ -49,7 +49,12 @@ def trusted(stack, host):
     """Whom a container lets in over SSH, the host keys it knows, and the authorities it trusts."""
     users = stack.run(host, "cat", "/pgha/ssh/authorized_keys").splitlines()
     known = stack.run(host, "cat", "/etc/ssh/ssh_known_hosts").splitlines()
-    return set(users), set(known), stack.run(host, "grep", "-c", "BEGIN", "/pgha/tls/ca.crt").strip()
+    return set(users), set(known), authorities(stack, host)
+
+
+def authorities(stack, host):
+    """How many authorities it trusts."""
+    return stack.run(host, "grep", "-c", "BEGIN", "/pgha/tls/ca.crt").strip()
 
 
 def hosts(stack):
@@ -92,16 +97,18 @@ def test_keys_and_certificates_are_replaced_while_a_client_writes_and_wal_is_arc
     assert [step["hosts"] for step in plan["steps"]] == [hosts(small)] * 3 and plan["refused"] == []
     with Writer(small.dsn(), "written_during_identities") as writer:
         for what in ("keys", "certificates"):
-            assert rotate(small, what)["hosts"] == hosts(small)
+            others = small.etcds if what == "certificates" else []
+            assert rotate(small, what)["hosts"] == [*others, *hosts(small)]
         archives(small)
         writer.wait_for_more()
     checked(writer)
     for host in hosts(small):
-        users, known, authorities = trusted(small, host)
+        users, known, count = trusted(small, host)
         assert len(users) == 2 and not users & before[host][0]
         assert len(known) == 3 and not known & before[host][1]
-        assert authorities == "1"
+        assert count == "1"
         assert small.openssh(host, "true").returncode == 0
+    assert {authorities(small, host) for host in small.etcds} == {"1"} and small.etcd_healthy() == len(small.etcds)
     small.run(leader, "ssh", *small.replicas(), "true", user="postgres")
     assert (small.containers("running"), made_again(small)) == (containers, set())
     there = json.loads(small.inv("rotate", "--json").stdout)["rotatable"]
