@@ -34,8 +34,8 @@ def require_same(project: Project) -> None:
     if _differs(project):
         now, then = _words(project.settings.tls), _words(not project.settings.tls)
         raise OtherTransport(
-            f"tls is {now} in the settings and {then} in what runs: those that speak TLS and those that do not do not "
-            "understand each other, so containers cannot be made again one after another",
+            f"tls is {now} in the settings and {then} in what runs: those that speak TLS do not understand those that "
+            "do not, so containers cannot be made again one after another",
             f"inv up --at-once makes all again together, and writes stop meanwhile; or set tls to {then}",
         )
 

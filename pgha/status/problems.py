@@ -49,7 +49,8 @@ def _settings(seen: Seen) -> Iterator[Problem]:
     differs = {key: words for key, words in seen.differs.items() if key not in known}
     if differs:
         fixed = [key for key in differs if key in UNCHANGEABLE]
-        hint = f"set {' and '.join(fixed)} back: over its data up refuses it" if fixed else "inv up applies them"
+        applies = "inv up --at-once applies them" if "tls" in seen.differs else "inv up applies them"
+        hint = f"set {' and '.join(fixed)} back: over its data up refuses it" if fixed else applies
         if set(differs) <= set(SHAPE):
             hint = "inv scale makes it so; or set it back"
         if set(differs) == {"postgres"}:

@@ -388,6 +388,7 @@ CASES_OF_SCALE = find_problems(seen(scaling={"data_centers": "1", "nodes": "3"},
 
 def test_what_up_refuses_is_to_be_set_back():
     assert next_command(find_problems(seen(differs={"ttl": "ttl 30, not 20"}))) == "inv up applies them"
+    assert next_command(find_problems(seen(differs={"tls": "tls on, not off"}))) == "inv up --at-once applies them"
     hint = next_command(find_problems(seen(differs={"postgres": "postgres 18, not 17", "ttl": "ttl 30, not 20"})))
     assert hint.startswith("set postgres back")
     assert next_command(find_problems(seen(differs={"nodes": "nodes 3, not 2"}))).startswith("inv scale makes it so")
