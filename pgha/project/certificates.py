@@ -1,10 +1,11 @@
 """The project's certificates: an authority of its own, and for each host one that it shows as server and as client.
 
-pgBackRest's servers and their clients use them. Whatever else is to speak TLS takes the same files.
+pgBackRest's servers and their clients use them, and Postgres. Whatever else is to speak TLS takes the same files.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ def pair_in(folder: Path, host: str) -> Pair:
 
 
 def hosts_with_one(project: Project) -> tuple[Host, ...]:
-    """Those between which pgBackRest speaks."""
-    return project.topology.ssh_hosts if project.topology.repository else ()
+    """Those whose servers speak TLS."""
+    return project.topology.ssh_hosts if project.settings.tls or project.topology.repository else ()
 
 
 def ensure_certificates(project: Project, rotate: bool = False) -> KeysReport:
@@ -109,8 +110,30 @@ def ensure_certificates(project: Project, rotate: bool = False) -> KeysReport:
 
 
 def names_of(project: Project, host: Host) -> list[str]:
-    """The names by which a container is found on the project's networks; the first is who it is."""
-    return [host.name, project.container(host.name)]
+    """The names by which a container is found on the project's networks, and within itself; the first is who it is.
+
+    A Postgres is found by clients of this host and of other machines, too."""
+    own, settings = [host.name, project.container(host.name)], project.settings
+    if not settings.tls:
+        return own
+    published = [settings.client_address, *settings.certificate_names.split()] if host in project.topology.nodes else []
+    return list(dict.fromkeys([*own, "localhost", "127.0.0.1", *published]))
+
+
+def names_in(certificate: x509.Certificate) -> list[str]:
+    """The host names and addresses that a certificate is for. Raises ValueError when it is for none."""
+    try:
+        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound as error:
+        raise ValueError("it names no host") from error
+    return [str(name.value) for name in known if isinstance(name, (x509.DNSName, x509.IPAddress))]
+
+
+def _subject_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def new_authority(project: Project) -> Identity:
@@ -132,7 +155,7 @@ def issue(issuer: Identity, names: list[str]) -> Identity:
     roles = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     builder = (
         _builder(_name(names[0]), issuer.certificate.subject, key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_subject_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage("digital_signature"), critical=True)
         .add_extension(roles, critical=False)
@@ -171,10 +194,10 @@ def _fits(certificate: x509.Certificate, ca: x509.Certificate, names: list[str])
     """Whether a host can go on with it."""
     try:
         certificate.verify_directly_issued_by(ca)
-        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        known = names_in(certificate)
+    except (ValueError, TypeError, InvalidSignature):
         return False
-    return known.get_values_for_type(x509.DNSName) == names and not _is_over(certificate)
+    return known == [str(_subject_name(name).value) for name in names] and not _is_over(certificate)
 
 
 def _is_over(certificate: x509.Certificate) -> bool:

@@ -40,7 +40,9 @@ def as_it_runs(project: Project) -> Project:
     known of that."""
     try:
         document = json.loads((project.folder / FILE).read_text())
-        ran = {key: value for key, value in document["settings"].items() if key in _governing(project)}
+        # What was brought up before there was TLS says nothing of it.
+        noted = {"tls": False, **document["settings"]}
+        ran = {key: value for key, value in noted.items() if key in _governing(project)}
         settings = replace(project.settings, **ran)
         ports = {kind: dict(entries) for kind, entries in document["ports"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

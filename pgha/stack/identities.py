@@ -13,6 +13,7 @@ from pgha.console import Progress
 from pgha.errors import BadValue, NotRendered, PghaError, ToolFailed, Unhealthy
 from pgha.failures import broken
 from pgha.project import coming, successors
+from pgha.project.certificates import hosts_with_one
 from pgha.project.coming import CERTIFICATES, KEYS
 from pgha.project.files import write_file
 from pgha.project.keys import adopt_keys, authorized_keys_text, begin_keys, host_public_key, known_hosts_text
@@ -20,6 +21,7 @@ from pgha.project.passwords import kept_passwords
 from pgha.project.project import Project
 from pgha.remote import connections, engine
 from pgha.remote.connections import connect
+from pgha.stack import postgres_tls
 from pgha.stack.delivery import bring
 from pgha.stack.rendering import identities, identity_marks
 from pgha.stack.rotating import (
@@ -57,6 +59,8 @@ class Way:
     """likewise of who it is"""
     prove: Callable[[Project, Collection[str]], None]
     """whether they are taken from one host to the next"""
+    also: Callable[[Project, Collection[str]], None] = lambda project, hosts: None
+    """tells what else reads them to do so"""
 
 
 def rotate_identities(project: Project, what: str, progress: Progress) -> Rotated:
@@ -80,6 +84,7 @@ def rotate_identities(project: Project, what: str, progress: Progress) -> Rotate
         for host in hosts:
             with progress.stage(f"new ones of its own, read by its {way.service}: {host}"):
                 bring(project, [host], way.own, way.service)
+                way.also(project, [host])
                 _wait(project, way, way.lacks_own, [host])
         with progress.stage(f"trust only the new ones: {', '.join(hosts)}"):
             way.trust_new(project)
@@ -106,8 +111,8 @@ def check(project: Project, what: str) -> bool:
 
     Raises BadValue without a repository, HalfDone, NotUp, Unhealthy when a host cannot be given other files.
     """
-    if what == CERTIFICATES and project.topology.repository is None:
-        raise BadValue("This project runs without pgBackRest, and has no certificates", "inv rotate --what keys")
+    if what == CERTIFICATES and not hosts_with_one(project):
+        raise BadValue("This project has neither TLS nor pgBackRest, and no certificates", "inv rotate --what keys")
     resumed = require_rotatable(project, what)
     containers = engine.containers(project)
     for host in project.topology.ssh_hosts:
@@ -156,6 +161,7 @@ def _steps(way: Way, hosts: tuple[str, ...]) -> tuple[Step, ...]:
 def _bring_trusted(project: Project, way: Way, hosts: Collection[str]) -> None:
     # sshd reads the file of those it lets in each time.
     bring(project, hosts, way.trusted, "" if way.service == "sshd" else way.service)
+    way.also(project, hosts)
     _wait(project, way, way.lacks_trust, hosts)
 
 
@@ -226,17 +232,23 @@ def _shown_by(project: Project, host: str) -> trust.Shown:
 
 
 def _lacks_authority(project: Project, host: str) -> str:
-    shown, wanted = _shown_by(project, host).authorities, successors.trusted_names(project)
-    return "" if sorted(shown) == sorted(wanted) else f"trusts {' and '.join(shown)}, not {' and '.join(wanted)}"
+    if project.topology.repository:
+        shown, wanted = _shown_by(project, host).authorities, successors.trusted_names(project)
+        if sorted(shown) != sorted(wanted):
+            return f"trusts {' and '.join(shown)}, not {' and '.join(wanted)}"
+    return postgres_tls.lacks_authority(project, host)
 
 
 def _lacks_certificate(project: Project, host: str) -> str:
     wanted = successors.certificate_text(project, host)
-    return "" if _shown_by(project, host).certificate == wanted else "shows its former certificate"
+    if project.topology.repository and _shown_by(project, host).certificate != wanted:
+        return "shows its former certificate"
+    return postgres_tls.lacks_certificate(project, host)
 
 
 def _prove_certificates(project: Project, hosts: Collection[str]) -> None:
-    """Each node is let in by the repository's server, and trusts it."""
+    """Each node is let in by the repository's server, and trusts it; likewise Postgres."""
+    postgres_tls.prove(project, hosts)
     repository = project.topology.repository
     if repository and repository.name in hosts:
         nodes = [node.name for node in project.topology.nodes if node.name in hosts]
@@ -277,5 +289,6 @@ WAYS = {
         _lacks_authority,
         _lacks_certificate,
         _prove_certificates,
+        postgres_tls.reload,
     ),
 }

@@ -26,7 +26,7 @@ from pgha.project.passwords import ROTATED, Passwords
 from pgha.project.ports import Ports
 from pgha.project.project import Project
 from pgha.stack.crontab import jobs_of
-from pgha.tools import etcd, libpq, postgres
+from pgha.tools import etcd, libpq, postgres, trust
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -144,6 +144,7 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
         "scope": SCOPE,
         "stanza": STANZA,
         "wan": WAN,
+        "tls": trust.FOLDER,
         "data_dir": postgres.data_dir(settings.postgres),
         "path": SEARCH_PATH.format(major=settings.postgres),
         "identity_file": project.identity_file,

@@ -2,6 +2,7 @@
 at every moment, wherever it is interrupted."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from pgha.project.certificates import ensure_certificates
 from pgha.project.coming import CERTIFICATES, KEYS, half_rotated
 from pgha.project.files import write_file
 from pgha.project.keys import authorized_keys_text, ensure_keys, host_public_key
-from pgha.stack import identities, rendering
+from pgha.stack import identities, postgres_tls, rendering
 from pgha.stack.rendering import secrets_of
 from pgha.tools import trust
 
@@ -27,10 +28,22 @@ class World:
         self.fails_at = 0
         self.calls = Counter()
         self.files, self.read = {}, {}
+        self.postgres = {}
+        """what the Postgres of a node has read"""
         for host in project.topology.ssh_hosts:
             self.files[host.name] = {name: self._here(host, name) for name in rendering.IDENTITY}
             self.files[host.name]["known_hosts"] = project.known_hosts.read_text()
-            self.read[host.name] = dict(self.files[host.name])
+            self._read(host.name)
+
+    def _read(self, host):
+        self.read[host] = dict(self.files[host])
+        if host != "pgbackrest":
+            self.postgres[host] = dict(self.files[host])
+
+    def reload_postgres(self, project, hosts):
+        for host in self.postgres.keys() & set(hosts):
+            self._count()
+            self.postgres[host] = dict(self.files[host])
 
     def _here(self, host, name):
         return (self.project.folder / secrets_of(self.project, host)[name]).resolve().read_text()
@@ -54,7 +67,7 @@ class World:
         """A container that starts takes what lies here, whenever that is."""
         at = self.project.topology.host(host)
         self.files[host] = {name: self._here(at, name) for name in (*rendering.IDENTITY, "known_hosts")}
-        self.read[host] = dict(self.files[host])
+        self._read(host)
 
     def check(self):
         """Everybody reaches everybody."""
@@ -70,6 +83,13 @@ class World:
                 # A server goes by what it has read, a client by the files.
                 assert trusts(self.read[name]["ca.crt"], its["host.crt"]), f"the server of {name} lets {other} in"
                 assert trusts(its["ca.crt"], self.read[name]["host.crt"]), f"{other} trusts the server of {name}"
+                if name in self.postgres:
+                    had = self.postgres[name]
+                    assert trusts(had["ca.crt"], its["host.crt"]), f"the Postgres of {name} lets {other} in"
+                    assert trusts(its["ca.crt"], had["host.crt"]), f"{other} trusts the Postgres of {name}"
+        here = self.project.certificates_folder / "ca.crt"
+        for name, had in self.postgres.items():
+            assert trusts(here.read_text(), had["host.crt"]), f"a client of this host trusts the Postgres of {name}"
 
 
 def public_of(private):
@@ -100,8 +120,12 @@ def world(make_project, write_down_passwords, monkeypatch):
     monkeypatch.setattr(identities, "_hosts", lambda project: (tuple(made.files), ()))
     monkeypatch.setattr(identities, "check", lambda project, what: half_rotated(project) == what)
     monkeypatch.setattr(identities, "wait_until", wait_no_longer)
-    monkeypatch.setattr(identities, "_shown_by", made_shown(made))
+    monkeypatch.setattr(identities, "_shown_by", made_shown(made.read))
     monkeypatch.setattr(identities, "connect", lambda project: connected(made))
+    monkeypatch.setattr(postgres_tls, "_shown_by", made_shown(made.postgres))
+    monkeypatch.setattr(postgres_tls, "prove", lambda project, hosts: None)
+    way = replace(identities.WAYS[CERTIFICATES], also=made.reload_postgres)
+    monkeypatch.setitem(identities.WAYS, CERTIFICATES, way)
     return made
 
 
@@ -111,13 +135,15 @@ def wait_no_longer(look, holds, what, **_):
         raise PghaError(f"{what}: {seen}")
 
 
-def made_shown(world):
+def made_shown(read):
     def shown(project, host):
+        if host not in read:
+            return None
         names = [
             ca.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
-            for ca in x509.load_pem_x509_certificates(world.read[host]["ca.crt"].encode())
+            for ca in x509.load_pem_x509_certificates(read[host]["ca.crt"].encode())
         ]
-        return trust.Shown(world.read[host]["host.crt"], tuple(names))
+        return trust.Shown(read[host]["host.crt"], tuple(names))
 
     return shown
 
@@ -153,6 +179,9 @@ def test_everybody_reaches_everybody_wherever_it_is_interrupted(world, what):
     own = identities.WAYS[what].own
     for host, files in before.items():
         assert all(world.read[host][name] != files[name] for name in own)
+        assert world.postgres.get(host, world.read[host]).items() >= {n: world.files[host][n] for n in own}.items() or (
+            what == KEYS
+        )
     assert len(successors.trusted_names(project)) == 1
     assert all(public_of(before[h]["id_ed25519"]) not in f["authorized_keys"] for h, f in world.files.items()) == (
         what == KEYS
@@ -180,9 +209,9 @@ def test_what_was_half_done_is_completed_here_when_no_container_is_left(world):
         world.check()
 
 
-def test_without_a_repository_there_are_no_certificates(make_project):
-    with pytest.raises(BadValue, match="has no certificates"):
-        identities.check(make_project(pgbackrest=False), CERTIFICATES)
+def test_without_a_repository_and_tls_there_are_no_certificates(make_project):
+    with pytest.raises(BadValue, match="and no certificates"):
+        identities.check(make_project(pgbackrest=False, tls=False), CERTIFICATES)
 
 
 def test_one_rotation_after_another(world, monkeypatch):
