@@ -91,6 +91,8 @@ def rotate_identities(project: Project, what: str, progress: Progress) -> Rotate
             _bring_trusted(project, way, hosts)
             way.prove(project, hosts)
     _settle(project, what)
+    if what == CERTIFICATES and project.settings.tls:
+        postgres_tls.note_clone(project, progress)
     return Rotated(what, way.replaces, resumed, hosts, clock.seconds, later)
 
 

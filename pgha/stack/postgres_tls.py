@@ -8,13 +8,14 @@ from contextlib import suppress
 
 from pgha.cluster import reaching
 from pgha.cluster.clients import Login
+from pgha.console import Progress
 from pgha.errors import PghaError, ToolFailed
 from pgha.project import successors
 from pgha.project.project import Project
 from pgha.remote import postgres_client
 from pgha.remote.connections import connect
 from pgha.remote.engine import engine_of
-from pgha.tools import postgres, processes, trust
+from pgha.tools import docker, postgres, processes, trust
 from pgha.tools.command import Answer
 
 
@@ -59,6 +60,12 @@ def prove(project: Project, hosts: Collection[str]) -> None:
             raise answer
         if isinstance(answer, Answer) and not answer.ok:
             raise ToolFailed(f"{node} was not let in by the next Postgres", answer.words, f"inv logs --node {node}")
+
+
+def note_clone(project: Project, progress: Progress) -> None:
+    """A clone is made with the certificate of then."""
+    if engine_of(project, "clone").must(docker.clones(project.name)).stdout.strip():
+        progress.note("the clone keeps its former certificate: inv clone --remove, then make another one")
 
 
 def _nodes(project: Project, hosts: Collection[str]) -> list[str]:

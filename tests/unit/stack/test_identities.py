@@ -123,7 +123,8 @@ def world(make_project, write_down_passwords, monkeypatch):
     monkeypatch.setattr(identities, "_shown_by", made_shown(made.read))
     monkeypatch.setattr(identities, "connect", lambda project: connected(made))
     monkeypatch.setattr(postgres_tls, "_shown_by", made_shown(made.postgres))
-    monkeypatch.setattr(postgres_tls, "prove", lambda project, hosts: None)
+    for name in ("prove", "note_clone"):
+        monkeypatch.setattr(postgres_tls, name, lambda project, other: None)
     way = replace(identities.WAYS[CERTIFICATES], also=made.reload_postgres)
     monkeypatch.setitem(identities.WAYS, CERTIFICATES, way)
     return made
