@@ -4,7 +4,7 @@ import shutil
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tools import program
 
 pytestmark = pytest.mark.integration
@@ -42,10 +42,10 @@ def test_a_client_takes_this_project_s_servers_and_no_others(small, other_author
     with psycopg.connect(string) as connection:
         assert connection.execute(MINE).fetchone() == (True, None)
         assert connection.execute("show ssl_min_protocol_version").fetchone() == ("TLSv1.2",)
-    assert "certificate verify failed" in refusal(psycopg.conninfo.make_conninfo(string, sslrootcert=other_authority))
+    assert "certificate verify failed" in refusal(make_conninfo(string, sslrootcert=other_authority))
     (leader, other) = (small.leader(), *small.replicas())
     # What answers at a node's port has to be that node.
-    assert "does not match host name" in refusal(small.conninfo(leader, host=other))
+    assert "does not match host name" in refusal(make_conninfo(small.conninfo(leader), host=other))
     if shutil.which("psql"):
         assert program("psql", string, "-XAtc", MINE).stdout.strip() == "t|"
         wrong = program("psql", f"{string} sslrootcert={other_authority}", "-XAtc", MINE, check=False)
