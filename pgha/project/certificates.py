@@ -200,6 +200,16 @@ def _fits(certificate: x509.Certificate, ca: x509.Certificate, names: list[str])
     return known == [str(_subject_name(name).value) for name in names] and not _is_over(certificate)
 
 
+def is_to_be_made_again(project: Project, host: Host) -> bool:
+    """Whether `ensure_certificates` would replace a host's certificate that can be read."""
+    try:
+        own = load_certificate(pair_of(project, host.name).certificate.read_bytes())
+        ca = load_certificate(authority(project).certificate.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not _fits(own, ca, names_of(project, host))
+
+
 def _is_over(certificate: x509.Certificate) -> bool:
     return certificate.not_valid_after_utc <= datetime.now(UTC)
 

@@ -14,6 +14,7 @@ from pgha.project.keys import authorized_keys_text, ensure_keys
 from pgha.project.passwords import OWN, kept_passwords, with_role
 from pgha.project.record import Record
 from pgha.stack import crontab
+from pgha.stack.rendering import identities
 
 ODD_PASSWORDS = [
     "a'b",
@@ -257,6 +258,13 @@ def test_a_new_certificate_concerns_its_host_alone(make_project, rendering):
     pair_of(make_project(), "pg2-node1").key.unlink()
     after = configs(rendering())
     assert {name for name in before if before[name] != after[name]} == {"pg2-node1"}
+
+
+def test_a_certificate_that_has_to_be_made_again_is_seen_before_it_is(make_project, rendering, write_down_passwords):
+    rendering()
+    made, other = make_project(), make_project(certificate_names="db.example.com")
+    before, seen = (identities(project, write_down_passwords(project)) for project in (made, other))
+    assert {host for host in before if before[host] != seen[host]} == {node.name for node in made.topology.nodes}
 
 
 def test_another_schedule_makes_no_container_again(make_project, rendering):
