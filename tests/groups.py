@@ -11,7 +11,7 @@ GROUPS = {
     "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites"),
     "small": (
         "small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "day_two", "psql_ssh_dsn",
-        "daily", "runbooks", "secured",
+        "daily", "encrypted", "runbooks", "secured",
     ),
     "restore": ("restore", "drills", "scratch"),
     "stages": ("restore_stages", "rolling", "rotation", "upgrade"),

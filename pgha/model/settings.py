@@ -37,6 +37,7 @@ class Settings:
     retry_timeout: int = _setting(5, "Patroni: seconds an etcd or Postgres failure is retried")
     stock: bool = _setting(False, "none of this project's departures from stock Patroni, pgBackRest and Postgres")
     tls: bool = _setting(True, "etcd, Patroni and Postgres speak TLS, and know each other by certificates")
+    certificate_names: str = _setting("", "further names and addresses of this host, for Postgres' certificates")
     publish_address: str = _setting("127.0.0.1", "host address of the published ports")
     postgres_port: int = _setting(50551, "first published Postgres port; the next nodes take the next ones")
     ssh_port: int = _setting(50651, "first published SSH port")

@@ -116,13 +116,15 @@ def names_of(project: Project, host: Host) -> list[str]:
     """The names by which a container is found on the project's networks, and within itself; the first is who it is.
 
     With its addresses, once it has some: etcd takes a member's certificate only from where that says, and asking the
-    name service for it would depend on the network that this looks into first."""
-    own = [host.name, project.container(host.name)]
-    if not project.settings.tls:
+    name service for it would depend on the network that this looks into first. A Postgres is found by clients of this
+    host and of other machines, too."""
+    own, settings = [host.name, project.container(host.name)], project.settings
+    if not settings.tls:
         return own
     block = project.record().subnet
     found = addresses(project.topology, block_of(block), host) if block else {}
-    return [*own, "localhost", "127.0.0.1", *map(str, found.values())]
+    published = [settings.client_address, *settings.certificate_names.split()] if host in project.topology.nodes else []
+    return list(dict.fromkeys([*own, "localhost", "127.0.0.1", *map(str, found.values()), *published]))
 
 
 def names_in(certificate: x509.Certificate) -> list[str]:
@@ -203,6 +205,16 @@ def _fits(certificate: x509.Certificate, ca: x509.Certificate, names: list[str])
     except (ValueError, TypeError, InvalidSignature):
         return False
     return known == [str(_subject_name(name).value) for name in names] and not _is_over(certificate)
+
+
+def is_to_be_made_again(project: Project, host: Host) -> bool:
+    """Whether `ensure_certificates` would replace a host's certificate that can be read."""
+    try:
+        own = load_certificate(pair_of(project, host.name).certificate.read_bytes())
+        ca = load_certificate(authority(project).certificate.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not _fits(own, ca, names_of(project, host))
 
 
 def _is_over(certificate: x509.Certificate) -> bool:

@@ -19,6 +19,7 @@ from pgha.project.certificates import hosts_with_one
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
+from pgha.stack import postgres_tls
 from pgha.stack.delivery import bring
 from pgha.stack.rotating import Way, everywhere
 from pgha.tools import docker, etcd, patroni, processes, rotation, trust
@@ -51,6 +52,7 @@ def _tell(project: Project, hosts: Collection[str]) -> None:
         if host.name in hosts:
             container = project.container(host.name)
             engine.engine_of(project, host.name).must(processes.reload_service(container, "pgbackrest"))
+    postgres_tls.reload(project, hosts)
     _renew_patroni(project, hosts)
 
 
@@ -109,17 +111,20 @@ def _lacks_authority(project: Project, host: str) -> str:
         # Python's servers do not say whom they trust.
         if port != REST and sorted(shown) != sorted(wanted):
             return f"trusts {' and '.join(shown)}, not {' and '.join(wanted)}"
-    return ""
+    return postgres_tls.lacks_authority(project, host)
 
 
 def _lacks_certificate(project: Project, host: str) -> str:
     wanted = successors.certificate_text(project, host)
     shown = (_shown_by(project, host, port).certificate for port in _ports(project, host))
-    return "" if all(certificate == wanted for certificate in shown) else "shows its former certificate"
+    if any(certificate != wanted for certificate in shown):
+        return "shows its former certificate"
+    return postgres_tls.lacks_certificate(project, host)
 
 
 def _prove(project: Project, hosts: Collection[str]) -> None:
     """Each node is let in by the repository's server, by etcd and by the next node's Patroni, and trusts them."""
+    postgres_tls.prove(project, hosts)
     topology = project.topology
     nodes = [node.name for node in topology.nodes if node.name in hosts]
     if topology.repository and topology.repository.name in hosts:

@@ -20,7 +20,7 @@ from pgha.project.passwords import kept_passwords
 from pgha.project.project import Project
 from pgha.remote import connections, engine
 from pgha.remote.connections import connect
-from pgha.stack import certified
+from pgha.stack import certified, postgres_tls
 from pgha.stack.delivery import bring
 from pgha.stack.rendering import identities, identity_marks
 from pgha.stack.rotating import (
@@ -67,6 +67,8 @@ def rotate_identities(project: Project, what: str, progress: Progress) -> Rotate
             _wait(project, way, way.lacks_trust, hosts)
             way.prove(project, hosts)
     _settle(project, what)
+    if what == CERTIFICATES and project.settings.tls:
+        postgres_tls.note_clone(project, progress)
     return Rotated(what, way.replaces, resumed, hosts, clock.seconds, later)
 
 

@@ -20,7 +20,7 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
 from pgha.model.urls import CLIENT, REST
 from pgha.project import coming
-from pgha.project.certificates import authority, hosts_with_one, pair_of
+from pgha.project.certificates import authority, hosts_with_one, is_to_be_made_again, pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
 from pgha.project.passwords import ROTATED, Passwords
@@ -244,7 +244,9 @@ def identities(project: Project, passwords: Passwords) -> dict[str, str]:
             authorized if path.startswith("./") else (project.folder / path).resolve().read_text()
             for path in paths.values()
         ]
-        found[host.name] = passwords.digest(*contents)
+        # For whoever asks before it is made: `up --plan`.
+        again = ["to be made again"] if is_to_be_made_again(project, host) else []
+        found[host.name] = passwords.digest(*contents, *again)
     return found
 
 

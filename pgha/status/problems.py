@@ -150,7 +150,11 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
         return
     facts = seen.facts
     if isinstance(seen.login, Refusal):
-        hint = "inv up gives it the project's password again" if seen.login.asked else f"inv logs --node {leader}"
+        hint = f"inv logs --node {leader}"
+        if seen.login.asked:
+            hint = "inv up gives it the project's password again"
+        elif "certificate" in seen.login.words:
+            hint = "inv up brings it the certificate that is here"
         words = (seen.login.words.splitlines() or ["no reason given"])[0]
         yield Problem(Kind.LOGIN_FAILED, leader, f"clients cannot log in as {SUPERUSER}: {words}", hint)
     if facts.clients >= facts.client_limit:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pgha.errors import ToolFailed
 from pgha.model.topology import STANZA
 from pgha.tools.command import Command
+from pgha.tools.postgres import PORT, conninfo
 
 FOLDER = "/pgha/tls"
 """Where the entrypoint puts a host's certificate and key, and the certificate of the project's authority."""
@@ -56,11 +57,24 @@ def ask_server(port: int = PGBACKREST_PORT, host: str = "localhost") -> Command:
     return Command(("timeout", "5", "sh", "-c", script), timeout=10)
 
 
-def parse_server(text: str) -> Shown:
+def ask_postgres() -> Command:
+    """The same of the Postgres on the host it runs on, also while it recovers."""
+    script = f"openssl s_client -starttls postgres -connect localhost:{PORT} < /dev/null 2>&1"
+    return Command(("timeout", "5", "sh", "-c", script), timeout=10)
+
+
+def parse_postgres(text: str) -> Shown | None:
+    """The answer to `ask_postgres`; None when nobody listens: Postgres reads its files when it starts."""
+    if re.search(r"errno ?= ?111\b|Connection refused", text):
+        return None
+    return parse_server(text, "Postgres")
+
+
+def parse_server(text: str, server: str = "pgBackRest's server") -> Shown:
     """The answer to `ask_server`. Raises ToolFailed when it names no certificate."""
     certificate = re.search(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
     if certificate is None:
-        raise ToolFailed("The server shows no certificate", text)
+        raise ToolFailed(f"{server} shows no certificate", text)
     named = re.search(r"^Acceptable client certificate CA names\n((?:.*CN ?=.*\n)*)", text, re.MULTILINE)
     names = re.findall(r"CN ?= ?([^,\n]+)", named.group(1)) if named else []
     return Shown(certificate.group(0) + "\n", tuple(name.strip() for name in names))
@@ -87,6 +101,15 @@ def parse_host_key(text: str) -> str:
 def reach(host: str) -> Command:
     """From a container to another one, as people go."""
     return Command(("ssh", "-o", "BatchMode=yes", host, "true"), timeout=15)
+
+
+def log_in_as_member(host: str) -> Command:
+    """On a node: log in at another one as a standby does, with its certificate and nothing else."""
+    string = conninfo(
+        host=host, port=PORT, user="replicator", dbname="postgres", sslmode="verify-full", sslrootcert=AUTHORITY,
+        sslcert=CERTIFICATE, sslkey=KEY, connect_timeout=5,
+    )  # fmt: skip
+    return Command(("psql", string, "-XAtqwc", "select 1"), timeout=15)
 
 
 def list_archive() -> Command:

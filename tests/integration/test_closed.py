@@ -124,7 +124,8 @@ def test_no_host_line_trusts(main):
     for host in main.nodes:
         lines = [line.split() for line in main.run(host, "cat", "/pgdata/17/pg_hba.conf").splitlines()]
         rules = [line for line in lines if line and not line[0].startswith("#")]
-        assert {rule[-1] for rule in rules if rule[0] != "local"} == {"scram-sha-256"}
+        assert [rule[0] for rule in rules] == ["local", "local", "hostssl", "hostssl"]
+        assert [rule[4:] for rule in rules[2:]] == [["cert", "map=members"], ["scram-sha-256"]]
         assert not [rule for rule in rules if "trust" in rule]
     stored = main.sql(main.leader(), "select string_agg(left(rolpassword, 13), ' ') from pg_authid where rolcanlogin")
     assert set(stored.split()) == {"SCRAM-SHA-256"}

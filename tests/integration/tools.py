@@ -406,7 +406,11 @@ class Stack:
         """One node's published port."""
         port = load((self.folder / "project.yaml").read_text())["ports"]["postgres"][host]
         given = {"host": "127.0.0.1", "port": port, "user": "postgres", "dbname": "postgres",
-                 "password": self.passwords()["superuser"], "connect_timeout": 5, **parameters}  # fmt: skip
+                 "password": self.passwords()["superuser"], "connect_timeout": 5}  # fmt: skip
+        if "sslmode: verify-full" in (self.folder / host / "patroni.conf").read_text():
+            given |= {"host": host, "hostaddr": "127.0.0.1", "sslmode": "verify-full",
+                      "sslrootcert": str(self.certificates_folder / "ca.crt")}  # fmt: skip
+        given |= parameters
         return psycopg.conninfo.make_conninfo(**given)
 
     def openssh(self, host, command, *options):

@@ -12,7 +12,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from pgha.errors import Missing
 from pgha.project import certificates
-from pgha.project.certificates import authority, ensure_certificates, pair_of
+from pgha.project.certificates import authority, ensure_certificates, names_in, names_of, pair_of
 
 SSH_HOSTS = ["pg1-node1", "pg1-node2", "pg2-node1", "pg2-node2", "pg3-node1", "pg3-node2", "pgbackrest"]
 HOSTS = ["etcd1", "etcd2", "etcd3", "etcd4", "etcd5", *SSH_HOSTS]
@@ -78,6 +78,33 @@ def test_a_host_is_who_its_certificate_says(certified):
         assert names.get_values_for_type(x509.DNSName) == [host, f"pgha-{host}", "localhost"]
         assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
         assert certificate.public_key().curve.name == "secp256r1"
+
+
+def test_clients_find_the_names_and_addresses_they_use(make_project):
+    """Each but once, in an order that stays: a certificate with these is not made again."""
+    given = {"publish_address": "192.0.2.7", "certificate_names": "db.example.com 198.51.100.1 localhost"}
+    for _ in range(2):
+        made = ensure_certificates(make_project(**given)).made
+    assert made == ()
+    known = names_in(read(pair_of(make_project(), "pg2-node1").certificate))
+    assert known == [
+        "pg2-node1", "pgha-pg2-node1", "localhost", "127.0.0.1", "192.0.2.7", "db.example.com", "198.51.100.1",
+    ]  # fmt: skip
+    assert "192.0.2.7" not in names_in(read(pair_of(make_project(), "pgbackrest").certificate))
+    check(make_project(), "pg2-node1", "db.example.com")
+
+
+def test_another_name_is_a_certificate_of_the_same_authority(certified, make_project):
+    ca = read(authority(certified).certificate)
+    made = ensure_certificates(make_project(certificate_names="db.example.com")).made
+    assert hosts_of(made) == [host for host in SSH_HOSTS if host != "pgbackrest"]
+    assert read(authority(certified).certificate) == ca
+
+
+def test_without_tls_they_name_what_pgbackrest_asks_for(make_project):
+    project = make_project(tls=False, certificate_names="db.example.com")
+    ensure_certificates(project)
+    assert names_in(read(pair_of(project, "pg1-node1").certificate)) == ["pg1-node1", "pgha-pg1-node1"]
 
 
 def check(project, host, name, role="server"):
@@ -177,10 +204,14 @@ def lose(project, host):
     pair_of(project, host).key.unlink()
 
 
+def all_names(project, host):
+    return names_of(project, project.topology.host(host))
+
+
 def foreign(project, host):
     """Of another authority."""
     other = certificates.new_authority(project)
-    certificates.write_identity(pair_of(project, host), certificates.issue(other, [host, f"pgha-{host}"]))
+    certificates.write_identity(pair_of(project, host), certificates.issue(other, all_names(project, host)))
 
 
 def renamed(project, host):
@@ -192,7 +223,7 @@ def past(project, host):
     issuer = certificates._read(project, authority(project))
     valid, certificates.VALID = certificates.VALID, timedelta(seconds=-1)
     try:
-        certificates.write_identity(pair_of(project, host), certificates.issue(issuer, [host, f"pgha-{host}"]))
+        certificates.write_identity(pair_of(project, host), certificates.issue(issuer, all_names(project, host)))
     finally:
         certificates.VALID = valid
 

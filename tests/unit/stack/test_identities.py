@@ -14,7 +14,7 @@ from pgha.project.certificates import ensure_certificates
 from pgha.project.coming import CERTIFICATES, KEYS, half_rotated
 from pgha.project.files import write_file
 from pgha.project.keys import authorized_keys_text, ensure_keys, host_public_key
-from pgha.stack import certified, identities, rendering
+from pgha.stack import certified, identities, postgres_tls, rendering
 from pgha.stack.rendering import secrets_of
 from pgha.tools import trust
 
@@ -27,8 +27,20 @@ class World:
         self.fails_at = 0
         self.calls = Counter()
         self.files, self.read = {}, {}
+        self.postgres = {}
+        """what the Postgres of a node has read"""
         for host in project.topology.hosts:
             self.start(host.name)
+
+    def _read(self, host):
+        self.read[host] = dict(self.files[host])
+        if host in [node.name for node in self.project.topology.nodes]:
+            self.postgres[host] = dict(self.files[host])
+
+    def reload_postgres(self, project, hosts):
+        for host in self.postgres.keys() & set(hosts):
+            self._count()
+            self.postgres[host] = dict(self.files[host])
 
     def _here(self, host, name):
         return (self.project.folder / secrets_of(self.project, host)[name]).resolve().read_text()
@@ -56,6 +68,7 @@ class World:
             if host.name in hosts:
                 self._count()
                 self.read[host.name] = dict(self.files[host.name])
+        self.reload_postgres(project, hosts)
 
     def start_etcd_again(self, project, hosts):
         for member in project.topology.etcd:
@@ -69,7 +82,7 @@ class World:
         given = secrets_of(self.project, at)
         wanted = [name for name in (*rendering.IDENTITY, "known_hosts") if name in given]
         self.files[host] = {name: self._here(at, name) for name in wanted}
-        self.read[host] = dict(self.files[host])
+        self._read(host)
 
     def check(self):
         """Everybody reaches everybody."""
@@ -80,6 +93,13 @@ class World:
                 # A server goes by what it has read, a client by the files.
                 assert trusts(self.read[name]["ca.crt"], its["host.crt"]), f"the server of {name} lets {other} in"
                 assert trusts(its["ca.crt"], self.read[name]["host.crt"]), f"{other} trusts the server of {name}"
+                if name in self.postgres:
+                    had = self.postgres[name]
+                    assert trusts(had["ca.crt"], its["host.crt"]), f"the Postgres of {name} lets {other} in"
+                    assert trusts(its["ca.crt"], had["host.crt"]), f"{other} trusts the Postgres of {name}"
+        here = self.project.certificates_folder / "ca.crt"
+        for name, had in self.postgres.items():
+            assert trusts(here.read_text(), had["host.crt"]), f"a client of this host trusts the Postgres of {name}"
         ssh = {name: files for name, files in self.files.items() if "host_key" in files}
         for name, files in ssh.items():
             assert operator in files["authorized_keys"], f"{name} lets the operator in"
@@ -122,8 +142,11 @@ def world(make_project, write_down_passwords, monkeypatch):
     monkeypatch.setattr(identities, "_hosts", lambda project, way: (way.hosts(project), ()))
     monkeypatch.setattr(identities, "check", lambda project, what: half_rotated(project) == what)
     monkeypatch.setattr(identities, "wait_until", wait_no_longer)
-    monkeypatch.setattr(certified, "_shown_by", made_shown(made))
+    monkeypatch.setattr(certified, "_shown_by", made_shown(made.read))
     monkeypatch.setattr(identities, "connect", lambda project: connected(made))
+    monkeypatch.setattr(postgres_tls, "_shown_by", made_shown(made.postgres))
+    for name in ("prove", "note_clone"):
+        monkeypatch.setattr(postgres_tls, name, lambda project, other: None)
     return made
 
 
@@ -133,13 +156,15 @@ def wait_no_longer(look, holds, what, **_):
         raise PghaError(f"{what}: {seen}")
 
 
-def made_shown(world):
-    def shown(project, host, port):
+def made_shown(read):
+    def shown(project, host, port=0):
+        if host not in read:
+            return None
         names = [
             ca.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
-            for ca in x509.load_pem_x509_certificates(world.read[host]["ca.crt"].encode())
+            for ca in x509.load_pem_x509_certificates(read[host]["ca.crt"].encode())
         ]
-        return trust.Shown(world.read[host]["host.crt"], tuple(names))
+        return trust.Shown(read[host]["host.crt"], tuple(names))
 
     return shown
 
@@ -177,6 +202,9 @@ def test_everybody_reaches_everybody_wherever_it_is_interrupted(world, what):
         if not set(own) <= set(files):
             continue
         assert all(world.read[host][name] != files[name] for name in own)
+        assert world.postgres.get(host, world.read[host]).items() >= {n: world.files[host][n] for n in own}.items() or (
+            what == KEYS
+        )
     assert len(successors.trusted_names(project)) == 1
     ssh = [host.name for host in project.topology.ssh_hosts]
     old = {public_of(before[host]["id_ed25519"]) for host in ssh}

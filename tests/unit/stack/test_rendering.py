@@ -14,6 +14,7 @@ from pgha.project.keys import authorized_keys_text, ensure_keys
 from pgha.project.passwords import OWN, kept_passwords, with_role
 from pgha.project.record import Record
 from pgha.stack import crontab
+from pgha.stack.rendering import identities
 
 ODD_PASSWORDS = [
     "a'b",
@@ -259,6 +260,13 @@ def test_a_new_certificate_concerns_its_host_alone(make_project, rendering):
     assert {name for name in before if before[name] != after[name]} == {"pg2-node1"}
 
 
+def test_a_certificate_that_has_to_be_made_again_is_seen_before_it_is(make_project, rendering, write_down_passwords):
+    rendering()
+    made, other = make_project(), make_project(certificate_names="db.example.com")
+    before, seen = (identities(project, write_down_passwords(project)) for project in (made, other))
+    assert {host for host in before if before[host] != seen[host]} == {node.name for node in made.topology.nodes}
+
+
 def test_another_schedule_makes_no_container_again(make_project, rendering):
     before = rendering()
     crontab.switch(make_project(), on=True)
@@ -321,8 +329,8 @@ def test_patroni_reads_any_password_as_it_is(rendering, password):
     conf = patroni_conf(rendering(**{key: f"{password}{n}" for n, key in enumerate(given)}))
     accounts = conf["postgresql"]["authentication"]
     assert accounts["superuser"] == {"username": "postgres", "password": f"{password}0"}
-    assert accounts["replication"] == {"username": "replicator", "password": f"{password}1"}
-    assert accounts["rewind"] == {"username": "rewind_user", "password": f"{password}2"}
+    assert accounts["replication"].items() >= {"username": "replicator", "password": f"{password}1"}.items()
+    assert accounts["rewind"].items() >= {"username": "rewind_user", "password": f"{password}2"}.items()
     assert conf["restapi"]["authentication"] == {"username": "patroni", "password": f"{password}3"}
 
 
@@ -359,6 +367,42 @@ def test_patroni_is_named_and_reached_by_its_host_name(rendering):
     assert conf["restapi"]["connect_address"] == "db2-node1:8008"
     assert conf["postgresql"]["connect_address"] == "db2-node1:5432"
     assert conf["etcd3"]["hosts"] == [f"etcd{n}:2379" for n in range(1, 6)]
+
+
+def test_postgres_speaks_tls_and_members_are_known_by_their_certificates(rendering):
+    own = patroni_conf(rendering(prefix="db"), "db2-node1")["postgresql"]
+    at = "/pgha/tls/"
+    parameters = {key: value for key, value in own["parameters"].items() if key.startswith("ssl")}
+    assert parameters == {
+        "ssl": "on", "ssl_ca_file": f"{at}ca.crt", "ssl_cert_file": f"{at}host.crt", "ssl_key_file": f"{at}host.key",
+    }  # fmt: skip
+    shown = {
+        "sslmode": "verify-full", "sslrootcert": f"{at}ca.crt", "sslcert": f"{at}host.crt", "sslkey": f"{at}host.key",
+    }  # fmt: skip
+    for user in ("replication", "rewind"):
+        assert own["authentication"][user].items() >= shown.items()
+    assert "sslmode" not in own["authentication"]["superuser"]
+    assert own["pg_hba"] == [
+        "local all postgres peer", "local all all scram-sha-256",
+        "hostssl replication,all replicator,rewind_user all cert map=members",
+        "hostssl all all all scram-sha-256",
+    ]  # fmt: skip
+    maps = [line.split() for line in own["pg_ident"]]
+    assert {role for _, _, role in maps} == {"replicator", "rewind_user"}
+    for _, pattern, _ in maps:
+        # Postgres searches; what begins with a slash is a regular expression.
+        matches = [bool(re.search(pattern[1:], name)) for name in ("db2-node1", "pgbackrest", "etcd1", "db2-node1.x")]
+        assert pattern[0] == "/" and matches == [True, False, False, False]
+
+
+def test_without_tls_postgres_is_as_it_was(rendering):
+    rendered = rendering(tls=False)
+    own = patroni_conf(rendered)["postgresql"]
+    assert not [key for key in own["parameters"] if key.startswith("ssl")]
+    assert set(own["authentication"]["replication"]) == {"username", "password"}
+    assert own["pg_hba"][2:] == ["host replication replicator all scram-sha-256", "host all all all scram-sha-256"]
+    assert "pg_ident" not in own
+    assert not [line for line in rendered.files["pg1-node1/patroni.conf"].splitlines() if "tls" in line]
 
 
 @pytest.mark.parametrize("postgres", [14, 15, 16, 17, 18])
@@ -518,7 +562,7 @@ def test_an_old_pgbackrest_gets_no_option_it_does_not_know(rendering, postgres, 
 
 
 def test_without_pgbackrest_nothing_of_it_is_rendered(make_project, rendering):
-    rendered = rendering(pgbackrest=False)
+    rendered = rendering(pgbackrest=False, tls=False)
     assert not [path for path in rendered.files if "pgbackrest" in path]
     assert "pgbackrest" not in compose_of(rendered)["services"]
     assert "Host pgbackrest" not in rendered.files["ssh_config"]

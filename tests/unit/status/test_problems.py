@@ -270,6 +270,19 @@ def test_a_problem_has_a_kind_a_host_and_a_sentence(looked, kind, host, words):
     assert any(words in problem.sentence for problem in problems if problem.kind == kind)
 
 
+@pytest.mark.parametrize(
+    ("words", "asked", "hint"),
+    [
+        ("FATAL:  password authentication failed", True, "inv up gives it the project's password again"),
+        ("SSL error: certificate verify failed", False, "inv up brings it the certificate that is here"),
+        ("timeout expired", False, "inv logs --node pg1-node1"),
+    ],
+)
+def test_what_helps_when_clients_cannot_log_in(words, asked, hint):
+    problems = find_problems(seen(login=Refusal(words, asked)))
+    assert [problem.hint for problem in problems if problem.kind == Kind.LOGIN_FAILED] == [hint]
+
+
 def test_every_kind_has_a_case():
     assert {case[1] for case in CASES} == set(Kind)
 

@@ -302,6 +302,21 @@ CASES = [
         "patronictl -c /pgha/config/patroni.conf restart pgha_cluster pg1-node1 --force --timeout 180",
     ),
     (trust.show_authority(), "cat /pgha/tls/ca.crt"),
+    (
+        trust.ask_postgres(),
+        "timeout 5 sh -c 'openssl s_client -starttls postgres -connect localhost:5432 < /dev/null 2>&1'",
+    ),
+    (
+        trust.log_in_as_member("pg1-node2"),
+        "psql 'host=pg1-node2 port=5432 user=replicator dbname=postgres sslmode=verify-full"
+        " sslrootcert=/pgha/tls/ca.crt sslcert=/pgha/tls/host.crt sslkey=/pgha/tls/host.key connect_timeout=5'"
+        " -XAtqwc 'select 1'",
+    ),
+    (
+        postgres.write_lines("/f", ["local all postgres peer", "host all all all scram-sha-256"]),
+        """sh -c 'umask 077; printf '"'"'%s\\n'"'"' "$@" > "$0"' /f 'local all postgres peer'"""
+        " 'host all all all scram-sha-256'",
+    ),
     (trust.show_known_hosts(), "cat /etc/ssh/ssh_known_hosts"),
     (pgbackrest.ping(), "pgbackrest --log-level-console=warn server-ping localhost"),
     # cron
@@ -538,6 +553,10 @@ CASES = [
         f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 STOP",
     ),
     (
+        processes.signal_postgres("p-n", "/pgdata/17", "reload"),
+        f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 HUP",
+    ),
+    (
         processes.resume_postgres("p-n", "/pgdata/17"),
         f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 CONT",
     ),
@@ -562,9 +581,12 @@ CASES = [
     (pg_upgrade.extensions(), f"env {quote(postgres.FREE)} sh -c {quote(pg_upgrade.EXTENSIONS)}"),
     (pg_upgrade.offered("a:1", 18), "docker run --rm --network none a:1 ls /usr/share/postgresql/18/extension"),
     (
-        ASIDE.rehearse(17, 18, "a,b", network="p_wan", host="pg1-node1", pgpass="/b/pgpass"),
+        ASIDE.rehearse(
+            17, 18, "a,b", network="p_wan", host="pg1-node1", files={"pgpass": "/b/pgpass", "ca.crt": "/t/ca.crt"}
+        ),
         "docker run --rm --init --name p-upgrade --label l=1 --shm-size 256m --network p_wan"
-        " --volume /b/pgpass:/run/secrets/pgpass:ro u:1 /entrypoint.sh s6-setuidgid postgres"
+        " --volume /b/pgpass:/run/secrets/pgpass:ro --volume /t/ca.crt:/run/secrets/ca.crt:ro u:1"
+        " /entrypoint.sh s6-setuidgid postgres"
         " rehearse-upgrade 17 18 a,b pg1-node1",
     ),
     (

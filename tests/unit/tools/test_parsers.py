@@ -99,7 +99,7 @@ def test_the_dynamic_configuration(captured):
 
 def test_the_captured_configuration_is_what_the_settings_ask_for(captured):
     document = patroni.parse_config(captured("show_config.yaml"))
-    wanted = bootstrap_configuration(read_settings({}), TOPOLOGY)
+    wanted = bootstrap_configuration(read_settings({"tls": "off"}), TOPOLOGY)
     del wanted["postgresql"]["parameters"]["archive_command"]
     assert merge_patch(document, wanted) == {}
 
@@ -745,6 +745,14 @@ def test_what_a_tls_server_shows_and_whom_it_trusts(captured):
 def test_a_server_that_does_not_answer_shows_nothing(text):
     with pytest.raises(ToolFailed, match="shows no certificate"):
         trust.parse_server(text)
+
+
+def test_a_postgres_that_does_not_run_shows_nothing_and_that_is_no_fault(captured):
+    assert trust.parse_postgres("connect:errno=111\n") is None
+    assert trust.parse_postgres("...:Connection refused:...\nconnect:errno=111\n") is None
+    assert trust.parse_postgres(captured("s_client.txt")) == trust.parse_server(captured("s_client.txt"))
+    with pytest.raises(ToolFailed, match="Postgres shows no certificate"):
+        trust.parse_postgres("CONNECTED(00000003)\nunexpected EOF\n")
 
 
 def test_the_host_key_an_sshd_shows():
