@@ -295,7 +295,8 @@ class Stack:
 
     @property
     def etcds(self):
-        return re.findall(r"^  (etcd\d+):$", (self.folder / "compose.yaml").read_text(), re.MULTILINE)
+        found = re.findall(r"^  (etcd\d+):$", (self.folder / "compose.yaml").read_text(), re.MULTILINE)
+        return list(dict.fromkeys(found))
 
     def members(self):
         """Member -> what it last wrote into etcd."""
