@@ -23,6 +23,7 @@ from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.recovering import recover_site
 from pgha.cli.restoring import abort_restore, prepare, run_restore
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification, show_windows
+from pgha.cli.show_certificates import show_certificates
 from pgha.cli.show_changes import announce_scale, show_maintenance, show_replacement, show_scale
 from pgha.cli.show_databases import show_databases, show_made
 from pgha.cli.show_passphrase import end_rotation
@@ -367,6 +368,15 @@ def rotate(c, what="", plan=False, remove_old=False, abort=False, yes=False, jso
         else:
             rotated = rotate_what(project, what, progress)
     show_rotated(project, rotated, json)
+
+
+@task(help={"json": "one JSON document"})
+def certificates(c, json=False):
+    """Show the certificates of the project: whose, until when, and for which names.
+
+    Example: inv certificates
+    """
+    show_certificates(project_of(c), json)
 
 
 @task(help={"candidate": "the member to put in charge"})

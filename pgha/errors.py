@@ -73,6 +73,10 @@ class SiteAnswers(BadValue):
     """What was taken for lost answers, or is not lost."""
 
 
+class OtherTransport(BadValue):
+    """What runs speaks TLS and the settings say not, or the other way round."""
+
+
 class LosesData(BadValue):
     """What was asked may lose what was committed; it has to be accepted."""
 

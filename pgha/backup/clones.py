@@ -13,6 +13,7 @@ from pathlib import Path
 from pgha.backup import preparation, recovery
 from pgha.backup.preparation import Prepared
 from pgha.backup.stanza import require_repository
+from pgha.cluster import reaching
 from pgha.cluster.clients import SUPERUSER
 from pgha.cluster.view import require_leader
 from pgha.console import Progress
@@ -25,7 +26,7 @@ from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.remote.engine import Engine, engine_of
 from pgha.stack import rendering
-from pgha.tools import docker, postgres
+from pgha.tools import docker, postgres, trust
 from pgha.tools.command import Answer, Command
 from pgha.tools.rotation import PASSFILE
 from pgha.waiting import wait_until
@@ -92,23 +93,21 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
         with progress.stage("promote and listen"):
             recovery.promote(place, progress)
             recovery.stop(place)
-            _listen(place)
+            _listen(project, place)
             # The data may be older than the password that is in use now.
             command = postgres.set_password(SUPERUSER, PASSFILE)
             recovery.must(place, command, "The password of the clone could not be set")
     except BaseException:
         remove(project)
         raise
-    conninfo = postgres.conninfo(
-        host=project.settings.client_address,
-        port=port,
-        user="postgres",
-        dbname="postgres",
-        passfile=str(project.pgpass),
-        connect_timeout=2,
-    )
+    conninfo = reaching.clone_string(project, port, SUPERUSER, "postgres", passfile=str(project.pgpass))
     return Report(point, target.backup.label, port, conninfo)
 
+
+HBA = "/pgha/config/clone_hba.conf"
+
+LOCAL = ("local all postgres peer", "local all all scram-sha-256", "host all all all scram-sha-256")
+"""Whom the clone lets in, and how; there is nobody to replicate to."""
 
 READY = Command(("test", "-e", "/pgha/config/pgbackrest.conf"), timeout=10)
 
@@ -148,10 +147,17 @@ def _make_tablespaces(project: Project, place: Clone) -> None:
             place.engine.must(docker.make_folders(place.name, answer.stdout.split("\n")[:-1]))
 
 
-def _listen(place: Clone) -> None:
-    """Start the clone as it stays: an ordinary primary that archives nothing."""
-    settings = ("listen_addresses=*", "unix_socket_directories=/var/run/postgresql,/tmp/aside", "restore_command=")
-    recovery.must(place, postgres.start_aside(place.data, place.preload, *settings), "The clone does not start")
+def _listen(project: Project, place: Clone) -> None:
+    """Start the clone as it stays: an ordinary primary that archives nothing. Whom it lets in is of now, and not of the
+    time it was taken to."""
+    rules = LOCAL if not project.settings.tls else (*LOCAL[:-1], LOCAL[-1].replace("host", "hostssl", 1))
+    recovery.must(place, postgres.write_lines(HBA, rules), f"{HBA} could not be written")
+    settings = [f"hba_file={HBA}", "listen_addresses=*", "unix_socket_directories=/var/run/postgresql,/tmp/aside"]
+    if project.settings.tls:
+        files = {"ca": trust.AUTHORITY, "cert": trust.CERTIFICATE, "key": trust.KEY}
+        settings += ["ssl=on", *(f"ssl_{kind}_file={path}" for kind, path in files.items())]
+    command = postgres.start_aside(place.data, place.preload, *settings, "restore_command=")
+    recovery.must(place, command, "The clone does not start")
     wait_until(
         lambda: recovery.read_state(place),
         lambda seen: not seen.in_recovery,

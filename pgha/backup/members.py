@@ -144,7 +144,7 @@ def choose_members(names: list[str], leader: str, positions: dict[str, tuple[int
 
 
 def patroni_leads(project: Project, node: str) -> bool:
-    answer = connect(project).run(node, patroni.get("patroni"))
+    answer = connect(project).run(node, patroni.get(project.topology.urls, "patroni"))
     if not answer.ok:
         return False
     state = patroni.parse_node(answer.stdout)

@@ -122,7 +122,9 @@ def look(project: Project, stanza: repository.StanzaView) -> targets.Situation:
         if leader is None:
             return nothing
         ssh = connect(project)
-        state = patroni.parse_node(ssh.must(leader.name, patroni.get("patroni"), "Patroni does not answer").stdout)
+        state = patroni.parse_node(
+            ssh.must(leader.name, patroni.get(project.topology.urls, "patroni"), "Patroni does not answer").stdout
+        )
         archiver = read_archiver(project, leader.name)
         xid = ask_postgres(ssh, leader.name, postgres.query(postgres.NEXT_XID)).strip()
     except PghaError:

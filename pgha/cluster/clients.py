@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgha.cluster import reaching
 from pgha.cluster.view import able_first
-from pgha.errors import BadValue, Interrupted, NotRendered
+from pgha.errors import BadValue, Interrupted
+from pgha.project.certificates import authority
 from pgha.project.project import Project
 from pgha.remote import postgres_client, streams
 from pgha.remote.connections import connect
@@ -37,31 +39,31 @@ def connection_string(project: Project, login: Login, *, standby: bool, balance:
 
     The password stays in the file the string names. Raises NotRendered when nothing is rendered.
     """
+    nodes = [node.name for node in project.topology.nodes]
     if login.inside:
-        targets = [(node.name, postgres.PORT) for node in project.topology.nodes]
+        targets = [libpq.Target(node, postgres.PORT) for node in nodes]
     else:
-        ports = project.ports.get("postgres", {})
-        missing = [node.name for node in project.topology.nodes if node.name not in ports]
-        if missing:
-            raise NotRendered(f"Nothing is rendered for {missing[0]}", "inv render")
-        address = login.address or project.settings.client_address
-        targets = [(address, ports[node.name]) for node in project.topology.nodes]
+        targets = [reaching.target(project, node, login.address) for node in nodes]
     if standby and not balance:
         # libpq asks them in their order: the choice is made here, once a string.
         random.shuffle(targets)
-    passfile = _passfile(project, login)
-    return libpq.cluster_conninfo(
-        targets, login.user, login.dbname, standby=standby, balance=balance, passfile=passfile
-    )
+    trust = reaching.trusting(project, inside=login.inside, elsewhere=_elsewhere(project, login))
+    parameters = reaching.parameters(login.user, login.dbname, _passfile(project, login), trust)
+    return libpq.cluster_conninfo(targets, parameters, standby=standby, balance=balance)
 
 
 def _passfile(project: Project, login: Login) -> str:
     """The file with this user's password. Where there is none libpq has to look into the user's own."""
-    if login.address not in ("", project.settings.client_address):
+    if _elsewhere(project, login):
         return ""
     if login.user == SUPERUSER or _holds(project.pgpass, login):
         return INSIDE_PASSFILE if login.inside else str(project.pgpass)
     return str(project.role_pgpass) if not login.inside and _holds(project.role_pgpass, login) else ""
+
+
+def _elsewhere(project: Project, login: Login) -> bool:
+    """Whether the string is for another machine, where there is no file of this checkout."""
+    return login.address not in ("", project.settings.client_address)
 
 
 def _holds(passfile: Path, login: Login) -> bool:
@@ -82,6 +84,10 @@ def printed_string(project: Project, login: Login, *, standby: bool) -> tuple[st
         balance = True
         if standby:
             notes.append(f"load_balance_hosts needs libpq {libpq.BALANCES} or newer there")
+        reaching.require_name(project, login.address)
+        if project.settings.tls and _elsewhere(project, login):
+            ca = project.relative(authority(project).certificate)
+            notes.append(f"there ~/.postgresql/root.crt has to be a copy of {ca}")
         if published.startswith("127.") and login.address != published:
             notes.append(f"the ports are published on {published} only: publish_address in docs/settings.md")
     else:
@@ -122,17 +128,12 @@ def log_in(project: Project, leader: str) -> postgres_client.Refusal | None:
     Raises NotRendered, or Unreachable.
     """
     login = Login()
-    parameters: dict[str, str | int] = {"user": login.user, "dbname": login.dbname, "connect_timeout": 2}
     try:
-        port = project.ports["postgres"][leader]
-        address = project.settings.client_address
         return postgres_client.log_in(
-            postgres.conninfo(host=address, port=port, passfile=str(project.pgpass), **parameters)
+            reaching.node_string(project, leader, login.user, login.dbname, passfile=str(project.pgpass))
         )
-    except KeyError:
-        raise NotRendered(f"Nothing is rendered for {leader}", "inv render") from None
     except postgres_client.NoLibpq:
-        string = postgres.conninfo(host=leader, port=postgres.PORT, passfile=INSIDE_PASSFILE, **parameters)
+        string = reaching.inside_string(project, leader, login.user, login.dbname, passfile=INSIDE_PASSFILE)
         answer = connect(project).run(leader, Command(("psql", string, "-XAtqwc", "select 1"), timeout=10))
         return None if answer.ok else postgres_client.Refusal(answer.words, asked=True)
 

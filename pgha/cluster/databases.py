@@ -7,10 +7,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pgha.cluster import reaching
 from pgha.cluster.clients import Login, connection_string
 from pgha.cluster.view import require_leader
 from pgha.console import Progress
-from pgha.errors import BadValue, NotRendered, ToolFailed
+from pgha.errors import BadValue, ToolFailed
 from pgha.project.files import write_file
 from pgha.project.passwords import kept_passwords, with_role
 from pgha.project.project import Project
@@ -152,17 +153,10 @@ def _log_in(project: Project, leader: str, user: str, dbname: str) -> postgres_c
     """Log in at the leader's published port with the passfile; without a libpq here, from the leader over its
     network."""
     try:
-        port = project.ports["postgres"][leader]
-    except KeyError:
-        raise NotRendered(f"Nothing is rendered for {leader}", "inv render") from None
-    try:
         return postgres_client.log_in(
-            postgres.conninfo(
-                host=project.settings.client_address, port=port, user=user, dbname=dbname,
-                passfile=str(project.role_pgpass), connect_timeout=2,
-            )
-        )  # fmt: skip
+            reaching.node_string(project, leader, user, dbname, passfile=str(project.role_pgpass))
+        )
     except postgres_client.NoLibpq:
-        string = postgres.conninfo(host=leader, port=postgres.PORT, user=user, dbname=dbname, connect_timeout=2)
+        string = reaching.inside_string(project, leader, user, dbname)
         answer = connect(project).feed(leader, databases.log_in(string), project.role_pgpass.read_text())
         return None if answer.ok else postgres_client.Refusal(answer.words, asked=True)

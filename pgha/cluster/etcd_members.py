@@ -86,7 +86,7 @@ def let_in_again(project: Project, name: str, start: Callable[[], object]) -> No
     file = project.folder / name / "etcd.yml"
     rendered = file.read_text()
     try:
-        write_file(file, etcd.joining(rendered, [entry.name for entry in members_of(project)]))
+        write_file(file, etcd.joining(project.topology, rendered, [entry.name for entry in members_of(project)]))
         start()
         wait_until(
             lambda: read_etcd(project),
@@ -112,7 +112,7 @@ def join(project: Project, name: str, start: Callable[[], object]) -> None:
     rendered = file.read_text()
     try:
         if not known[name].started:
-            write_file(file, etcd.joining(rendered, known))
+            write_file(file, etcd.joining(project.topology, rendered, known))
         start()
         # etcd tells only by refusing whether the learner is in step.
         wait_until(

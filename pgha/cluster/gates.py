@@ -92,7 +92,9 @@ def _or_error(read: Callable[[], T]) -> T | PghaError:
 def commits_wait(project: Project, members: Members) -> bool:
     """Whether commits wait for standbys, any of them; not, when nobody can tell."""
     asked = list(answering(members))
-    config = _or_error(lambda: connect(project).first(asked, patroni.get("config"), patroni.parse_config)[1])
+    config = _or_error(
+        lambda: connect(project).first(asked, patroni.get(project.topology.urls, "config"), patroni.parse_config)[1]
+    )
     return not isinstance(config, PghaError) and config.get("synchronous_mode") == "quorum"
 
 

@@ -129,14 +129,14 @@ def _lacking(project: Project, asked: str, leader: str, candidate: str) -> str:
     many of them that the newest commit is among them."""
     view = read_view(project, asked)
     others = [m for m in view.members if m.name != leader and candidate in ("", m.name)]
-    config = connect(project).first([asked], patroni.get("config"), patroni.parse_config)[1]
+    config = connect(project).first([asked], patroni.get(project.topology.urls, "config"), patroni.parse_config)[1]
     mode, why = config.get("synchronous_mode"), {}
     for member in others:
         if view.not_streaming([member.name]):
             why[member.name] = "does not stream"
         elif mode and not member.is_sync:
             why[member.name] = "is not a synchronous standby yet"
-        elif not connect(project).run(asked, patroni.get("patroni", host=member.name)).ok:
+        elif not connect(project).run(asked, patroni.get(project.topology.urls, "patroni", host=member.name)).ok:
             why[member.name] = f"its REST API does not answer {asked}"
     synchronous = sum(member.is_sync for member in others)
     spare = synchronous - config.get("synchronous_node_count", 1) if mode == "quorum" and not candidate else 0

@@ -163,7 +163,9 @@ def _sentence(record: Record) -> str:
 
 def read_standing(project: Project) -> dict[str, Standing | PghaError]:
     """Since when each member's Postgres runs."""
-    answers = connect(project).everywhere(dict.fromkeys(node_names(project), patroni.get("patroni")))
+    answers = connect(project).everywhere(
+        dict.fromkeys(node_names(project), patroni.get(project.topology.urls, "patroni"))
+    )
     found: dict[str, Standing | PghaError] = {}
     for name, answer in answers.items():
         try:

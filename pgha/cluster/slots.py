@@ -34,7 +34,9 @@ def read_coverage(project: Project, leader: str) -> tuple[SlotCoverage, ...]:
     slots = parse_slots(own.stdout)
     if not slots:
         return ()
-    config = patroni.parse_config(ssh.must(leader, patroni.get("config"), "Patroni does not answer").stdout)
+    config = patroni.parse_config(
+        ssh.must(leader, patroni.get(project.topology.urls, "config"), "Patroni does not answer").stdout
+    )
     standbys = {}
     for name, answer in answers.items():
         if isinstance(answer, Answer) and answer.ok:

@@ -123,7 +123,7 @@ def hearing(project: Project) -> Hear:
     def hear(asked: str, leader: str) -> patroni.NodeState | None:
         if connect(project).is_left_out(leader):
             return None
-        answer = connect(project).run(asked, patroni.get("patroni", host=leader))
+        answer = connect(project).run(asked, patroni.get(project.topology.urls, "patroni", host=leader))
         return patroni.parse_node(answer.stdout) if answer.ok else None
 
     return hear

@@ -81,6 +81,6 @@ def _of_status(scene: Scene) -> _Answer:
 def _of_the_majority(scene: Scene, beyond: list[str]) -> _Answer:
     """What Patroni and etcdctl say on a node there, none of the survey's reasoning in between."""
     ssh, topology = connect(scene.project), scene.topology
-    party, view = ssh.first(beyond, patroni.get("cluster"), patroni.parse_cluster)
+    party, view = ssh.first(beyond, patroni.get(topology.urls, "cluster"), patroni.parse_cluster)
     health = ssh.first([party], etcd.health(topology), lambda text: etcd.parse_health(text, topology))[1]
     return _Answer(party, view.leader.name if view.leader else None, health)

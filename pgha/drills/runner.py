@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pgha.cluster import reaching
 from pgha.cluster.clients import Login, connection_string
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
@@ -21,7 +22,6 @@ from pgha.project.files import write_file
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import close_all
-from pgha.tools import postgres
 from pgha.waiting import wait_until
 
 READ_TIMEOUT = 60.0
@@ -114,13 +114,11 @@ def _heal_the_rest(project: Project, progress: Progress) -> None:
 
 
 def _traffic(project: Project) -> Traffic:
-    ports = project.ports["postgres"]
-    address = project.settings.client_address
+    ports, login = project.ports["postgres"], Login()
     members = {
-        name: postgres.conninfo(host=address, port=port, user="postgres", dbname="postgres",
-                                passfile=str(project.pgpass), connect_timeout=2)
-        for name, port in ports.items()
-    }  # fmt: skip
+        name: reaching.node_string(project, name, login.user, login.dbname, passfile=str(project.pgpass))
+        for name in ports
+    }
     return Traffic(
         connection_string(project, Login(), standby=False),
         connection_string(project, Login(), standby=True),

@@ -56,6 +56,7 @@ UNSAFE = {
     "fsync": (("off", "false", "no", "0"), "a crash of the machine would damage the data"),
     "full_page_writes": (("off", "false", "no", "0"), "a crash of the machine would damage the data"),
     "synchronous_commit": (("off", "local", "false", "no", "0"), "a commit would not wait for a standby"),
+    "ssl_min_protocol_version": (("", "tlsv1", "tlsv1.1"), "those versions of TLS are broken"),
 }
 """Parameter -> values that break a promise, and which."""
 
@@ -204,7 +205,7 @@ def _owner_of_parameter(settings: Settings, name: str) -> str:
     owners = (owner for owner, names in NOT_OURS.items() if name in names)
     owner = next(owners, "")
     if owner:
-        return f"the setting {owner}" if owner == "durability" else owner
+        return f"the setting {owner}" if owner in ("durability", "tls") else owner
     return f"postgresql.recovery_conf.{name}" if name in RECOVERY else ""
 
 

@@ -45,6 +45,10 @@ DEPARTURES = ("wal_receiver_timeout", "wal_sender_timeout", "wal_retrieve_retry_
 """Parameters that a stock cluster leaves at Postgres' own values."""
 
 
+TLS_PARAMETERS = {"ssl_min_protocol_version": "TLSv1.2"}
+"""What a cluster with TLS starts with, too: Postgres' own value since 13, which an older template may not have had."""
+
+
 def governed_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
     """What settings of the project govern: `up` brings the DCS to hold this, and leaves everything else in it alone."""
     governed: dict[str, Any] = {
@@ -68,6 +72,8 @@ def governed_configuration(settings: Settings, topology: Topology) -> dict[str, 
 def bootstrap_configuration(settings: Settings, topology: Topology) -> dict[str, Any]:
     """What a new cluster starts with; its WAL is thrown away until `inv stanza` switches archiving on."""
     parameters = {key: value for key, value in PARAMETERS.items() if not (settings.stock and key in DEPARTURES)}
+    if settings.tls:
+        parameters |= TLS_PARAMETERS
     first: dict[str, Any] = {
         "maximum_lag_on_failover": 1048576,
         "postgresql": {

@@ -37,6 +37,9 @@ SECRETS = (
 
 SCHEDULES = ("schedule_full", "schedule_diff", "schedule_incr", "schedule_verify")
 
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""Of a host name (RFC 1123)."""
+
 CRONTAB_PART = r"(\*|\d{1,2}|[A-Za-z]{3})(-(\d{1,2}|[A-Za-z]{3}))?(/\d{1,2})?"
 CRONTAB_FIELD = rf"{CRONTAB_PART}(,{CRONTAB_PART})*"
 """What crontab(5) knows; the library that reads it knows more."""
@@ -101,6 +104,18 @@ def _ports(s: Settings) -> Iterator[str]:
         port = getattr(s, key)
         if not 1024 <= port <= 65000:
             yield f"{key}: {port} is not a port between 1024 and 65000"
+
+
+def _certificate_names(s: Settings) -> Iterator[str]:
+    for name in s.certificate_names.split():
+        # An address alone is made of digits and dots, or has a colon.
+        if re.fullmatch(r"[0-9.]+|.*:.*", name):
+            try:
+                ipaddress.ip_address(name)
+            except ValueError:
+                yield f"certificate_names: {name} is not an address"
+        elif not re.fullmatch(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*", name, re.IGNORECASE | re.ASCII):
+            yield f"certificate_names: {name!r} is not a host name such as db.example.com"
 
 
 def _subnet(s: Settings) -> Iterator[str]:
@@ -172,9 +187,13 @@ LIMITS = {
 }
 """Parameters a standby needs at least as high as its leader -> the least that Patroni takes (postgresql/config.py)."""
 
+TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
+"""That are not broken."""
+
 NOT_OURS = {
     "inv stanza": ("archive_command", "archive_mode", "restore_command"),
     "durability": ("synchronous_standby_names",),
+    "tls": ("ssl", "ssl_ca_file", "ssl_cert_file", "ssl_key_file"),
     "Patroni": ("cluster_name", "hot_standby", "primary_conninfo", "primary_slot_name", "promote_trigger_file"),
     "the containers": (
         "config_file", "data_directory", "external_pid_file", "hba_file", "ident_file", "listen_addresses", "port",
@@ -193,6 +212,8 @@ def _parameters(s: Settings) -> Iterator[str]:
             yield f"parameters: {name} is set by {owners.get(name, 'inv restore')}"
         elif not re.fullmatch(r"[ -~]*", value):
             yield f"parameters: {name} holds something else than printable ASCII"
+        elif name == "ssl_min_protocol_version" and value not in TLS_VERSIONS:
+            yield f"parameters: {name} {value} is none of {', '.join(TLS_VERSIONS)}"
         elif name in LIMITS and not (re.fullmatch(r"0|[1-9][0-9]{0,8}", value) and int(value) >= LIMITS[name]):
             yield f"parameters: {name} {value} is not a number of at least {LIMITS[name]}, Patroni's minimum"
 
@@ -225,4 +246,7 @@ def _secrets(s: Settings) -> Iterator[str]:
             yield f"{key}: holds something else than printable ASCII"
 
 
-RULES = (_names, _shape, _release, _patroni, _ports, _subnet, _backups, _bounds, _parameters, wrong_slots, _secrets)
+RULES = (
+    _names, _shape, _release, _patroni, _ports, _certificate_names, _subnet, _backups, _bounds, _parameters,
+    wrong_slots, _secrets,
+)  # fmt: skip

@@ -56,6 +56,8 @@ class Settings:
         "`on`: none of this project's [departures](deviations.md) from stock Patroni, pgBackRest and PostgreSQL; "
         "where they are not given, `ttl`, `loop_wait` and `retry_timeout` are Patroni's own 30, 10 and 10",
     )
+    tls: bool = _setting(True, "etcd, Patroni and Postgres speak TLS, and know each other by certificates")
+    certificate_names: str = _setting("", "further names and addresses of this host, for Postgres' certificates")
     publish_address: str = _setting(
         "127.0.0.1",
         "host address of the published ports; `0.0.0.0`: all of them, and `inv dsn --address` names one that other "

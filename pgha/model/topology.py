@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgha.model.settings import Settings
+from pgha.model.urls import Urls
 
 WAN = "wan"
 """The network between the sites. Every container joins it."""
@@ -42,6 +43,8 @@ class Topology:
     nodes: tuple[Host, ...]
     etcd: tuple[Host, ...]
     repository: Host | None
+    urls: Urls
+    """how its parts are asked"""
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -89,7 +92,13 @@ class Topology:
         nodes, etcd = (tuple(h for h in hosts if h.name not in gone) for hosts in (self.nodes, self.etcd))
         repository = self.repository if self.repository and self.repository.name not in gone else None
         held = {host.site for host in (*nodes, *etcd, *((repository,) if repository else ()))}
-        return Topology(tuple(site for site in self.sites if site in held), nodes, etcd, repository)
+        return replace(
+            self,
+            sites=tuple(site for site in self.sites if site in held),
+            nodes=nodes,
+            etcd=etcd,
+            repository=repository,
+        )
 
 
 def etcd_member_count(nodes: int) -> int:
@@ -126,4 +135,4 @@ def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
     if settings.pgbackrest:
         repository = Host(REPOSITORY, backup)
         sites.append(backup)
-    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository)
+    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls))

@@ -1,10 +1,11 @@
 """The project's certificates: an authority of its own, and for each host one that it shows as server and as client.
 
-pgBackRest's servers and their clients use them. Whatever else is to speak TLS takes the same files.
+pgBackRest's servers and their clients use them, etcd, Patroni and Postgres.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pgha.errors import Damaged
+from pgha.model.addresses import addresses, block_of
 from pgha.model.topology import Host
 from pgha.project import coming
 from pgha.project.files import write_file
@@ -73,7 +75,9 @@ def pair_in(folder: Path, host: str) -> Pair:
 
 
 def hosts_with_one(project: Project) -> tuple[Host, ...]:
-    """Those between which pgBackRest speaks."""
+    """Those whose servers speak TLS: all, or those between which pgBackRest speaks."""
+    if project.settings.tls:
+        return project.topology.hosts
     return project.topology.ssh_hosts if project.topology.repository else ()
 
 
@@ -109,8 +113,34 @@ def ensure_certificates(project: Project, rotate: bool = False) -> KeysReport:
 
 
 def names_of(project: Project, host: Host) -> list[str]:
-    """The names by which a container is found on the project's networks; the first is who it is."""
-    return [host.name, project.container(host.name)]
+    """The names by which a container is found on the project's networks, and within itself; the first is who it is.
+
+    With its addresses, once it has some: etcd takes a member's certificate only from where that says, and asking the
+    name service for it would depend on the network that this looks into first. A Postgres is found by clients of this
+    host and of other machines, too."""
+    own, settings = [host.name, project.container(host.name)], project.settings
+    if not settings.tls:
+        return own
+    block = project.record().subnet
+    found = addresses(project.topology, block_of(block), host) if block else {}
+    published = [settings.client_address, *settings.certificate_names.split()] if host in project.topology.nodes else []
+    return list(dict.fromkeys([*own, "localhost", "127.0.0.1", *map(str, found.values()), *published]))
+
+
+def names_in(certificate: x509.Certificate) -> list[str]:
+    """The host names and addresses that a certificate is for. Raises ValueError when it is for none."""
+    try:
+        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound as error:
+        raise ValueError("it names no host") from error
+    return [str(name.value) for name in known if isinstance(name, (x509.DNSName, x509.IPAddress))]
+
+
+def _subject_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def new_authority(project: Project) -> Identity:
@@ -132,7 +162,7 @@ def issue(issuer: Identity, names: list[str]) -> Identity:
     roles = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     builder = (
         _builder(_name(names[0]), issuer.certificate.subject, key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_subject_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage("digital_signature"), critical=True)
         .add_extension(roles, critical=False)
@@ -171,10 +201,20 @@ def _fits(certificate: x509.Certificate, ca: x509.Certificate, names: list[str])
     """Whether a host can go on with it."""
     try:
         certificate.verify_directly_issued_by(ca)
-        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        known = names_in(certificate)
+    except (ValueError, TypeError, InvalidSignature):
         return False
-    return known.get_values_for_type(x509.DNSName) == names and not _is_over(certificate)
+    return known == [str(_subject_name(name).value) for name in names] and not _is_over(certificate)
+
+
+def is_to_be_made_again(project: Project, host: Host) -> bool:
+    """Whether `ensure_certificates` would replace a host's certificate that can be read."""
+    try:
+        own = load_certificate(pair_of(project, host.name).certificate.read_bytes())
+        ca = load_certificate(authority(project).certificate.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not _fits(own, ca, names_of(project, host))
 
 
 def _is_over(certificate: x509.Certificate) -> bool:

@@ -40,7 +40,9 @@ def as_it_runs(project: Project) -> Project:
     known of that."""
     try:
         document = json.loads((project.folder / FILE).read_text())
-        ran = {key: value for key, value in document["settings"].items() if key in _governing(project)}
+        # What was brought up before there was TLS says nothing of it.
+        noted = {"tls": False, **document["settings"]}
+        ran = {key: value for key, value in noted.items() if key in _governing(project)}
         settings = replace(project.settings, **ran)
         ports = {kind: dict(entries) for kind, entries in document["ports"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -51,6 +53,12 @@ def as_it_runs(project: Project) -> Project:
     with suppress(Damaged):
         said |= {key: f"{key} is another one" for key in replaced(project, kept_passwords(project))}
     return replace(project, settings=settings, running=Running(ports, said))
+
+
+def ran_with_tls(project: Project) -> bool | None:
+    """Whether what was brought up last speaks TLS; None when nothing is known of it."""
+    running = as_it_runs(project)
+    return running.settings.tls if running.running else None
 
 
 def kept_ports(project: Project) -> Ports:

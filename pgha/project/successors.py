@@ -25,6 +25,7 @@ from pgha.project.certificates import (
     hosts_with_one,
     issue,
     load_certificate,
+    names_in,
     names_of,
     new_authority,
     pair_in,
@@ -111,6 +112,8 @@ class Term:
     """a host, or `authority`"""
     made: datetime
     ends: datetime
+    names: tuple[str, ...] = ()
+    """host names and addresses it is for"""
 
     @property
     def days_left(self) -> int:
@@ -125,5 +128,6 @@ def terms(project: Project) -> list[Term]:
     for whose, pair in pairs.items():
         if pair.certificate.exists():
             own = read_key(project, pair.certificate, load_certificate, ROTATE, "a certificate")
-            found.append(Term(whose, own.not_valid_before_utc + CLOCKS_APART, own.not_valid_after_utc))
+            names = () if pair == authority(project) else tuple(names_in(own))
+            found.append(Term(whose, own.not_valid_before_utc + CLOCKS_APART, own.not_valid_after_utc, names))
     return sorted(found, key=lambda term: term.ends)

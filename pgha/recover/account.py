@@ -181,7 +181,9 @@ def _read_indexes(
     for name in members:
         with suppress(PghaError):
             names = [node.name for node in nodes]
-            found[name] = connect(project).first(names, etcd_alone.status(name), etcd_alone.parse_index)[1]
+            found[name] = connect(project).first(
+                names, etcd_alone.status(project.topology.urls, name), etcd_alone.parse_index
+            )[1]
     if not found:
         told = ", ".join(f"{name} ({states[name]})" for name in members)
         raise Unhealthy(f"No etcd member that is left answers: {told}", f"inv start --node {next(iter(members))}")
@@ -190,7 +192,9 @@ def _read_indexes(
 
 def _read_known(project: Project, nodes: Collection[Host], member: str) -> Known:
     names = [node.name for node in nodes]
-    return connect(project).first(names, etcd_alone.local_keys(member), etcd_alone.parse_known)[1]
+    return connect(project).first(names, etcd_alone.local_keys(project.topology.urls, member), etcd_alone.parse_known)[
+        1
+    ]
 
 
 def _read_survivors(project: Project, nodes: Collection[Host]) -> tuple[list[Survivor], dict[str, str]]:

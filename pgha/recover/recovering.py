@@ -151,13 +151,16 @@ def _make_etcd(project: Project, record: Record, progress: Progress) -> None:
         finally:
             # With it the next start would give up those that have joined since.
             write_file(file, rendered)
-    names = [entry.name for entry in etcd.parse_members(_on_any(project, etcd_alone.list_members(record.etcd)))]
+    names = [
+        entry.name
+        for entry in etcd.parse_members(_on_any(project, etcd_alone.list_members(project.topology.urls, record.etcd)))
+    ]
     if names != [record.etcd]:
         raise ToolFailed(f"etcd has other members than {record.etcd}: {', '.join(names)}", hint="inv status")
 
 
 def _commits(project: Project, member: str) -> bool:
-    inside = docker.docker("exec", project.container(member), *etcd_alone.health(member).argv)
+    inside = docker.docker("exec", project.container(member), *etcd_alone.health(project.topology.urls, member).argv)
     return engine.engine_of(project, member).run(inside).ok
 
 
@@ -233,16 +236,22 @@ def _fetch_archived(project: Project, record: Record, progress: Progress) -> Non
 def _ask_for_lead(project: Project, record: Record) -> list[str]:
     """In this order: while the lost leader's lock is there nobody runs for the lead, and then only the one that is
     named. Without the list of synchronous standbys it does not wait for lost ones."""
-    known = etcd_alone.parse_known(_on_any(project, etcd_alone.local_keys(record.etcd)))
+    known = etcd_alone.parse_known(_on_any(project, etcd_alone.local_keys(project.topology.urls, record.etcd)))
     commands, notes = [], []
     if known.config.pop("pause", None):
         commands.append(etcd.put_config(project.topology, known.config))
         notes.append("Patroni was paused (maintenance mode): it is not any more, or nobody would lead")
-    commands.append(etcd_alone.put(record.etcd, "failover", etcd_alone.failover_request(record.candidate)))
-    commands += [etcd_alone.delete(record.etcd, f"members/{name}") for name in known.members if name in project.gone]
-    commands.append(etcd_alone.delete(record.etcd, "sync"))
+    commands.append(
+        etcd_alone.put(project.topology.urls, record.etcd, "failover", etcd_alone.failover_request(record.candidate))
+    )
+    commands += [
+        etcd_alone.delete(project.topology.urls, record.etcd, f"members/{name}")
+        for name in known.members
+        if name in project.gone
+    ]
+    commands.append(etcd_alone.delete(project.topology.urls, record.etcd, "sync"))
     if known.leader in project.gone:
-        commands.append(etcd_alone.delete(record.etcd, "leader"))
+        commands.append(etcd_alone.delete(project.topology.urls, record.etcd, "leader"))
     for command in commands:
         connect(project).must(record.candidate, command, "etcd did not take what Patroni has to know")
     return notes

@@ -51,7 +51,7 @@ def deliver(project: Project, hosts: Collection[str]) -> None:
 def bring(project: Project, hosts: Collection[str], names: Collection[str], service: str = "") -> None:
     """Give these hosts, whose containers run, the files of these names, as they are here now; a service then reads
     its own again. Raises ToolFailed."""
-    wanted = [host for host in project.topology.ssh_hosts if host.name in hosts]
+    wanted = [host for host in project.topology.hosts if host.name in hosts]
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
         for done in [pool.submit(_bring, project, host, names, service) for host in wanted]:
             done.result()
@@ -72,8 +72,11 @@ def _bring(project: Project, host: Host, names: Collection[str], service: str) -
     container, on = project.container(host.name), engine.engine_of(project, host.name)
     secrets = secrets_of(project, host)
     places = {secrets[name]: place for name, place in PLACES.items() if name in names and name in secrets}
+    if host in project.topology.etcd:
+        places = {path: ("etcd", mode, place) for path, (_, mode, place) in places.items()}
     for path, (_, _, place) in places.items():
         on.must(docker.copy_into(container, (project.folder / path).resolve(), f"{place}.new"))
-    on.must(processes.put_in_place(container, *places.values()))
+    if places:
+        on.must(processes.put_in_place(container, *places.values()))
     if service:
         on.must(processes.reload_service(container, service))

@@ -1,4 +1,4 @@
-"""Other SSH keys, or other certificates, for a running project: nothing is made again, and no connection ends.
+"""Other SSH keys, or other certificates, for a running project: nothing is made again, and no client's connection ends.
 
 First every host trusts the old and the new ones, then one after another gets its own new one, then only the new ones
 are trusted. The files here go first in each step: a container that starts meanwhile takes what fits.
@@ -6,13 +6,13 @@ are trusted. The files here go first in each step: a container that starts meanw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from pgha.console import Progress
-from pgha.errors import BadValue, NotRendered, PghaError, ToolFailed, Unhealthy
+from pgha.errors import BadValue, NotRendered, PghaError, Unhealthy
 from pgha.failures import broken
-from pgha.project import coming, successors
+from pgha.project import coming
 from pgha.project.coming import CERTIFICATES, KEYS
 from pgha.project.files import write_file
 from pgha.project.keys import adopt_keys, authorized_keys_text, begin_keys, host_public_key, known_hosts_text
@@ -20,43 +20,22 @@ from pgha.project.passwords import kept_passwords
 from pgha.project.project import Project
 from pgha.remote import connections, engine
 from pgha.remote.connections import connect
+from pgha.stack import certified, postgres_tls
 from pgha.stack.delivery import bring
 from pgha.stack.rendering import identities, identity_marks
 from pgha.stack.rotating import (
     Rotated,
     RotationPlan,
     Step,
+    Way,
     completing,
+    everywhere,
     require_as_rendered,
     require_rotatable,
     running_of,
 )
 from pgha.tools import trust
-from pgha.tools.command import Answer, Command
 from pgha.waiting import Stopwatch, wait_until
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a kind of identities is replaced."""
-
-    replaces: tuple[str, ...]
-    trusted: tuple[str, ...]
-    """secrets that say whom a host trusts"""
-    own: tuple[str, ...]
-    """secrets that say who it is"""
-    service: str
-    """reads them when it is told to"""
-    begin: Callable[[Project, Mapping[str, str]], None]
-    trust_both: Callable[[Project], None]
-    adopt: Callable[[Project], None]
-    trust_new: Callable[[Project], None]
-    lacks_trust: Callable[[Project, str], str]
-    """what a host's service shows of whom it trusts that is not as the files here say"""
-    lacks_own: Callable[[Project, str], str]
-    """likewise of who it is"""
-    prove: Callable[[Project, Collection[str]], None]
-    """whether they are taken from one host to the next"""
 
 
 def rotate_identities(project: Project, what: str, progress: Progress) -> Rotated:
@@ -67,7 +46,7 @@ def rotate_identities(project: Project, what: str, progress: Progress) -> Rotate
     """
     clock, way = Stopwatch(), WAYS[what]
     resumed = check(project, what)
-    hosts, later = _hosts(project)
+    hosts, later = _hosts(project, way)
     if resumed:
         progress.note(f"a rotation of the {what} is half done: this goes on with it")
     else:
@@ -75,50 +54,59 @@ def rotate_identities(project: Project, what: str, progress: Progress) -> Rotate
     with completing(what):
         with progress.stage(f"trust the old and the new ones: {', '.join(hosts)}"):
             way.trust_both(project)
-            _bring_trusted(project, way, hosts)
+            way.bring_trusted(project, hosts)
+            _wait(project, way, way.lacks_trust, hosts)
         way.adopt(project)
         for host in hosts:
             with progress.stage(f"new ones of its own, read by its {way.service}: {host}"):
-                bring(project, [host], way.own, way.service)
+                way.bring_own(project, host)
                 _wait(project, way, way.lacks_own, [host])
         with progress.stage(f"trust only the new ones: {', '.join(hosts)}"):
             way.trust_new(project)
-            _bring_trusted(project, way, hosts)
+            way.bring_trusted(project, hosts)
+            _wait(project, way, way.lacks_trust, hosts)
             way.prove(project, hosts)
     _settle(project, what)
+    if what == CERTIFICATES and project.settings.tls:
+        postgres_tls.note_clone(project, progress)
     return Rotated(what, way.replaces, resumed, hosts, clock.seconds, later)
 
 
 def plan_identities(project: Project, what: str) -> RotationPlan:
     """What a rotation would do; nothing is touched."""
-    hosts, later = _hosts(project)
+    way = WAYS[what]
+    hosts, later = _hosts(project, way)
     resumed, refusals = False, []
     try:
         resumed = check(project, what)
     except PghaError as error:
         refusals.append(error)
-    way = WAYS[what]
     return RotationPlan(what, resumed, way.replaces, _steps(way, hosts), later, refusals=tuple(refusals))
 
 
 def check(project: Project, what: str) -> bool:
     """Whether it goes on with one that is half done; touches nothing.
 
-    Raises BadValue without a repository, HalfDone, NotUp, Unhealthy when a host cannot be given other files.
+    Raises BadValue with neither TLS nor a repository, HalfDone, NotUp, Unhealthy when a host cannot be given other
+    files.
     """
-    if what == CERTIFICATES and project.topology.repository is None:
-        raise BadValue("This project runs without pgBackRest, and has no certificates", "inv rotate --what keys")
+    way = WAYS[what]
+    names = way.hosts(project)
+    if not names:
+        raise BadValue(
+            "This project runs without TLS and without pgBackRest, and has no certificates", "inv rotate --what keys"
+        )
     resumed = require_rotatable(project, what)
     containers = engine.containers(project)
-    for host in project.topology.ssh_hosts:
-        state = containers[host.name].state if host.name in containers else "gone"
+    for name in names:
+        state = containers[name].state if name in containers else "gone"
         if state in ("paused", "restarting", "dead"):
-            raise Unhealthy(f"{host.name} is {state}: nothing can be brought into its container", "inv up")
+            raise Unhealthy(f"{name} is {state}: nothing can be brought into its container", "inv up")
     left = broken.still(project, containers.values())
     if left:
         raise Unhealthy(f"The cluster is still broken by chaos: {left[0]}", "inv chaos.heal")
     if not resumed:
-        require_as_rendered(project, _hosts(project)[0])
+        require_as_rendered(project, _hosts(project, way)[0])
     return resumed
 
 
@@ -131,9 +119,9 @@ def settle(project: Project) -> None:
             coming.forget(project, what)
 
 
-def _hosts(project: Project) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _hosts(project: Project, way: Way) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Those that run, and those that do not: they take the present files when they start."""
-    names = [host.name for host in project.topology.ssh_hosts]
+    names = way.hosts(project)
     running = running_of(project, names)
     return running, tuple(name for name in names if name not in running)
 
@@ -151,12 +139,6 @@ def _steps(way: Way, hosts: tuple[str, ...]) -> tuple[Step, ...]:
         Step(f"one after another: new ones of its own, read by its {way.service}", hosts),
         Step("trust only the new ones", hosts),
     )
-
-
-def _bring_trusted(project: Project, way: Way, hosts: Collection[str]) -> None:
-    # sshd reads the file of those it lets in each time.
-    bring(project, hosts, way.trusted, "" if way.service == "sshd" else way.service)
-    _wait(project, way, way.lacks_trust, hosts)
 
 
 def _wait(project: Project, way: Way, lacks: Callable[[Project, str], str], hosts: Collection[str]) -> None:
@@ -190,6 +172,19 @@ def _settle(project: Project, what: str) -> None:
 # SSH keys ---------------------------------------------------------------------------------------------------
 
 
+def _ssh_hosts(project: Project) -> tuple[str, ...]:
+    return tuple(host.name for host in project.topology.ssh_hosts)
+
+
+def _bring_known(project: Project, hosts: Collection[str]) -> None:
+    # sshd reads the file of those it lets in each time.
+    bring(project, hosts, ("authorized_keys", "known_hosts"))
+
+
+def _bring_keys(project: Project, host: str) -> None:
+    bring(project, [host], ("host_key", "id_ed25519"), "sshd")
+
+
 def _know_both(project: Project) -> None:
     write_file(project.known_hosts, known_hosts_text(project))
     write_file(project.folder / "authorized_keys", authorized_keys_text(project))
@@ -215,67 +210,24 @@ def _prove_keys(project: Project, hosts: Collection[str]) -> None:
     """Each host reaches the next one with the key of the containers."""
     names = list(hosts)
     ring = {name: trust.reach(names[(n + 1) % len(names)]) for n, name in enumerate(names)}
-    _everywhere(project, ring, "did not reach the next host over SSH")
-
-
-# Certificates -----------------------------------------------------------------------------------------------
-
-
-def _shown_by(project: Project, host: str) -> trust.Shown:
-    return trust.parse_server(connect(project).run(host, trust.ask_server()).stdout)
-
-
-def _lacks_authority(project: Project, host: str) -> str:
-    shown, wanted = _shown_by(project, host).authorities, successors.trusted_names(project)
-    return "" if sorted(shown) == sorted(wanted) else f"trusts {' and '.join(shown)}, not {' and '.join(wanted)}"
-
-
-def _lacks_certificate(project: Project, host: str) -> str:
-    wanted = successors.certificate_text(project, host)
-    return "" if _shown_by(project, host).certificate == wanted else "shows its former certificate"
-
-
-def _prove_certificates(project: Project, hosts: Collection[str]) -> None:
-    """Each node is let in by the repository's server, and trusts it."""
-    repository = project.topology.repository
-    if repository and repository.name in hosts:
-        nodes = [node.name for node in project.topology.nodes if node.name in hosts]
-        _everywhere(project, dict.fromkeys(nodes, trust.list_archive()), "was not answered by the repository")
-
-
-def _everywhere(project: Project, commands: Mapping[str, Command], what: str) -> None:
-    for host, answer in connect(project).everywhere(commands).items():
-        if isinstance(answer, PghaError):
-            raise answer
-        if isinstance(answer, Answer) and not answer.ok:
-            raise ToolFailed(f"{host} {what}", answer.words, f"inv logs --node {host}")
+    everywhere(project, ring, "did not reach the next host over SSH")
 
 
 WAYS = {
     KEYS: Way(
-        ("the operator's key", "the containers' key", "every host key"),
-        ("authorized_keys", "known_hosts"),
-        ("host_key", "id_ed25519"),
-        "sshd",
-        begin_keys,
-        _know_both,
-        adopt_keys,
-        _know_new,
-        _lets_in,
-        _lacks_key,
-        _prove_keys,
+        replaces=("the operator's key", "the containers' key", "every host key"),
+        own=("host_key", "id_ed25519"),
+        service="sshd",
+        hosts=_ssh_hosts,
+        begin=begin_keys,
+        trust_both=_know_both,
+        adopt=adopt_keys,
+        trust_new=_know_new,
+        bring_trusted=_bring_known,
+        bring_own=_bring_keys,
+        lacks_trust=_lets_in,
+        lacks_own=_lacks_key,
+        prove=_prove_keys,
     ),
-    CERTIFICATES: Way(
-        ("the authority", "every host's certificate"),
-        ("ca.crt",),
-        ("host.key", "host.crt"),
-        "pgbackrest",
-        successors.begin_certificates,
-        successors.trust_both,
-        successors.adopt_certificates,
-        successors.trust_new,
-        _lacks_authority,
-        _lacks_certificate,
-        _prove_certificates,
-    ),
+    CERTIFICATES: certified.WAY,
 }

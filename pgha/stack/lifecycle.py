@@ -20,7 +20,7 @@ from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, ownership, remaking, rolling
+from pgha.stack import crontab, ownership, remaking, rolling, transport
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
@@ -49,13 +49,14 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     Containers that run and have to be made again are, one after another; with `at_once`, or where that cannot be, all
     together. With `take_over` the project is this checkout's from then on, if the settings fit its data.
 
-    Raises Missing for what has to be there first, TimedOut when a member does not come.
+    Raises Missing for what has to be there first, OtherTransport when TLS is switched on or off and not `at_once`,
+    TimedOut when a member does not come.
     """
-    _require_all(project)
+    _require_all(project, at_once=at_once)
     if take_over:
         ownership.take_over(project)
     clock = Stopwatch()
-    report = render_project(project)
+    report = _render(project, progress, at_once=at_once)
     planned = _compare(project, report)
     way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
     _announce(project, way, progress)
@@ -73,6 +74,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     back = networks.reconnect(project)
     notes += [f"{name} was not on all its networks at its own addresses: it is again" for name in back]
     connections.close_all()
+    transport.complete(project, progress)
     view = _wait_until_well(project, progress, notes.append, way.nodes(project))
     deliver_keys(project)
     lost = replace_lost(project, progress, way.left_out)
@@ -98,7 +100,7 @@ def plan_up(project: Project, *, at_once: bool = False, newer: Mapping[str, str]
     With `newer` as if these hosts had newer images: host -> why. Raises as `up` does before it begins, and Damaged when
     a key would have to be made first.
     """
-    _require_all(project)
+    _require_all(project, at_once=at_once)
     if not engine.containers(project):
         return Plan(rolling.VERB, remaking.ACTION, first=dict.fromkeys(_names(project), NOT_THERE))
     planned = _compare(project, preview_project(project)).with_again(newer or {})
@@ -106,12 +108,20 @@ def plan_up(project: Project, *, at_once: bool = False, newer: Mapping[str, str]
     return rolling.plan_of(project, way, gates=True)
 
 
+def _render(project: Project, progress: Progress, *, at_once: bool) -> RenderReport:
+    if at_once:
+        transport.begin(project, progress)
+    return render_project(project, at_once=at_once)
+
+
 def _names(project: Project) -> list[str]:
     return [host.name for host in project.topology.hosts]
 
 
-def _require_all(project: Project) -> None:
+def _require_all(project: Project, *, at_once: bool) -> None:
     engine.require_engine()
+    if not at_once:
+        transport.require_same(project)
     refuse_half_rotated(project)
     readiness.require_fitting_compose()
     fitting_passwords(project)

@@ -18,8 +18,9 @@ from pgha.documents import read_yaml
 from pgha.model.addresses import addresses, networks
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
+from pgha.model.urls import CLIENT, REST
 from pgha.project import coming
-from pgha.project.certificates import authority, hosts_with_one, pair_of
+from pgha.project.certificates import authority, hosts_with_one, is_to_be_made_again, pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
 from pgha.project.passwords import ROTATED, Passwords
@@ -27,7 +28,7 @@ from pgha.project.ports import Ports
 from pgha.project.project import Project
 from pgha.project.repositories import Repository, repositories
 from pgha.stack.crontab import jobs_of
-from pgha.tools import etcd, libpq, postgres
+from pgha.tools import libpq, postgres, trust
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -76,7 +77,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(endpoint=etcd.endpoint, pgpass=libpq.escaped, yaml=_yaml_scalar, yaml_block=_yaml_block)
+    environment.filters.update(pgpass=libpq.escaped, yaml=_yaml_scalar, yaml_block=_yaml_block)
     return environment
 
 
@@ -145,6 +146,11 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
         "scope": SCOPE,
         "stanza": STANZA,
         "wan": WAN,
+        "tls": trust.FOLDER,
+        "client": trust.CLIENT if settings.tls else {},
+        "urls": project.topology.urls,
+        "client_port": CLIENT,
+        "rest_port": REST,
         "data_dir": postgres.data_dir(settings.postgres),
         "path": SEARCH_PATH.format(major=settings.postgres),
         "identity_file": project.identity_file,
@@ -203,7 +209,7 @@ def _lasting(project: Project, passwords: Passwords, files: dict[str, str], text
 def secrets_of(project: Project, host: Host) -> dict[str, str]:
     """The secrets of one container: name inside -> path, relative to the compose file."""
     if host in project.topology.etcd:
-        return {"etcd.yml": f"./{host.name}/etcd.yml"}
+        return {"etcd.yml": f"./{host.name}/etcd.yml", **_certificates(project, host)}
     keys = f"../../ssh/{project.name}"
     secrets = {
         "sshd_config": "./sshd_config",
@@ -216,27 +222,36 @@ def secrets_of(project: Project, host: Host) -> dict[str, str]:
     if project.topology.repository:
         secrets["pgbackrest.conf"] = f"./{host.name}/pgbackrest.conf"
         secrets["crontab"] = f"./{host.name}/crontab"
-    if host in hosts_with_one(project):
-        ca, own = authority(project), pair_of(project, host.name)
-        paths = {"ca.crt": ca.certificate, "host.crt": own.certificate, "host.key": own.key}
-        secrets |= {name: f"../../{project.relative(path)}" for name, path in paths.items()}
+    secrets |= _certificates(project, host)
     if host in project.topology.nodes:
         secrets["patroni.conf"] = f"./{host.name}/patroni.conf"
         secrets["pgpass"] = "./pgpass"
     return secrets
 
 
+def _certificates(project: Project, host: Host) -> dict[str, str]:
+    if host not in hosts_with_one(project):
+        return {}
+    ca, own = authority(project), pair_of(project, host.name)
+    paths = {"ca.crt": ca.certificate, "host.crt": own.certificate, "host.key": own.key}
+    return {name: f"../../{project.relative(path)}" for name, path in paths.items()}
+
+
 def identities(project: Project, passwords: Passwords) -> dict[str, str]:
     """Host -> a digest of the keys and certificates that are its own, and of those it trusts when all has come."""
     authorized = authorized_keys_text(project, settled=True)
     found = {}
-    for host in project.topology.ssh_hosts:
+    for host in project.topology.hosts:
         paths = {name: path for name, path in secrets_of(project, host).items() if name in IDENTITY}
+        if not paths:
+            continue
         contents = [
             authorized if path.startswith("./") else (project.folder / path).resolve().read_text()
             for path in paths.values()
         ]
-        found[host.name] = passwords.digest(*contents)
+        # For whoever asks before it is made: `up --plan`.
+        again = ["to be made again"] if is_to_be_made_again(project, host) else []
+        found[host.name] = passwords.digest(*contents, *again)
     return found
 
 

@@ -18,7 +18,7 @@ from pgha.console import Progress
 from pgha.errors import NoQuorum, OtherKeys, PghaError, Unhealthy
 from pgha.failures import broken
 from pgha.model.topology import REPOSITORY
-from pgha.project.certificates import authority
+from pgha.project.certificates import authority, hosts_with_one
 from pgha.project.project import Project
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
@@ -115,10 +115,10 @@ def _other_identity(project: Project, hosts: Iterable[str]) -> str:
     if any(isinstance(answer, OtherKeys) for answer in answers.values()):
         return "they have other SSH keys than this checkout, and cannot be asked before they are made again"
     ca = authority(project).certificate
-    if project.topology.repository and ca.exists():
+    if hosts_with_one(project) and ca.exists():
         known = {answer.stdout.strip() for answer in answers.values() if isinstance(answer, Answer) and answer.ok}
         if known - {ca.read_text().strip()}:
-            return "their certificates are of another authority, and pgBackRest would trust one half of them"
+            return "their certificates are of another authority, and each half would trust itself only"
     return ""
 
 

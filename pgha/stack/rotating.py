@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pgha.cluster.rollout_record import describe_rollout, read_rollout
-from pgha.errors import HalfDone, NotRendered, NotUp, PghaError, Unhealthy
+from pgha.errors import HalfDone, NotRendered, NotUp, PghaError, ToolFailed, Unhealthy
 from pgha.project.coming import half_rotated
 from pgha.project.passwords import GIVEN, ROTATED, kept_passwords
 from pgha.project.project import Project
 from pgha.remote import engine
+from pgha.remote.connections import connect
 from pgha.stack.writing import preview_project
+from pgha.tools.command import Answer, Command
 
 RUNS = ("running", "paused")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a kind of identities, keys or certificates, is replaced in containers that run."""
+
+    replaces: tuple[str, ...]
+    own: tuple[str, ...]
+    """secrets that say who a host is"""
+    service: str
+    """reads them when it is told to"""
+    hosts: Callable[[Project], tuple[str, ...]]
+    """who has them"""
+    begin: Callable[[Project, Mapping[str, str]], None]
+    trust_both: Callable[[Project], None]
+    adopt: Callable[[Project], None]
+    trust_new: Callable[[Project], None]
+    bring_trusted: Callable[[Project, Collection[str]], None]
+    """what says whom hosts trust"""
+    bring_own: Callable[[Project, str], None]
+    """what says who a host is"""
+    lacks_trust: Callable[[Project, str], str]
+    """what a host's service shows of whom it trusts that is not as the files here say"""
+    lacks_own: Callable[[Project, str], str]
+    """likewise of who it is"""
+    prove: Callable[[Project, Collection[str]], None]
+    """whether they are taken from one host to the next"""
 
 
 @dataclass(frozen=True)
@@ -117,6 +146,15 @@ def refuse_half_rotated(project: Project) -> None:
     names = [host.name for host in project.topology.ssh_hosts]
     if what and engine.engine_problem() is None and running_of(project, names):
         raise HalfDone(f"A rotation of the {what} is half done", completes(what))
+
+
+def everywhere(project: Project, commands: Mapping[str, Command], what: str) -> None:
+    """Run a command on each of these hosts at once. Raises ToolFailed when one `what` (did not ...)."""
+    for host, answer in connect(project).everywhere(commands).items():
+        if isinstance(answer, PghaError):
+            raise answer
+        if isinstance(answer, Answer) and not answer.ok:
+            raise ToolFailed(f"{host} {what}", answer.words, f"inv logs --node {host}")
 
 
 @contextmanager

@@ -142,8 +142,10 @@ def _wait_until_known(project: Project, hosts: Collection[str], new: Passwords) 
     """Patroni reads its file before its next look; its REST API then takes the new login."""
     login = rotation.restapi_login(new.restapi)
 
+    ask = rotation.ask_restapi(project.topology.urls)
+
     def lacking() -> list[str]:
-        return [host for host in hosts if connect(project).feed(host, rotation.ask_restapi(), login).stdout != "202"]
+        return [host for host in hosts if connect(project).feed(host, ask, login).stdout != "202"]
 
     wait_until(
         lacking,

@@ -18,6 +18,7 @@ from pgha.project.project import Project
 from pgha.project.record import Record
 from pgha.project.running import kept_ports
 from pgha.remote import engine, networks
+from pgha.stack import transport
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.rendering import render, secrets_of
 
@@ -48,16 +49,19 @@ class _Placed:
     moved: tuple[str, ...]
 
 
-def render_project(project: Project) -> RenderReport:
-    """Write every file of the project that changed. The caller holds the lock.
+def render_project(project: Project, *, at_once: bool = False) -> RenderReport:
+    """Write every file of the project that changed. The caller holds the lock; with `at_once` it makes all containers
+    again together.
 
-    Raises, before anything is written, OtherData when the settings do not fit the data that is there, and SubnetTaken
-    when there are no addresses for the containers.
+    Raises, before anything is written, OtherData when the settings do not fit the data that is there, SubnetTaken when
+    there are no addresses for the containers, and OtherTransport unless `at_once` when those that run speak otherwise:
+    one that is started again would take the new files.
     """
+    if not at_once:
+        transport.require_same(project)
     passwords = fitting_passwords(project)
     placed = _place(project)
     ensure_keys(project)
-    ensure_certificates(project)
     write_passwords(project, passwords)
     first = project.settings.first_ports
     known = project.record()
@@ -65,6 +69,8 @@ def render_project(project: Project) -> RenderReport:
     project.write_record(
         replace(known, flags=project.flags, ports=placed.ports, freed=freed, first=first, subnet=str(placed.block))
     )
+    # They name the addresses.
+    ensure_certificates(project)
     rendered = render(project, passwords, placed.ports, placed.block)
     changed = tuple(
         path

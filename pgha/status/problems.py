@@ -49,7 +49,8 @@ def _settings(seen: Seen) -> Iterator[Problem]:
     differs = {key: words for key, words in seen.differs.items() if key not in known}
     if differs:
         fixed = [key for key in differs if key in UNCHANGEABLE]
-        hint = f"set {' and '.join(fixed)} back: over its data up refuses it" if fixed else "inv up applies them"
+        applies = "inv up --at-once applies them" if "tls" in seen.differs else "inv up applies them"
+        hint = f"set {' and '.join(fixed)} back: over its data up refuses it" if fixed else applies
         if set(differs) <= set(SHAPE):
             hint = "inv scale makes it so; or set it back"
         if set(differs) == {"postgres"}:
@@ -162,7 +163,11 @@ def _leaders_postgres(seen: Seen) -> Iterator[Problem]:
         return
     facts = seen.facts
     if isinstance(seen.login, Refusal):
-        hint = "inv up gives it the project's password again" if seen.login.asked else f"inv logs --node {leader}"
+        hint = f"inv logs --node {leader}"
+        if seen.login.asked:
+            hint = "inv up gives it the project's password again"
+        elif "certificate" in seen.login.words:
+            hint = "inv up brings it the certificate that is here"
         words = (seen.login.words.splitlines() or ["no reason given"])[0]
         yield Problem(Kind.LOGIN_FAILED, leader, f"clients cannot log in as {SUPERUSER}: {words}", hint)
     if facts.clients >= facts.client_limit:

@@ -46,12 +46,8 @@ class EtcdView:
         return len(self.healthy) >= self.quorum
 
 
-def endpoint(member: str) -> str:
-    return f"http://{member}:2379"
-
-
 def _ctl(topology: Topology, seconds: float, *arguments: str) -> Command:
-    endpoints = ",".join(endpoint(member.name) for member in topology.etcd)
+    endpoints = ",".join(topology.urls.etcd(member.name) for member in topology.etcd)
     options = (f"--endpoints={endpoints}", f"--command-timeout={seconds:g}s")
     return Command(("etcdctl", *options, *arguments), timeout=seconds + 5)
 
@@ -64,13 +60,13 @@ def health(topology: Topology, timeout: float = 2) -> Command:
 def curl_health(topology: Topology, timeout: float) -> str:
     """The same in a shell line that costs a third of a start of etcdctl: a member a line, in the order they answer."""
     # Braces are curl's: one -o and one -w for all of them.
-    urls = ",".join(f"{endpoint(member.name)}/health" for member in topology.etcd)
+    urls = ",".join(f"{topology.urls.etcd(member.name)}/health" for member in topology.etcd)
     return f"curl -Zs -m {timeout:g} -o /dev/null -w '%{{http_code}} %{{url_effective}}\\n' '{{{urls}}}'"
 
 
 def parse_curl_health(text: str) -> tuple[str, ...]:
     """The members that can commit: etcd answers 503 when it cannot, and curl prints 000 when nobody answers."""
-    return tuple(sorted(re.findall(r"^200 http://([^:/]+):", text, re.MULTILINE)))
+    return tuple(sorted(re.findall(r"^200 https?://([^:/]+):", text, re.MULTILINE)))
 
 
 def put_config(topology: Topology, document: dict[str, Any]) -> Command:
@@ -130,7 +126,8 @@ def parse_health(text: str, topology: Topology) -> EtcdView:
     line = next((line for line in text.splitlines() if line.startswith("[")), "")
     try:
         entries = {entry["endpoint"]: entry for entry in json.loads(line)}
-        healthy = tuple(m.name for m in topology.etcd if entries.get(endpoint(m.name), {"health": False})["health"])
+        states = {m.name: entries.get(topology.urls.etcd(m.name), {"health": False}) for m in topology.etcd}
+        healthy = tuple(name for name, state in states.items() if state["health"])
     except (ValueError, KeyError, TypeError) as error:
         raise ToolFailed("etcdctl endpoint health did not print its JSON", text) from error
     alarm = re.search(r"Active Alarm\(s\): *(\w+)", line)
@@ -152,7 +149,7 @@ def parse_leader(text: str, topology: Topology) -> str:
     try:
         for entry in json.loads(line):
             if entry["Status"]["leader"] == entry["Status"]["header"]["member_id"]:
-                return next(m.name for m in topology.etcd if endpoint(m.name) == entry["Endpoint"])
+                return next(m.name for m in topology.etcd if topology.urls.etcd(m.name) == entry["Endpoint"])
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise ToolFailed("etcdctl endpoint status did not print its JSON", text) from error
     raise ToolFailed("No etcd member leads", text, "inv status")
@@ -176,6 +173,8 @@ class MemberEntry:
     id: str
     learner: bool
     started: bool
+    peers: tuple[str, ...] = ()
+    """what the other members ask it at"""
 
 
 def parse_members(text: str) -> tuple[MemberEntry, ...]:
@@ -187,6 +186,7 @@ def parse_members(text: str) -> tuple[MemberEntry, ...]:
                 id=f"{entry['ID']:x}",
                 learner=bool(entry.get("isLearner")),
                 started=bool(entry.get("name")),
+                peers=tuple(entry.get("peerURLs", ())),
             )
             for entry in json.loads(text)["members"]
         )
@@ -194,15 +194,11 @@ def parse_members(text: str) -> tuple[MemberEntry, ...]:
         raise ToolFailed("etcdctl member list did not print its JSON", text) from error
 
 
-def joining(config: str, members: Iterable[str]) -> str:
+def joining(topology: Topology, config: str, members: Iterable[str]) -> str:
     """A rendered etcd.yml for a member that joins a cluster of these members, itself among them."""
-    cluster = ",".join(f"{member}={peer(member)}" for member in members)
+    cluster = ",".join(f"{member}={topology.urls.peer(member)}" for member in members)
     config = re.sub(r"(?m)^initial-cluster: .*$", f"initial-cluster: {cluster}", config)
     return config.replace("initial-cluster-state: new", "initial-cluster-state: existing")
-
-
-def peer(member: str) -> str:
-    return f"http://{member}:2380"
 
 
 def member_remove(topology: Topology, identity: str) -> Command:
@@ -211,7 +207,13 @@ def member_remove(topology: Topology, identity: str) -> Command:
 
 def member_add(topology: Topology, name: str, *, learner: bool = False) -> Command:
     """A learner gets all data first and has no vote until it is promoted: the quorum does not change meanwhile."""
-    return _ctl(topology, 10, "member", "add", name, f"--peer-urls={peer(name)}", *(["--learner"] if learner else []))
+    peers = f"--peer-urls={topology.urls.peer(name)}"
+    return _ctl(topology, 10, "member", "add", name, peers, *(["--learner"] if learner else []))
+
+
+def member_update(topology: Topology, identity: str, url: str) -> Command:
+    """Let the other members ask this one at another URL."""
+    return _ctl(topology, 10, "member", "update", identity, f"--peer-urls={url}")
 
 
 def member_promote(topology: Topology, identity: str) -> Command:

@@ -9,43 +9,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgha.errors import ToolFailed
+from pgha.model.urls import Urls
 from pgha.tools.command import Command
-from pgha.tools.etcd import KEYS, endpoint
+from pgha.tools.etcd import KEYS
 
 
-def _ctl(member: str, seconds: float, *arguments: str) -> Command:
-    options = (f"--endpoints={endpoint(member)}", f"--command-timeout={seconds:g}s", "--dial-timeout=1s")
+def _ctl(urls: Urls, member: str, seconds: float, *arguments: str) -> Command:
+    options = (f"--endpoints={urls.etcd(member)}", f"--command-timeout={seconds:g}s", "--dial-timeout=1s")
     return Command(("etcdctl", *options, *arguments), timeout=seconds + 5)
 
 
-def status(member: str) -> Command:
+def status(urls: Urls, member: str) -> Command:
     """A member's own raft state; it answers that without a quorum, too."""
-    return _ctl(member, 2, "--write-out=json", "endpoint", "status")
+    return _ctl(urls, member, 2, "--write-out=json", "endpoint", "status")
 
 
-def health(member: str) -> Command:
+def health(urls: Urls, member: str) -> Command:
     """Whether this member can commit; exits 1 when it cannot."""
-    return _ctl(member, 2, "endpoint", "health")
+    return _ctl(urls, member, 2, "endpoint", "health")
 
 
-def list_members(member: str) -> Command:
+def list_members(urls: Urls, member: str) -> Command:
     """The members this one knows of, read through the quorum."""
-    return _ctl(member, 5, "--write-out=json", "member", "list")
+    return _ctl(urls, member, 5, "--write-out=json", "member", "list")
 
 
-def local_keys(member: str) -> Command:
+def local_keys(urls: Urls, member: str) -> Command:
     """What Patroni had written of the cluster, as this member has it: `--consistency=s` asks no other one."""
-    return _ctl(member, 5, "--write-out=json", "get", "--prefix", "--consistency=s", KEYS)
+    return _ctl(urls, member, 5, "--write-out=json", "get", "--prefix", "--consistency=s", KEYS)
 
 
-def put(member: str, key: str, value: str) -> Command:
+def put(urls: Urls, member: str, key: str, value: str) -> Command:
     """One of Patroni's keys."""
-    return _ctl(member, 5, "put", f"{KEYS}{key}", value)
+    return _ctl(urls, member, 5, "put", f"{KEYS}{key}", value)
 
 
-def delete(member: str, key: str) -> Command:
+def delete(urls: Urls, member: str, key: str) -> Command:
     """One of Patroni's keys; nothing happens when it is not there."""
-    return _ctl(member, 5, "del", f"{KEYS}{key}")
+    return _ctl(urls, member, 5, "del", f"{KEYS}{key}")
 
 
 def failover_request(candidate: str) -> str:

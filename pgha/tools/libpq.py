@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pgha.tools.postgres import conninfo
 
@@ -11,23 +12,35 @@ BALANCES = 16
 """The first major version of libpq that knows `load_balance_hosts`."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where a Postgres is found."""
+
+    host: str
+    """with TLS also the name that its certificate has to have"""
+    port: int
+    address: str = ""
+    """where it is reached when not by that name"""
+
+
+def where(targets: Sequence[Target]) -> dict[str, str | int]:
+    """The parameters that say where; of more than one libpq asks the first that serves."""
+    parameters: dict[str, str | int] = {"host": ",".join(target.host for target in targets)}
+    if any(target.address for target in targets):
+        parameters["hostaddr"] = ",".join(target.address for target in targets)
+    return {**parameters, "port": ",".join(str(target.port) for target in targets)}
+
+
 def cluster_conninfo(
-    targets: list[tuple[str, int]], user: str, dbname: str, *, standby: bool, balance: bool, passfile: str = ""
+    targets: Sequence[Target], parameters: Mapping[str, str | int], *, standby: bool, balance: bool
 ) -> str:
-    """One string for the whole cluster: every node's address, and libpq finds the right one.
+    """One string for the whole cluster: every node's address, and libpq finds the right one. `parameters`: who connects
+    to what, and whose certificates are taken.
 
     With `balance` libpq chooses a standby at random each time; the leader's string needs no such choice. Two seconds
     bound the wait for a node that does not answer.
     """
-    parameters: dict[str, str | int] = {
-        "host": ",".join(host for host, _ in targets),
-        "port": ",".join(str(port) for _, port in targets),
-        "user": user,
-        "dbname": dbname,
-    }
-    if passfile:
-        parameters["passfile"] = passfile
-    parameters["connect_timeout"] = 2
+    parameters = {**where(targets), **parameters, "connect_timeout": 2}
     parameters["target_session_attrs"] = "standby" if standby else "primary"
     if standby and balance:
         parameters["load_balance_hosts"] = "random"

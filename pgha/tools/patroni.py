@@ -13,12 +13,11 @@ from pgha.documents import read_yaml
 from pgha.errors import CutOff, ToolFailed
 from pgha.model.merging import flatten
 from pgha.model.topology import SCOPE, Topology
+from pgha.model.urls import Urls
 from pgha.tools import etcd
 from pgha.tools.command import Command
 
 CONFIG = "/pgha/config/patroni.conf"
-
-PORT = 8008
 
 SERVICE = "/service/patroni"
 
@@ -161,9 +160,9 @@ def release() -> Command:
     return Command(("sh", "-c", 'rm -f "$0" && s6-svc -u "$1"', HOLD, SERVICE), timeout=15)
 
 
-def get(path: str, host: str = "localhost", timeout: float = 3) -> Command:
+def get(urls: Urls, path: str, host: str = "localhost", timeout: float = 3) -> Command:
     """The REST API's answer whatever its status: a replica answers 503 to questions about the leader."""
-    return Command(("curl", "-sS", "-m", f"{timeout:g}", f"http://{host}:{PORT}/{path}"), timeout=timeout + 5)
+    return Command(("curl", "-sS", "-m", f"{timeout:g}", f"{urls.patroni(host)}/{path}"), timeout=timeout + 5)
 
 
 def ask(topology: Topology, timeout: float = 3) -> Command:
@@ -171,7 +170,7 @@ def ask(topology: Topology, timeout: float = 3) -> Command:
     reads through the quorum; Patroni's `dcs_last_seen` goes on beside an etcd that is cut off)."""
     # A member that is cut off waits for etcd before it gives up on /cluster; the others have it in 0.03 s.
     limits = {"patroni": timeout, "cluster": CLUSTER_TIMEOUT}
-    asked = (f"-sS -m {limit:g} -w '\\n' http://localhost:{PORT}/{path}" for path, limit in limits.items())
+    asked = (f"-sS -m {limit:g} -w '\\n' {topology.urls.patroni()}/{path}" for path, limit in limits.items())
     # At once: a member that is cut off lets each wait; what is printed comes in this order.
     told = f"curl --fail-early {' --next '.join(asked)} || echo; cat"  # one that hangs is waited for once
     line = f"date +%s; {etcd.curl_health(topology, HEALTH_TIMEOUT)} | {{ {told}; }}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pgha.errors import ToolFailed
@@ -101,11 +101,14 @@ class Aside:
         argv = ("run", "--rm", "--init", "--name", self.name, *labels, "--shm-size", self.shm_size, *arguments)
         return docker.docker(*argv, timeout=0)
 
-    def rehearse(self, old: int, new: int, preload: str, *, network: str, host: str, pgpass: str) -> Command:
-        """A copy of the schemas of this host's Postgres is upgraded (images/upgrade/rehearse-upgrade)."""
+    def rehearse(
+        self, old: int, new: int, preload: str, *, network: str, host: str, files: Mapping[str, str]
+    ) -> Command:
+        """A copy of the schemas of this host's Postgres is upgraded (images/upgrade/rehearse-upgrade). `files`: secrets
+        that the entrypoint puts in place -> their paths."""
         script = ("s6-setuidgid", "postgres", "rehearse-upgrade", str(old), str(new), preload, host)
-        return self._run("--network", network, "--volume", f"{pgpass}:/run/secrets/pgpass:ro", self.image,
-                         "/entrypoint.sh", *script)  # fmt: skip
+        volumes = [w for name, path in files.items() for w in ("--volume", f"{path}:/run/secrets/{name}:ro")]
+        return self._run("--network", network, *volumes, self.image, "/entrypoint.sh", *script)
 
     def upgrade(self, volume: str, old: int, new: int, preload: str) -> Command:
         """The data of a node's volume, whose server does not run (images/upgrade/upgrade-data)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -76,6 +77,11 @@ def set_password(user: str, passfile: str) -> Command:
         r"""printf '%s\n%s\n' "$secret" "$secret" | psql -Xq -d postgres -c '\password '"$0" """
     )
     return Command(("env", FREE, "sh", "-c", script, user, passfile), timeout=30)
+
+
+def write_lines(path: str, lines: Sequence[str]) -> Command:
+    """A file of postgres' own with these lines."""
+    return Command(("sh", "-c", r"""umask 077; printf '%s\n' "$@" > "$0" """.strip(), path, *lines), timeout=15)
 
 
 def restore_point(name: str) -> str:

@@ -7,7 +7,7 @@ from pgha.tools.command import Command
 SERVICES = ("patroni", "sshd")
 
 _S6 = {"stop": "-d", "kill": "-k", "pause": "-p"}
-_SIGNALS = {"stop": "TERM", "kill": "KILL", "pause": "STOP"}
+_SIGNALS = {"stop": "TERM", "kill": "KILL", "pause": "STOP", "reload": "HUP"}
 
 
 def inside(container: str, *argv: str, timeout: float = 60) -> Command:
@@ -64,7 +64,8 @@ exec kill -s "$2" "$pid" $(pgrep -P "$pid")
 
 
 def signal_postgres(container: str, data_dir: str, mechanism: str) -> Command:
-    """stop: SIGTERM to the postmaster. kill: SIGKILL to it. pause: SIGSTOP to it and all its children."""
+    """stop: SIGTERM to the postmaster. kill: SIGKILL to it. reload: SIGHUP, it reads its files again. pause: SIGSTOP to
+    it and all its children."""
     return inside(container, "sh", "-c", POSTGRES, "signal", data_dir, _SIGNALS[mechanism])
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from pgha.errors import ToolFailed
+from pgha.model.urls import REST, Urls
 from pgha.tools import patroni
 from pgha.tools.command import Command
 from pgha.tools.databases import UNLOGGED
 from pgha.tools.postgres import FREE
+from pgha.tools.trust import FOLDER as FOLDER_TLS
 
 FOLDER = "/pgha/config"
 
@@ -46,13 +49,38 @@ def reload() -> Command:
     return Command(("s6-svc", "-h", patroni.SERVICE), timeout=15)
 
 
-def ask_restapi() -> Command:
+def ask_restapi(urls: Urls) -> Command:
     """The HTTP status of a request of its own Patroni with the login it reads from its input: 202 when that is taken.
     What it asks for is one more reload."""
-    url = f"http://localhost:{patroni.PORT}/reload"
+    url = f"{urls.patroni()}/reload"
     return Command(
         ("curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", "-K", "-", url), 15
     )
+
+
+RENEW = f"""
+umask 077
+sed 's#^  cafile: {FOLDER_TLS}/ca.crt$#  cafile: {FOLDER_TLS}/./ca.crt#; t
+     s#^  cafile: {FOLDER_TLS}/./ca.crt$#  cafile: {FOLDER_TLS}/ca.crt#' "$0" > "$0.part" && mv -f "$0.part" "$0" &&
+s6-svc -h "$1"
+"""
+
+
+def renew_restapi() -> Command:
+    """Let Patroni read the certificates of its REST API again. At a SIGHUP it looks at the serial number of its own and
+    at the configuration (patroni/api.py, `reload_config`): the authority's are read when their path is another one."""
+    return Command(("sh", "-c", RENEW, patroni.CONFIG, patroni.SERVICE), timeout=15)
+
+
+def ask_listener() -> Command:
+    """The socket that Patroni's REST API listens on: another one after it has read its certificates."""
+    return Command(("ss", "-ltneH", f"sport = :{REST}"), timeout=10)
+
+
+def parse_listener(text: str) -> str:
+    """The number of the socket; nothing while there is none."""
+    found = re.search(r"\bino:(\d+)", text)
+    return found[1] if found else ""
 
 
 def restapi_login(password: str) -> str:

@@ -11,6 +11,7 @@ from pgha.cluster.view import node_names
 from pgha.console import Progress
 from pgha.errors import UpgradeRefused
 from pgha.model.topology import REPOSITORY, WAN
+from pgha.project.certificates import authority
 from pgha.project.checkout import checkout_id
 from pgha.project.project import Project
 from pgha.project.upgrade_record import Record, way_on, write_upgrade
@@ -88,9 +89,12 @@ def remove_aside(project: Project, record: Record) -> None:
 def rehearse(project: Project, record: Record, progress: Progress) -> None:
     """pg_upgrade of a copy of the schemas. Raises UpgradeRefused with its words."""
     remove_aside(project, record)
+    files = {"pgpass": project.pgpass}
+    if project.settings.tls:
+        files["ca.crt"] = authority(project).certificate
     command = aside(project, record).rehearse(
-        record.old, record.new, project.settings.scratch_preload_libraries,
-        network=f"{project.name}_{WAN}", host=record.leader, pgpass=str(project.pgpass.resolve()),
+        record.old, record.new, project.settings.scratch_preload_libraries, network=f"{project.name}_{WAN}",
+        host=record.leader, files={name: str(path.resolve()) for name, path in files.items()},
     )  # fmt: skip
     answer = engine_of(project, record.leader).run(command, progress.detail)
     if not answer.ok:

@@ -29,7 +29,7 @@ def addresses(stack):
 
 def reaches(stack, host, other):
     """Whether Patroni's REST API of one node can be asked from another."""
-    answer = stack.shell(host, f"curl -s -m 2 -o /dev/null http://{other}:8008/liveness && echo yes || echo no")
+    answer = stack.shell(host, f"curl -s -m 2 -o /dev/null https://{other}:8008/liveness && echo yes || echo no")
     return answer.strip() == "yes"
 
 
@@ -148,7 +148,7 @@ def test_a_standby_that_received_more_than_the_next_leader_is_the_same_database(
 
 
 def endpoints(stack):
-    return {host: f"http://{host}:2379" for host in stack.containers() if host.startswith("etcd")}
+    return {host: f"https://{host}:2379" for host in stack.containers() if host.startswith("etcd")}
 
 
 def etcd_status(stack, asked):
@@ -206,7 +206,7 @@ def test_latency_is_made_where_the_kernel_can(chaos, delayed):
     if delayed.returncode == 3 and "sch_netem" in delayed.stderr:
         pytest.skip("this kernel lacks sch_netem")
     assert delayed.returncode == 0, delayed.stderr
-    took = chaos.shell("pg2-node1", "curl -s -o /dev/null -w '%{time_total}' http://pg1-node1:8008/liveness")
+    took = chaos.shell("pg2-node1", "curl -s -o /dev/null -w '%{time_total}' https://pg1-node1:8008/liveness")
     assert float(took) >= 0.08  # the handshake and the answer
 
 

@@ -58,7 +58,7 @@ def keys(main):
     folders = (main.keys_folder, main.certificates_folder)
     texts = [path.read_text() for folder in folders for path in folder.rglob("*") if path.is_file()]
     found = [text.splitlines()[-2] for text in texts if "PRIVATE KEY-----" in text]
-    assert len(found) == 2 + 7 + 8
+    assert len(found) == 2 + 7 + 13
     return found
 
 
@@ -79,7 +79,7 @@ def test_passwords_and_keys_are_in_files_for_their_owner_only(main, secrets):
     private += [*main.folder.glob("*/pgbackrest.conf"), *main.keys_folder.glob("*id_ed25519")]
     private += [path for path in (main.keys_folder / "host_keys").iterdir() if path.suffix != ".pub"]
     private += [path for path in main.certificates_folder.rglob("*") if path.is_file()]
-    assert len(private) == 8 + 7 + 2 + 7 + 16
+    assert len(private) == 8 + 7 + 2 + 7 + 26
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
     for path in (main.keys_folder / "id_ed25519.pub", main.keys_folder / "known_hosts"):
         assert path.stat().st_mode & 0o777 == 0o644
@@ -124,7 +124,8 @@ def test_no_host_line_trusts(main):
     for host in main.nodes:
         lines = [line.split() for line in main.run(host, "cat", "/pgdata/17/pg_hba.conf").splitlines()]
         rules = [line for line in lines if line and not line[0].startswith("#")]
-        assert {rule[-1] for rule in rules if rule[0] != "local"} == {"scram-sha-256"}
+        assert [rule[0] for rule in rules] == ["local", "local", "hostssl", "hostssl"]
+        assert [rule[4:] for rule in rules[2:]] == [["cert", "map=members"], ["scram-sha-256"]]
         assert not [rule for rule in rules if "trust" in rule]
     stored = main.sql(main.leader(), "select string_agg(left(rolpassword, 13), ' ') from pg_authid where rolcanlogin")
     assert set(stored.split()) == {"SCRAM-SHA-256"}
@@ -132,7 +133,7 @@ def test_no_host_line_trusts(main):
 
 def test_patronis_rest_api_needs_its_password_for_changes(main):
     leader = main.leader()
-    line = f"curl -s -o /dev/null -w '%{{http_code}}' -X POST -d '{{}}' http://{leader}:8008/restart"
+    line = f"curl -s -o /dev/null -w '%{{http_code}}' -X POST -d '{{}}' https://{leader}:8008/restart"
     assert main.shell(main.replicas()[0], line) == "401"
 
 

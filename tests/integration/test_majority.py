@@ -14,7 +14,7 @@ ETCD = {"dc1": "etcd1", "dc2": "etcd2", "dc3": "etcd3"}
 
 def told_by(stack, host):
     """What a member's own REST API says of the cluster, without this project."""
-    return json.loads(stack.run(host, "curl", "-s", "-m", "3", "http://localhost:8008/cluster"))["members"]
+    return json.loads(stack.run(host, "curl", "-s", "-m", "3", "https://localhost:8008/cluster"))["members"]
 
 
 def lead_from(stack, site):

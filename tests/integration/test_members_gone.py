@@ -97,7 +97,7 @@ def lock_lives_for(small):
 
 def patroni(stack, node):
     """What this member's Patroni says of it."""
-    return json.loads(stack.run(node, "curl", "-s", "http://localhost:8008/patroni"))
+    return json.loads(stack.run(node, "curl", "-s", "https://localhost:8008/patroni"))
 
 
 def test_a_stopped_leader_hands_over_before_its_key_expires(small, lock_lives_for, without):

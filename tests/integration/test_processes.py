@@ -128,7 +128,7 @@ def test_a_data_center_that_is_cut_off_keeps_its_ports_and_its_neighbours(main, 
         with psycopg.connect(main.conninfo(host)) as connection:
             assert connection.execute("select pg_is_in_recovery()").fetchone() == (True,)
         assert main.openssh(host, "hostname").stdout.strip() == host
-    main.run(nodes[0], "curl", "-fsS", "-m", "3", f"http://{nodes[1]}:8008/liveness")
+    main.run(nodes[0], "curl", "-fsS", "-m", "3", f"https://{nodes[1]}:8008/liveness")
     with pytest.raises(AssertionError):
-        main.run(nodes[0], "curl", "-fsS", "-m", "3", f"http://{leader}:8008/liveness")
+        main.run(nodes[0], "curl", "-fsS", "-m", "3", f"https://{leader}:8008/liveness")
     assert main.leader() == leader

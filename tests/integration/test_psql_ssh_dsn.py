@@ -78,8 +78,11 @@ def test_an_application_has_a_string_of_its_own(small):
         assert "passfile" not in conninfo_to_dict(string)
         with psycopg.connect(string, password="it") as connection:
             assert connection.execute("select current_user || current_database()").fetchone() == ("appapp",)
-        other = small.dsn("--address", "localhost")
-        with psycopg.connect(other, password=small.passwords()["superuser"]) as connection:
+        for address in ("localhost", "127.0.0.1"):
+            other = small.dsn("--address", address, "--user", "app", "--dbname", "app")
+            trusted = {} if "sslrootcert" in other else {"sslrootcert": small.certificates_folder / "ca.crt"}
+            psycopg.connect(other, password="it", **trusted).close()
+        with psycopg.connect(small.dsn()) as connection:
             assert connection.execute("select pg_is_in_recovery()").fetchone() == (False,)
     finally:
         small.inv("psql", stdin="drop database app;\ndrop role app;\n")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import threading
 
 import psycopg
 import pytest
@@ -18,6 +19,40 @@ def checked(writer):
     assert not writer.verdict().two_leaders
     assert writer.failures == 0
     assert len({write.timeline for write in writer.writes if write.outcome == "acknowledged"}) == 1
+
+
+STARTED = "select pg_postmaster_start_time()"
+
+
+class Caller(threading.Thread):
+    """A client that connects anew all the time, and keeps why it could not."""
+
+    def __init__(self, string):
+        super().__init__(daemon=True)
+        self._string, self._over = string, threading.Event()
+        self.calls, self.refusals = 0, []
+
+    def run(self):
+        while not self._over.is_set():
+            try:
+                psycopg.connect(self._string).close()
+                self.calls += 1
+            except psycopg.Error as error:
+                self.refusals.append(str(error))
+            self._over.wait(0.05)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self.join()
+
+
+def shown_by_postgres(stack, node):
+    line = "openssl s_client -starttls postgres -connect localhost:5432 < /dev/null 2>&1"
+    return stack.run(node, "sh", "-c", line)
 
 
 def rotate(stack, what, *flags):
@@ -49,7 +84,12 @@ def trusted(stack, host):
     """Whom a container lets in over SSH, the host keys it knows, and the authorities it trusts."""
     users = stack.run(host, "cat", "/pgha/ssh/authorized_keys").splitlines()
     known = stack.run(host, "cat", "/etc/ssh/ssh_known_hosts").splitlines()
-    return set(users), set(known), stack.run(host, "grep", "-c", "BEGIN", "/pgha/tls/ca.crt").strip()
+    return set(users), set(known), authorities(stack, host)
+
+
+def authorities(stack, host):
+    """How many authorities it trusts."""
+    return stack.run(host, "grep", "-c", "BEGIN", "/pgha/tls/ca.crt").strip()
 
 
 def hosts(stack):
@@ -87,21 +127,29 @@ def test_passwords_are_replaced_while_clients_write_and_connect_and_completed_wh
 def test_keys_and_certificates_are_replaced_while_a_client_writes_and_wal_is_archived(small):
     small.wait_synchronous()
     leader, containers = small.leader(), small.containers("running")
+    started = [small.sql(node, STARTED) for node in small.nodes]
     before = {host: trusted(small, host) for host in hosts(small)}
     plan = rotate(small, "keys", "--plan")
     assert [step["hosts"] for step in plan["steps"]] == [hosts(small)] * 3 and plan["refused"] == []
-    with Writer(small.dsn(), "written_during_identities") as writer:
+    with Writer(small.dsn(), "written_during_identities") as writer, Caller(small.dsn()) as caller:
         for what in ("keys", "certificates"):
-            assert rotate(small, what)["hosts"] == hosts(small)
+            others = small.etcds if what == "certificates" else []
+            assert rotate(small, what)["hosts"] == [*others, *hosts(small)]
         archives(small)
         writer.wait_for_more()
     checked(writer)
+    assert caller.calls and not caller.refusals
+    assert [small.sql(node, STARTED) for node in small.nodes] == started
+    for node in small.nodes:
+        own = (small.certificates_folder / "hosts" / f"{node}.crt").read_text()
+        assert own in shown_by_postgres(small, node)
     for host in hosts(small):
-        users, known, authorities = trusted(small, host)
+        users, known, count = trusted(small, host)
         assert len(users) == 2 and not users & before[host][0]
         assert len(known) == 3 and not known & before[host][1]
-        assert authorities == "1"
+        assert count == "1"
         assert small.openssh(host, "true").returncode == 0
+    assert {authorities(small, host) for host in small.etcds} == {"1"} and small.etcd_healthy() == len(small.etcds)
     small.run(leader, "ssh", *small.replicas(), "true", user="postgres")
     assert (small.containers("running"), made_again(small)) == (containers, set())
     there = json.loads(small.inv("rotate", "--json").stdout)["rotatable"]

@@ -89,7 +89,7 @@ def test_psql_inside_is_as_new_as_the_server(seed):
 
 
 def test_etcdctl_is_at_hand_in_a_node(main, seed):
-    shown = seed("docker exec pgha-pg3-node2 etcdctl --endpoints=http://etcd1:2379 member list")
+    shown = seed("docker exec pgha-pg3-node2 etcdctl --endpoints=https://etcd1:2379 member list")
     assert shown.count("started") == 5
-    shown = seed("docker exec pgha-pg3-node2 etcdctl --endpoints=http://etcd3:2379 get --prefix / --keys-only")
+    shown = seed("docker exec pgha-pg3-node2 etcdctl --endpoints=https://etcd3:2379 get --prefix / --keys-only")
     assert "/pgha_cluster/leader" in shown

@@ -51,7 +51,7 @@ def test_in_a_pause_no_watchdog_ends_a_postgres(paused):
     leader = paused.leader()
     started = paused.sql(leader, "select pg_postmaster_start_time()")
     key = "/service/pgha_cluster/leader"
-    lock = ("etcdctl", "--endpoints=http://localhost:2379", "get", "--print-value-only", key)
+    lock = ("etcdctl", "--endpoints=https://localhost:2379", "get", "--print-value-only", key)
     assert paused.run("etcd1", *lock).strip() == leader
     ended = paused.logs(leader).count("watchdog: Patroni")
     paused.inv("chaos.pause", "--node", leader, "--process", "patroni")

@@ -249,7 +249,8 @@ class Stack:
             seen[f"{self.container(host)}.log"] = self.logs(host)
         for host in self.running_nodes():
             line = (
-                "curl -sm 5 localhost:8008/patroni; echo; curl -sm 5 localhost:8008/cluster; echo; "
+                f"curl -sm 5 {self.scheme}://localhost:8008/patroni; echo; "
+                f"curl -sm 5 {self.scheme}://localhost:8008/cluster; echo; "
                 f"patronictl -c {CONFIG} list; patronictl -c {CONFIG} history; ps axf; ls -l /pgdata/*/pg_wal; "
                 "for bin in /usr/lib/postgresql/*/bin; do $bin/pg_controldata /pgdata/1?; done"
             )
@@ -279,7 +280,7 @@ class Stack:
 
     def dcs(self, *keys):
         """Keys of the cluster in etcd -> values, as the majority of its members has them."""
-        endpoints = ",".join(f"http://{host}:2379" for host in self.etcds)
+        endpoints = ",".join(f"{self.scheme}://{host}:2379" for host in self.etcds)
         line = ["etcdctl", f"--endpoints={endpoints}", "--command-timeout=3s", "get", "--prefix", "/service/"]
         for node in sorted(self.nodes, key=lambda node: node != self._asked):
             lines = self.run(node, *line, check=False).splitlines()
@@ -289,8 +290,14 @@ class Stack:
         raise LookupError(f"no member of {self.name} can read etcd")
 
     @property
+    def scheme(self):
+        """How etcd and Patroni are asked."""
+        return "https" if "PGHA_TLS" in (self.folder / "compose.yaml").read_text() else "http"
+
+    @property
     def etcds(self):
-        return re.findall(r"^  (etcd\d+):$", (self.folder / "compose.yaml").read_text(), re.MULTILINE)
+        found = re.findall(r"^  (etcd\d+):$", (self.folder / "compose.yaml").read_text(), re.MULTILINE)
+        return list(dict.fromkeys(found))
 
     def members(self):
         """Member -> what it last wrote into etcd."""
@@ -365,7 +372,7 @@ class Stack:
     def etcd_healthy(self):
         """How many etcd members can commit, asked inside a node."""
         etcds = sorted(host for host in self.containers() if host.startswith("etcd"))
-        endpoints = ",".join(f"http://{name}:2379" for name in etcds)
+        endpoints = ",".join(f"{self.scheme}://{name}:2379" for name in etcds)
         answer = self.run(
             self.running_nodes()[0], "etcdctl", f"--endpoints={endpoints}", "-w", "json", "endpoint", "health",
             check=False,
@@ -402,7 +409,11 @@ class Stack:
         """One node's published port."""
         port = load((self.folder / "project.yaml").read_text())["ports"]["postgres"][host]
         given = {"host": "127.0.0.1", "port": port, "user": "postgres", "dbname": "postgres",
-                 "password": self.passwords()["superuser"], "connect_timeout": 5, **parameters}  # fmt: skip
+                 "password": self.passwords()["superuser"], "connect_timeout": 5}  # fmt: skip
+        if "sslmode: verify-full" in (self.folder / host / "patroni.conf").read_text():
+            given |= {"host": host, "hostaddr": "127.0.0.1", "sslmode": "verify-full",
+                      "sslrootcert": str(self.certificates_folder / "ca.crt")}  # fmt: skip
+        given |= parameters
         return psycopg.conninfo.make_conninfo(**given)
 
     def openssh(self, host, command, *options):

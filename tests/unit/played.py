@@ -82,18 +82,18 @@ class Played(connections.Connections):
                       for name in self.names}  # fmt: skip
             return "".join(f"/service/pgha_cluster/members/{name}\n{json.dumps(paused[name])}\n" for name in self.names)
         if argv[0] == "etcdctl":
-            return json.dumps([{"endpoint": f"http://{n}:2379", "health": up} for n, up in self.etcd.items()])
+            return json.dumps([{"endpoint": f"https://{n}:2379", "health": up} for n, up in self.etcd.items()])
         if argv[0] == "sh":
             now = 1_000_000 + self.clock.get(host, 0)
             cluster = {} if host in self.blind else self._cluster()
             told = {**self._node(host, "localhost"), "dcs_last_seen": now - self.age.get(host, 0)}
             healthy = {name for name, up in self.etcd.items() if up and host not in self.cut}
-            seen = "\n".join(f"{200 if n in healthy else 503} http://{n}:2379/health" for n in self.etcd)
+            seen = "\n".join(f"{200 if n in healthy else 503} https://{n}:2379/health" for n in self.etcd)
             if host in self.silent:
                 return f"{now}\n\n\n{seen}\n"
             return f"{now}\n{json.dumps(told)}\n{json.dumps(cluster)}\n{seen}\n"
         if argv[0] == "curl":
-            asked, what = re.fullmatch(r"http://(.+):8008/(\w+)", argv[-1]).groups()
+            asked, what = re.fullmatch(r"https://(.+):8008/(\w+)", argv[-1]).groups()
             if what == "config":
                 return json.dumps(self.config)
             return json.dumps(self._cluster() if what == "cluster" else self._node(host, asked))

@@ -116,7 +116,7 @@ def test_wal_is_looked_for_where_the_archive_can_be_reached(a_project, monkeypat
 
     monkeypatch.setattr(preparation, "connect", lambda project: Nodes())
     monkeypatch.setattr(preparation, "able_first", lambda project: ["pg2-node1", "pg1-node1"])
-    assert preparation._look_into(a_project, patroni.get("patroni")) == []
+    assert preparation._look_into(a_project, patroni.get(a_project.topology.urls, "patroni")) == []
     assert asked == ["pg2-node1"]
 
 

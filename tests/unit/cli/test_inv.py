@@ -329,7 +329,7 @@ def test_with_yes_the_keys_are_replaced(checkout, inv):
     folders = [checkout / "ssh" / "pgha", checkout / "tls" / "pgha"]
     before = [files_of(folder) for folder in folders]
     answer = inv("keys", "--rotate", "--yes")
-    told = "9 keys made, 0 kept in ssh/pgha/\n8 certificates made, 0 kept in tls/pgha/\n"
+    told = "9 keys made, 0 kept in ssh/pgha/\n13 certificates made, 0 kept in tls/pgha/\n"
     assert (answer.returncode, answer.stdout) == (0, told)
     after = [files_of(folder) for folder in folders]
     assert all(old[path] != new[path] for old, new in zip(before, after, strict=True) for path in old)
@@ -715,7 +715,7 @@ def test_every_verb_but_those_that_follow_the_settings_speaks_of_what_runs(check
     note_running(project)
     other = {"publish_address": "127.0.0.2", "postgres_port": "45000"}
     string = conninfo_to_dict(inv("dsn", **other).stdout.strip())
-    assert (string["host"], string["port"]) == ("127.0.0.1", str(project.ports["postgres"]["pg1-node1"]))
+    assert (string["hostaddr"], string["port"]) == ("127.0.0.1", str(project.ports["postgres"]["pg1-node1"]))
     assert inv("render", "-d", "1", "-p", "1", **other).returncode == 0
     assert "127.0.0.2:45" in (checkout / "build/pgha/compose.yaml").read_text()
     assert conninfo_to_dict(inv("dsn", **other).stdout.strip()) == string, "it is rendered, and not up"

@@ -156,7 +156,7 @@ def refuse_rest(played, name, times):
     ordinary, left = played.run, [name] * times
 
     def run(host, command, line=None):
-        if f"http://{name}:8008/patroni" in command.argv and left:
+        if f"https://{name}:8008/patroni" in command.argv and left:
             left.pop()
             return Answer(command, "", "timed out", 28)
         return ordinary(host, command, line)
@@ -454,7 +454,7 @@ def test_etcd_is_what_the_side_with_more_members_says(project, played):
 
     def answer(host, argv):
         if argv[0] == "etcdctl" and host == "pg1-node1":
-            return json.dumps([{"endpoint": f"http://{n}:2379", "health": False} for n in played.etcd])
+            return json.dumps([{"endpoint": f"https://{n}:2379", "health": False} for n in played.etcd])
         return ordinary(host, argv)
 
     played._answer = answer

@@ -161,7 +161,7 @@ def test_its_string_names_the_passfile_on_this_host_only(project, served):
     make(project)
     here, _ = printed_string(project, Login("app", "app"), standby=False)
     assert f"passfile={project.role_pgpass}" in here
-    for login in (Login("app", "app", inside=True), Login("app", "app", address="db.example.com")):
+    for login in (Login("app", "app", inside=True), Login("app", "app", address="192.0.2.9")):
         string, notes = printed_string(project, login, standby=False)
         assert "passfile" not in string
         assert "the password is in build/pgha/roles.pgpass" in notes[-1]

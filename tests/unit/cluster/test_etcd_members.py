@@ -27,7 +27,7 @@ class Etcd:
     def run(self, host, command):
         verb, *rest = command.argv[command.argv.index("member") + 1 :]
         if verb == "list":
-            listed = [{**m, "peerURLs": [f"http://{name}:2380"]} for name, m in self.members.items()]
+            listed = [{**m, "peerURLs": [f"https://{name}:2380"]} for name, m in self.members.items()]
             return Answer(command, json.dumps({"members": listed}), "", 0)
         self.changes.append(f"{verb} {rest[0]}")
         if self.refusals:
@@ -83,7 +83,7 @@ def file_of(a_project):
 
 
 def cluster(*names):
-    return [f"initial-cluster: {','.join(f'{n}=http://{n}:2380' for n in names)}", "initial-cluster-state: existing"]
+    return [f"initial-cluster: {','.join(f'{n}=https://{n}:2380' for n in names)}", "initial-cluster-state: existing"]
 
 
 def test_a_new_member_learns_first_and_is_promoted_when_it_is_in_step(a_project, played, file_of):

@@ -119,7 +119,7 @@ def test_a_scene_prefers_synchronous_standbys_of_other_sites(a_project):
 
 
 def test_the_etcd_leader_is_found(captured):
-    topology = build_topology(Settings())
+    topology = build_topology(Settings(tls=False))
     assert etcd.parse_leader(captured("etcd_status.json"), topology) in [m.name for m in topology.etcd]
 
 

@@ -166,7 +166,7 @@ def test_a_copy_starts_nothing_that_reaches_outside(fake, tmp_path):
     assert started[:2] == ["-D", str(data)]
     settings = dict(word.split("=", 1) for word in started[2:] if word != "-c")
     assert settings.items() >= {
-        "archive_mode": "off", "listen_addresses": "", "primary_conninfo": "", "primary_slot_name": "",
+        "archive_mode": "off", "ssl": "off", "listen_addresses": "", "primary_conninfo": "", "primary_slot_name": "",
         "max_logical_replication_workers": "0", "recovery_end_command": "", "archive_cleanup_command": "",
         "data_directory": str(data), "max_worker_processes": "8", "shared_preload_libraries": "citus",
     }.items()  # fmt: skip

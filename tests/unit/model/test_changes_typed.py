@@ -87,6 +87,7 @@ GIVEN = {"parameters": {"max_wal_size": "2GB"}, "slots": {"cdc": {"database": "a
         (f"{P}.recovery_min_apply_delay=5s", "postgresql.recovery_conf.recovery_min_apply_delay", ""),
         (f"{P}.recovery_target_time=now", "inv restore", ""),
         (f"{P}.port=5433", "the containers", ""),
+        (f"{P}.ssl=off", "the setting tls", "change the setting tls"),
         (f"{P}.hot_standby=off", "Patroni", ""),
         ("pause=true", "inv pause", "inv pause and inv resume"),
         ("standby_cluster.host=x", "nobody: the leader would become a standby", ""),
@@ -100,7 +101,10 @@ def test_what_is_governed_is_refused_with_its_owner(change, owner, hint):
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("change", [f"{P}.work_mem=8MB", "slots.other.type=physical", "failsafe_mode=false"])
+@pytest.mark.parametrize(
+    "change",
+    [f"{P}.work_mem=8MB", f"{P}.ssl_min_protocol_version=TLSv1.3", "slots.other.type=physical", "failsafe_mode=false"],
+)
 def test_all_else_is_the_operator_s(change):
     require_free(read_settings(GIVEN), read_change([change], []))
 
@@ -108,6 +112,7 @@ def test_all_else_is_the_operator_s(change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ("ssl_min_protocol_version=TLSv1.1", "are broken"),
         ("fsync=off", "fsync off is refused: a crash"),
         ("full_page_writes=false", "a crash"),
         ("synchronous_commit=local", "would not wait for a standby"),

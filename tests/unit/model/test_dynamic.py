@@ -1,6 +1,12 @@
 import pytest
 
-from pgha.model.dynamic import PARAMETERS, bootstrap_configuration, governed_configuration, without_known
+from pgha.model.dynamic import (
+    PARAMETERS,
+    TLS_PARAMETERS,
+    bootstrap_configuration,
+    governed_configuration,
+    without_known,
+)
 from pgha.model.merging import flatten, merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
@@ -107,7 +113,9 @@ def test_up_leaves_alone_what_no_setting_governs():
     assert set(governed) == {
         "ttl", "loop_wait", "retry_timeout", "primary_stop_timeout", "synchronous_mode", "synchronous_node_count",
     }  # fmt: skip
-    assert first["postgresql"]["parameters"] == {**PARAMETERS, "archive_command": "/bin/true"}
+    assert first["postgresql"]["parameters"] == {**PARAMETERS, **TLS_PARAMETERS, "archive_command": "/bin/true"}
+    _, plain = both(tls=False)
+    assert plain["postgresql"]["parameters"] == {**PARAMETERS, "archive_command": "/bin/true"}
     assert first | governed == first
 
 
@@ -118,7 +126,12 @@ def test_parameters_of_the_settings_go_over_the_project_s():
     governed, first = both(parameters={"max_wal_size": "2GB", "max_connections": "200", "pg_stat.on": "007"})
     given = {"max_wal_size": "2GB", "max_connections": 200, "pg_stat.on": "007"}
     assert governed["postgresql"] == {"parameters": given}
-    assert first["postgresql"]["parameters"] == {**PARAMETERS, "archive_command": "/bin/true", **given}
+    assert first["postgresql"]["parameters"] == {
+        **PARAMETERS,
+        **TLS_PARAMETERS,
+        "archive_command": "/bin/true",
+        **given,
+    }
     assert first["postgresql"]["use_slots"] is True
 
 

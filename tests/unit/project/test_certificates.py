@@ -1,4 +1,5 @@
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,9 +12,10 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from pgha.errors import Missing
 from pgha.project import certificates
-from pgha.project.certificates import authority, ensure_certificates, pair_of
+from pgha.project.certificates import authority, ensure_certificates, names_in, names_of, pair_of
 
-HOSTS = ["pg1-node1", "pg1-node2", "pg2-node1", "pg2-node2", "pg3-node1", "pg3-node2", "pgbackrest"]
+SSH_HOSTS = ["pg1-node1", "pg1-node2", "pg2-node1", "pg2-node2", "pg3-node1", "pg3-node2", "pgbackrest"]
+HOSTS = ["etcd1", "etcd2", "etcd3", "etcd4", "etcd5", *SSH_HOSTS]
 
 
 @pytest.fixture
@@ -35,18 +37,27 @@ def hosts_of(report):
     return [path.rsplit("/", 1)[-1].removesuffix(".crt") for path in report]
 
 
-def test_every_host_that_speaks_pgbackrest_gets_one(a_project):
+def test_every_host_gets_one(a_project):
     report = ensure_certificates(a_project)
     assert hosts_of(report.made) == ["ca", *HOSTS]
     assert report.kept == ()
-    assert report.made[1] == "tls/pgha/hosts/pg1-node1.crt"
+    assert report.made[1] == "tls/pgha/hosts/etcd1.crt"
     assert {str(path) for path in all_files(a_project)} == {
         "ca.crt", "ca.key", *(f"hosts/{host}.{kind}" for host in HOSTS for kind in ("crt", "key")),
     }  # fmt: skip
 
 
-def test_without_a_repository_nobody_needs_one(make_project):
-    project = make_project(pgbackrest=False)
+def test_without_tls_those_that_speak_pgbackrest_get_one(make_project):
+    project = make_project(tls=False)
+    assert hosts_of(ensure_certificates(project).made) == ["ca", *SSH_HOSTS]
+    names = read(pair_of(project, "pg1-node1").certificate).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert names.value.get_values_for_type(x509.DNSName) == ["pg1-node1", "pgha-pg1-node1"]
+
+
+def test_without_tls_and_a_repository_nobody_needs_one(make_project):
+    project = make_project(pgbackrest=False, tls=False)
     assert ensure_certificates(project).made == ()
     assert not project.certificates_folder.exists()
 
@@ -64,8 +75,36 @@ def test_a_host_is_who_its_certificate_says(certified):
         assert [name.value for name in certificate.subject] == [host]
         assert certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        assert names.get_values_for_type(x509.DNSName) == [host, f"pgha-{host}"]
+        assert names.get_values_for_type(x509.DNSName) == [host, f"pgha-{host}", "localhost"]
+        assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
         assert certificate.public_key().curve.name == "secp256r1"
+
+
+def test_clients_find_the_names_and_addresses_they_use(make_project):
+    """Each but once, in an order that stays: a certificate with these is not made again."""
+    given = {"publish_address": "192.0.2.7", "certificate_names": "db.example.com 198.51.100.1 localhost"}
+    for _ in range(2):
+        made = ensure_certificates(make_project(**given)).made
+    assert made == ()
+    known = names_in(read(pair_of(make_project(), "pg2-node1").certificate))
+    assert known == [
+        "pg2-node1", "pgha-pg2-node1", "localhost", "127.0.0.1", "192.0.2.7", "db.example.com", "198.51.100.1",
+    ]  # fmt: skip
+    assert "192.0.2.7" not in names_in(read(pair_of(make_project(), "pgbackrest").certificate))
+    check(make_project(), "pg2-node1", "db.example.com")
+
+
+def test_another_name_is_a_certificate_of_the_same_authority(certified, make_project):
+    ca = read(authority(certified).certificate)
+    made = ensure_certificates(make_project(certificate_names="db.example.com")).made
+    assert hosts_of(made) == [host for host in SSH_HOSTS if host != "pgbackrest"]
+    assert read(authority(certified).certificate) == ca
+
+
+def test_without_tls_they_name_what_pgbackrest_asks_for(make_project):
+    project = make_project(tls=False, certificate_names="db.example.com")
+    ensure_certificates(project)
+    assert names_in(read(pair_of(project, "pg1-node1").certificate)) == ["pg1-node1", "pgha-pg1-node1"]
 
 
 def check(project, host, name, role="server"):
@@ -155,7 +194,7 @@ def test_a_new_host_gets_its_certificate_from_the_authority_that_is_there(make_p
     small, large = make_project(nodes=1), make_project(nodes=2)
     ensure_certificates(small)
     before = all_files(small)
-    assert hosts_of(ensure_certificates(large).made) == ["pg1-node2", "pg2-node2", "pg3-node2"]
+    assert hosts_of(ensure_certificates(large).made) == ["etcd4", "etcd5", "pg1-node2", "pg2-node2", "pg3-node2"]
     after = all_files(large)
     assert all(after[path] == before[path] for path in before)
     check(large, "pg3-node2", "pg3-node2")
@@ -165,10 +204,14 @@ def lose(project, host):
     pair_of(project, host).key.unlink()
 
 
+def all_names(project, host):
+    return names_of(project, project.topology.host(host))
+
+
 def foreign(project, host):
     """Of another authority."""
     other = certificates.new_authority(project)
-    certificates.write_identity(pair_of(project, host), certificates.issue(other, [host, f"pgha-{host}"]))
+    certificates.write_identity(pair_of(project, host), certificates.issue(other, all_names(project, host)))
 
 
 def renamed(project, host):
@@ -180,7 +223,7 @@ def past(project, host):
     issuer = certificates._read(project, authority(project))
     valid, certificates.VALID = certificates.VALID, timedelta(seconds=-1)
     try:
-        certificates.write_identity(pair_of(project, host), certificates.issue(issuer, [host, f"pgha-{host}"]))
+        certificates.write_identity(pair_of(project, host), certificates.issue(issuer, all_names(project, host)))
     finally:
         certificates.VALID = valid
 
@@ -290,3 +333,14 @@ def test_what_was_interrupted_leaves_no_pair_that_does_not_belong_together(a_pro
     monkeypatch.setattr(certificates, "write_file", real)
     ensure_certificates(a_project)
     check(a_project, "pg1-node1", "pg1-node1")
+
+
+def test_a_certificate_names_the_addresses_of_its_host_once_it_has_some(certified):
+    record = replace(certified.record(), subnet="172.30.240.0/20")
+    certified.write_record(record)
+    assert len(ensure_certificates(certified).made) == len(HOSTS)
+    names = certificates.names_in(read(pair_of(certified, "etcd2").certificate))
+    assert names == ["etcd2", "pgha-etcd2", "localhost", "127.0.0.1", "172.30.244.12", "172.30.240.12"]
+    assert ensure_certificates(certified).made == ()
+    certified.write_record(replace(record, subnet="172.30.224.0/20"))
+    assert len(ensure_certificates(certified).made) == len(HOSTS)

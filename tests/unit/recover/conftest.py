@@ -45,7 +45,7 @@ class Lost:
         yield
 
     def first(self, hosts, command, parse):
-        member = command.argv[1].partition("http://")[2].partition(":")[0]
+        member = command.argv[1].partition("://")[2].partition(":")[0]
         if self.states[member] != "running" or not any(self.states[host] == "running" for host in hosts):
             raise Unreachable(f"{member} does not answer")
         return (hosts[0], self.known) if "get" in command.argv else (hosts[0], self.index[member])

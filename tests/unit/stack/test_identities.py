@@ -14,7 +14,7 @@ from pgha.project.certificates import ensure_certificates
 from pgha.project.coming import CERTIFICATES, KEYS, half_rotated
 from pgha.project.files import write_file
 from pgha.project.keys import authorized_keys_text, ensure_keys, host_public_key
-from pgha.stack import identities, rendering
+from pgha.stack import certified, identities, postgres_tls, rendering
 from pgha.stack.rendering import secrets_of
 from pgha.tools import trust
 
@@ -27,10 +27,20 @@ class World:
         self.fails_at = 0
         self.calls = Counter()
         self.files, self.read = {}, {}
-        for host in project.topology.ssh_hosts:
-            self.files[host.name] = {name: self._here(host, name) for name in rendering.IDENTITY}
-            self.files[host.name]["known_hosts"] = project.known_hosts.read_text()
-            self.read[host.name] = dict(self.files[host.name])
+        self.postgres = {}
+        """what the Postgres of a node has read"""
+        for host in project.topology.hosts:
+            self.start(host.name)
+
+    def _read(self, host):
+        self.read[host] = dict(self.files[host])
+        if host in [node.name for node in self.project.topology.nodes]:
+            self.postgres[host] = dict(self.files[host])
+
+    def reload_postgres(self, project, hosts):
+        for host in self.postgres.keys() & set(hosts):
+            self._count()
+            self.postgres[host] = dict(self.files[host])
 
     def _here(self, host, name):
         return (self.project.folder / secrets_of(self.project, host)[name]).resolve().read_text()
@@ -42,34 +52,62 @@ class World:
             raise ToolFailed("the engine went away")
 
     def bring(self, project, hosts, names, service=""):
+        for host in project.topology.hosts:
+            if host.name in hosts:
+                self._count()
+                brought = {name: self._here(host, name) for name in names}
+                self.files[host.name] |= brought
+                if host in project.topology.etcd:
+                    # It reads its own at each handshake.
+                    self.read[host.name] |= {name: text for name, text in brought.items() if name != "ca.crt"}
+                if service:
+                    self.tell(project, [host.name])
+
+    def tell(self, project, hosts):
         for host in project.topology.ssh_hosts:
             if host.name in hosts:
                 self._count()
-                self.files[host.name] |= {name: self._here(host, name) for name in names}
-                if service:
-                    self._count()
-                    self.read[host.name] = dict(self.files[host.name])
+                self.read[host.name] = dict(self.files[host.name])
+        self.reload_postgres(project, hosts)
+
+    def start_etcd_again(self, project, hosts):
+        for member in project.topology.etcd:
+            if member.name in hosts:
+                self._count()
+                self.start(member.name)
 
     def start(self, host):
         """A container that starts takes what lies here, whenever that is."""
         at = self.project.topology.host(host)
-        self.files[host] = {name: self._here(at, name) for name in (*rendering.IDENTITY, "known_hosts")}
-        self.read[host] = dict(self.files[host])
+        given = secrets_of(self.project, at)
+        wanted = [name for name in (*rendering.IDENTITY, "known_hosts") if name in given]
+        self.files[host] = {name: self._here(at, name) for name in wanted}
+        self._read(host)
 
     def check(self):
         """Everybody reaches everybody."""
         operator = self.project.identity_file.with_name("id_ed25519.pub").read_text().strip()
         known_here = self.project.known_hosts.read_text()
-        for name, files in self.files.items():
-            assert operator in files["authorized_keys"], f"{name} lets the operator in"
-            shown = f"{name} {public_of(self.read[name]['host_key'])}"
-            assert shown in known_here, f"the operator knows {name}"
+        for name in self.files:
             for other, its in self.files.items():
-                assert public_of(its["id_ed25519"]) in files["authorized_keys"], f"{name} lets {other} in"
-                assert shown in its["known_hosts"], f"{other} knows {name}"
                 # A server goes by what it has read, a client by the files.
                 assert trusts(self.read[name]["ca.crt"], its["host.crt"]), f"the server of {name} lets {other} in"
                 assert trusts(its["ca.crt"], self.read[name]["host.crt"]), f"{other} trusts the server of {name}"
+                if name in self.postgres:
+                    had = self.postgres[name]
+                    assert trusts(had["ca.crt"], its["host.crt"]), f"the Postgres of {name} lets {other} in"
+                    assert trusts(its["ca.crt"], had["host.crt"]), f"{other} trusts the Postgres of {name}"
+        here = self.project.certificates_folder / "ca.crt"
+        for name, had in self.postgres.items():
+            assert trusts(here.read_text(), had["host.crt"]), f"a client of this host trusts the Postgres of {name}"
+        ssh = {name: files for name, files in self.files.items() if "host_key" in files}
+        for name, files in ssh.items():
+            assert operator in files["authorized_keys"], f"{name} lets the operator in"
+            shown = f"{name} {public_of(self.read[name]['host_key'])}"
+            assert shown in known_here, f"the operator knows {name}"
+            for other, its in ssh.items():
+                assert public_of(its["id_ed25519"]) in files["authorized_keys"], f"{name} lets {other} in"
+                assert shown in its["known_hosts"], f"{other} knows {name}"
 
 
 def public_of(private):
@@ -96,12 +134,19 @@ def world(make_project, write_down_passwords, monkeypatch):
     write_down_passwords(project)
     write_file(project.folder / "authorized_keys", authorized_keys_text(project))
     made = World(project)
-    monkeypatch.setattr(identities, "bring", made.bring)
-    monkeypatch.setattr(identities, "_hosts", lambda project: (tuple(made.files), ()))
+    for module in (identities, certified):
+        monkeypatch.setattr(module, "bring", made.bring)
+        monkeypatch.setattr(module, "everywhere", lambda project, commands, what: None)
+    monkeypatch.setattr(certified, "_tell", made.tell)
+    monkeypatch.setattr(certified, "_start_etcd_again", made.start_etcd_again)
+    monkeypatch.setattr(identities, "_hosts", lambda project, way: (way.hosts(project), ()))
     monkeypatch.setattr(identities, "check", lambda project, what: half_rotated(project) == what)
     monkeypatch.setattr(identities, "wait_until", wait_no_longer)
-    monkeypatch.setattr(identities, "_shown_by", made_shown(made))
+    monkeypatch.setattr(certified, "_shown_by", made_shown(made.read))
     monkeypatch.setattr(identities, "connect", lambda project: connected(made))
+    monkeypatch.setattr(postgres_tls, "_shown_by", made_shown(made.postgres))
+    for name in ("prove", "note_clone"):
+        monkeypatch.setattr(postgres_tls, name, lambda project, other: None)
     return made
 
 
@@ -111,13 +156,15 @@ def wait_no_longer(look, holds, what, **_):
         raise PghaError(f"{what}: {seen}")
 
 
-def made_shown(world):
-    def shown(project, host):
+def made_shown(read):
+    def shown(project, host, port=0):
+        if host not in read:
+            return None
         names = [
             ca.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
-            for ca in x509.load_pem_x509_certificates(world.read[host]["ca.crt"].encode())
+            for ca in x509.load_pem_x509_certificates(read[host]["ca.crt"].encode())
         ]
-        return trust.Shown(world.read[host]["host.crt"], tuple(names))
+        return trust.Shown(read[host]["host.crt"], tuple(names))
 
     return shown
 
@@ -126,7 +173,7 @@ def connected(world):
     def must(host, command, message):
         return SimpleNamespace(stdout=f"localhost {public_of(world.read[host]['host_key'])}\n")
 
-    return SimpleNamespace(must=must, everywhere=lambda commands: {})
+    return SimpleNamespace(must=must)
 
 
 @pytest.mark.parametrize("what", [KEYS, CERTIFICATES])
@@ -136,7 +183,7 @@ def test_everybody_reaches_everybody_wherever_it_is_interrupted(world, what):
     made = rendering.identity_marks(project, identities.kept_passwords(project))
     identities.rotate_identities(project, what, Progress())
     steps = world.calls["all"]
-    assert steps >= 3 * len(world.files)
+    assert steps >= 3 * len(identities.WAYS[what].hosts(project))
     for step in range(1, steps + 1):
         world.calls.clear()
         world.fails_at = step
@@ -152,16 +199,21 @@ def test_everybody_reaches_everybody_wherever_it_is_interrupted(world, what):
     assert half_rotated(project) == ""
     own = identities.WAYS[what].own
     for host, files in before.items():
+        if not set(own) <= set(files):
+            continue
         assert all(world.read[host][name] != files[name] for name in own)
+        assert world.postgres.get(host, world.read[host]).items() >= {n: world.files[host][n] for n in own}.items() or (
+            what == KEYS
+        )
     assert len(successors.trusted_names(project)) == 1
-    assert all(public_of(before[h]["id_ed25519"]) not in f["authorized_keys"] for h, f in world.files.items()) == (
-        what == KEYS
-    )
-    assert all(host_public_key(project, host) == public_of(world.read[host]["host_key"]) for host in world.files)
+    ssh = [host.name for host in project.topology.ssh_hosts]
+    old = {public_of(before[host]["id_ed25519"]) for host in ssh}
+    assert all(key not in world.files[host]["authorized_keys"] for host in ssh for key in old) == (what == KEYS)
+    assert all(host_public_key(project, host) == public_of(world.read[host]["host_key"]) for host in ssh)
     assert rendering.identity_marks(project, identities.kept_passwords(project)) == made, "no container is made again"
     ensure_keys(project, rotate=True)
     now = rendering.identity_marks(project, identities.kept_passwords(project))
-    assert not set(now.values()) & set(made.values()), "keys that no container was given make them again"
+    assert not {now[host] for host in ssh} & set(made.values()), "keys that no container was given make them again"
 
 
 def test_what_was_half_done_is_completed_here_when_no_container_is_left(world):
@@ -180,9 +232,9 @@ def test_what_was_half_done_is_completed_here_when_no_container_is_left(world):
         world.check()
 
 
-def test_without_a_repository_there_are_no_certificates(make_project):
+def test_without_tls_and_a_repository_there_are_no_certificates(make_project):
     with pytest.raises(BadValue, match="has no certificates"):
-        identities.check(make_project(pgbackrest=False), CERTIFICATES)
+        identities.check(make_project(pgbackrest=False, tls=False), CERTIFICATES)
 
 
 def test_one_rotation_after_another(world, monkeypatch):

@@ -14,6 +14,7 @@ from pgha.project.keys import authorized_keys_text, ensure_keys
 from pgha.project.passwords import OWN, kept_passwords, with_role
 from pgha.project.record import Record
 from pgha.stack import crontab
+from pgha.stack.rendering import identities
 
 ODD_PASSWORDS = [
     "a'b",
@@ -68,7 +69,7 @@ def test_the_same_settings_give_the_same_bytes(rendering, settings):
 def test_a_node_knows_which_etcd_members_share_its_data_center(make_project, rendering, data_centers, nodes):
     topology = make_project(data_centers=data_centers, nodes=nodes).topology
     compose = compose_of(rendering(data_centers=data_centers, nodes=nodes))
-    sites = {f"http://{member.name}:2379": member.site for member in topology.etcd}
+    sites = {f"https://{member.name}:2379": member.site for member in topology.etcd}
     for node in topology.nodes:
         environment = compose["services"][node.name]["environment"]
         here, elsewhere = (set(filter(None, environment[key].split(","))) for key in ("ETCD_HERE", "ETCD_ELSEWHERE"))
@@ -249,7 +250,7 @@ def test_a_container_gets_its_own_certificate_and_not_the_authority_s_key(make_p
         }
         own = {target: str(path.relative_to(folder)) for target, path in files.items() if folder in path.parents}
         wanted = {"ca.crt": "ca.crt", "host.crt": f"hosts/{name}.crt", "host.key": f"hosts/{name}.key"}
-        assert own == ({} if name.startswith("etcd") else wanted)
+        assert own == wanted
 
 
 def test_a_new_certificate_concerns_its_host_alone(make_project, rendering):
@@ -257,6 +258,13 @@ def test_a_new_certificate_concerns_its_host_alone(make_project, rendering):
     pair_of(make_project(), "pg2-node1").key.unlink()
     after = configs(rendering())
     assert {name for name in before if before[name] != after[name]} == {"pg2-node1"}
+
+
+def test_a_certificate_that_has_to_be_made_again_is_seen_before_it_is(make_project, rendering, write_down_passwords):
+    rendering()
+    made, other = make_project(), make_project(certificate_names="db.example.com")
+    before, seen = (identities(project, write_down_passwords(project)) for project in (made, other))
+    assert {host for host in before if before[host] != seen[host]} == {node.name for node in made.topology.nodes}
 
 
 def test_another_schedule_makes_no_container_again(make_project, rendering):
@@ -321,8 +329,8 @@ def test_patroni_reads_any_password_as_it_is(rendering, password):
     conf = patroni_conf(rendering(**{key: f"{password}{n}" for n, key in enumerate(given)}))
     accounts = conf["postgresql"]["authentication"]
     assert accounts["superuser"] == {"username": "postgres", "password": f"{password}0"}
-    assert accounts["replication"] == {"username": "replicator", "password": f"{password}1"}
-    assert accounts["rewind"] == {"username": "rewind_user", "password": f"{password}2"}
+    assert accounts["replication"].items() >= {"username": "replicator", "password": f"{password}1"}.items()
+    assert accounts["rewind"].items() >= {"username": "rewind_user", "password": f"{password}2"}.items()
     assert conf["restapi"]["authentication"] == {"username": "patroni", "password": f"{password}3"}
 
 
@@ -344,9 +352,9 @@ def test_every_etcd_member_knows_all_members(make_project, rendering, data_cente
     for name in names:
         conf = yaml.safe_load(files[f"{name}/etcd.yml"])
         assert conf["name"] == name
-        assert conf["initial-cluster"].split(",") == [f"{other}=http://{other}:2380" for other in names]
-        assert conf["initial-advertise-peer-urls"] == f"http://{name}:2380"
-        assert conf["advertise-client-urls"] == f"http://{name}:2379"
+        assert conf["initial-cluster"].split(",") == [f"{other}=https://{other}:2380" for other in names]
+        assert conf["initial-advertise-peer-urls"] == f"https://{name}:2380"
+        assert conf["advertise-client-urls"] == f"https://{name}:2379"
 
 
 # Patroni ----------------------------------------------------------------------------------------------------
@@ -359,6 +367,42 @@ def test_patroni_is_named_and_reached_by_its_host_name(rendering):
     assert conf["restapi"]["connect_address"] == "db2-node1:8008"
     assert conf["postgresql"]["connect_address"] == "db2-node1:5432"
     assert conf["etcd3"]["hosts"] == [f"etcd{n}:2379" for n in range(1, 6)]
+
+
+def test_postgres_speaks_tls_and_members_are_known_by_their_certificates(rendering):
+    own = patroni_conf(rendering(prefix="db"), "db2-node1")["postgresql"]
+    at = "/pgha/tls/"
+    parameters = {key: value for key, value in own["parameters"].items() if key.startswith("ssl")}
+    assert parameters == {
+        "ssl": "on", "ssl_ca_file": f"{at}ca.crt", "ssl_cert_file": f"{at}host.crt", "ssl_key_file": f"{at}host.key",
+    }  # fmt: skip
+    shown = {
+        "sslmode": "verify-full", "sslrootcert": f"{at}ca.crt", "sslcert": f"{at}host.crt", "sslkey": f"{at}host.key",
+    }  # fmt: skip
+    for user in ("replication", "rewind"):
+        assert own["authentication"][user].items() >= shown.items()
+    assert "sslmode" not in own["authentication"]["superuser"]
+    assert own["pg_hba"] == [
+        "local all postgres peer", "local all all scram-sha-256",
+        "hostssl replication,all replicator,rewind_user all cert map=members",
+        "hostssl all all all scram-sha-256",
+    ]  # fmt: skip
+    maps = [line.split() for line in own["pg_ident"]]
+    assert {role for _, _, role in maps} == {"replicator", "rewind_user"}
+    for _, pattern, _ in maps:
+        # Postgres searches; what begins with a slash is a regular expression.
+        matches = [bool(re.search(pattern[1:], name)) for name in ("db2-node1", "pgbackrest", "etcd1", "db2-node1.x")]
+        assert pattern[0] == "/" and matches == [True, False, False, False]
+
+
+def test_without_tls_postgres_is_as_it_was(rendering):
+    rendered = rendering(tls=False)
+    own = patroni_conf(rendered)["postgresql"]
+    assert not [key for key in own["parameters"] if key.startswith("ssl")]
+    assert set(own["authentication"]["replication"]) == {"username", "password"}
+    assert own["pg_hba"][2:] == ["host replication replicator all scram-sha-256", "host all all all scram-sha-256"]
+    assert "pg_ident" not in own
+    assert not [line for line in rendered.files["pg1-node1/patroni.conf"].splitlines() if "tls" in line]
 
 
 @pytest.mark.parametrize("postgres", [14, 15, 16, 17, 18])
@@ -518,11 +562,10 @@ def test_an_old_pgbackrest_gets_no_option_it_does_not_know(rendering, postgres, 
 
 
 def test_without_pgbackrest_nothing_of_it_is_rendered(make_project, rendering):
-    rendered = rendering(pgbackrest=False)
+    rendered = rendering(pgbackrest=False, tls=False)
     assert not [path for path in rendered.files if "pgbackrest" in path]
     assert "pgbackrest" not in compose_of(rendered)["services"]
     assert "Host pgbackrest" not in rendered.files["ssh_config"]
-    assert not make_project(pgbackrest=False).certificates_folder.exists()
 
 
 # SSH --------------------------------------------------------------------------------------------------------
@@ -645,3 +688,38 @@ def test_volumes_keep_the_shape_they_were_made_with(make_project, rendering):
     volumes = compose_of(rendering(data_centers=1, nodes=3))["volumes"]
     assert volumes["pg1-node1"]["labels"]["pgha.shape"] == "-d 1 -p 2 -n pg -v 17 etcd=3"
     assert volumes["pg1-node3"]["labels"]["pgha.shape"] == "-d 1 -p 3 -n pg -v 17 etcd=3"
+
+
+# TLS --------------------------------------------------------------------------------------------------------
+
+
+def test_etcd_and_patroni_answer_those_with_a_certificate(rendering):
+    rendered = rendering()
+    etcd, patroni = (yaml.safe_load(rendered.files[path]) for path in ("etcd2/etcd.yml", "pg1-node1/patroni.conf"))
+    own = {"cert-file": "/pgha/tls/host.crt", "key-file": "/pgha/tls/host.key"}
+    whom = {"client-cert-auth": True, "trusted-ca-file": "/pgha/tls/ca.crt"}
+    assert etcd["client-transport-security"] == etcd["peer-transport-security"] == own | whom
+    assert not re.search("http:", rendered.files["etcd2/etcd.yml"])
+    assert patroni["restapi"]["verify_client"] == "optional"
+    assert {patroni["restapi"][key] for key in ("certfile", "cafile")} == {"/pgha/tls/host.crt", "/pgha/tls/ca.crt"}
+    assert set(patroni["ctl"]) == {"cacert", "certfile", "keyfile"}
+    assert patroni["etcd3"]["protocol"] == "https" and {"cacert", "cert", "key"} < set(patroni["etcd3"])
+    services = compose_of(rendered)["services"]
+    assert {service["environment"]["ETCDCTL_KEY"] for service in services.values()} == {"/pgha/tls/host.key"}
+    assert "https://localhost:8008/health" in services["pg1-node1"]["healthcheck"]["test"]
+    assert "--endpoints=https://localhost:2379" in services["etcd1"]["healthcheck"]["test"]
+    assert rendered.files["sshd_config"].endswith("ETCDCTL_KEY=/pgha/tls/host.key\n")
+    assert "PATRONI_API=https://localhost:8008\n" in rendered.files["pgbackrest/crontab"]
+
+
+def test_without_tls_nothing_of_it_is_rendered(rendering):
+    rendered = rendering(tls=False)
+    texts = [
+        text for path, text in rendered.files.items() if path.endswith(("etcd.yml", "patroni.conf", "sshd_config"))
+    ]
+    assert not [text for text in texts if re.search("https:|/pgha/tls|CURL_HOME", text)]
+    services = compose_of(rendered)["services"]
+    assert [secret["target"] for secret in services["etcd1"]["secrets"]] == ["etcd.yml"]
+    assert services["etcd1"]["healthcheck"]["test"] == ["CMD", "etcdctl", "endpoint", "health"]
+    assert "http://localhost:8008/health" in services["pg1-node1"]["healthcheck"]["test"]
+    assert "CURL_HOME" not in services["pg1-node1"]["environment"]

@@ -304,6 +304,19 @@ def test_no_sentence_of_ours_is_longer_than_a_line():
     assert [p.sentence for case in CASES for p in find_problems(case[0]) if len(p.sentence) > 118] == []
 
 
+@pytest.mark.parametrize(
+    ("words", "asked", "hint"),
+    [
+        ("FATAL:  password authentication failed", True, "inv up gives it the project's password again"),
+        ("SSL error: certificate verify failed", False, "inv up brings it the certificate that is here"),
+        ("timeout expired", False, "inv logs --node pg1-node1"),
+    ],
+)
+def test_what_helps_when_clients_cannot_log_in(words, asked, hint):
+    problems = find_problems(seen(login=Refusal(words, asked)))
+    assert [problem.hint for problem in problems if problem.kind == Kind.LOGIN_FAILED] == [hint]
+
+
 def test_every_kind_has_a_case():
     assert {case[1] for case in CASES} == set(Kind)
 
@@ -434,6 +447,7 @@ CASES_OF_SCALE = find_problems(seen(scaling={"data_centers": "1", "nodes": "3"},
 
 def test_what_up_refuses_is_to_be_set_back():
     assert next_command(find_problems(seen(differs={"ttl": "ttl 30, not 20"}))) == "inv up applies them"
+    assert next_command(find_problems(seen(differs={"tls": "tls on, not off"}))) == "inv up --at-once applies them"
     hint = next_command(find_problems(seen(differs={"postgres": "postgres 18, not 17", "ttl": "ttl 30, not 20"})))
     assert hint.startswith("set postgres back")
     assert next_command(find_problems(seen(differs={"nodes": "nodes 3, not 2"}))).startswith("inv scale makes it so")

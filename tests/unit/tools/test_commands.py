@@ -43,10 +43,11 @@ from pgha.tools import (
 from pgha.tools.command import Command
 
 TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
+URLS = TOPOLOGY.urls
 FOLDER = Path("images/patroni")
 DATA = "/pgdata/17"
-ETCD3 = "etcdctl --endpoints=http://etcd3:2379"
-ETCD = "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
+ETCD3 = "etcdctl --endpoints=https://etcd3:2379"
+ETCD = "etcdctl --endpoints=https://etcd1:2379,https://etcd2:2379,https://etcd3:2379"
 RIGHTS = "--cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 
 ASIDE = pg_upgrade.Aside("p-upgrade", "u:1", ("l=1",), "256m")
@@ -86,8 +87,8 @@ CASES = [
         "patronictl -c /pgha/config/patroni.conf reinit pgha_cluster pg1-node2 --force --from-leader",
     ),
     (patronictl.taken_config(DATA), "cat /pgdata/17/patroni.dynamic.json"),
-    (patroni.get("cluster"), "curl -sS -m 3 http://localhost:8008/cluster"),
-    (patroni.get("patroni", host="pg1-node1", timeout=1.5), "curl -sS -m 1.5 http://pg1-node1:8008/patroni"),
+    (patroni.get(URLS, "cluster"), "curl -sS -m 3 https://localhost:8008/cluster"),
+    (patroni.get(URLS, "patroni", host="pg1-node1", timeout=1.5), "curl -sS -m 1.5 https://pg1-node1:8008/patroni"),
     (
         patroni.hold("not now", seconds=30),
         """sh -c 'echo "$0" > "$1" && s6-svc -wd -T "$2" -d "$3"' 'not now' /pgdata/hold 30000 /service/patroni""",
@@ -196,25 +197,31 @@ CASES = [
     ),
     (
         etcd.status(TOPOLOGY),
-        "etcdctl --endpoints=http://etcd1:2379,http://etcd2:2379,http://etcd3:2379 --command-timeout=2s"
+        "etcdctl --endpoints=https://etcd1:2379,https://etcd2:2379,https://etcd3:2379 --command-timeout=2s"
         " --dial-timeout=1s --write-out=json endpoint status",
     ),
     (etcd.version(), "etcdctl version"),
-    (etcd_alone.status("etcd3"), f"{ETCD3} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint status"),
-    (etcd_alone.health("etcd3"), f"{ETCD3} --command-timeout=2s --dial-timeout=1s endpoint health"),
-    (etcd_alone.list_members("etcd3"), f"{ETCD3} --command-timeout=5s --dial-timeout=1s --write-out=json member list"),
     (
-        etcd_alone.local_keys("etcd3"),
+        etcd_alone.status(URLS, "etcd3"),
+        f"{ETCD3} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint status",
+    ),
+    (etcd_alone.health(URLS, "etcd3"), f"{ETCD3} --command-timeout=2s --dial-timeout=1s endpoint health"),
+    (
+        etcd_alone.list_members(URLS, "etcd3"),
+        f"{ETCD3} --command-timeout=5s --dial-timeout=1s --write-out=json member list",
+    ),
+    (
+        etcd_alone.local_keys(URLS, "etcd3"),
         f"{ETCD3} --command-timeout=5s --dial-timeout=1s --write-out=json get --prefix --consistency=s"
         " /service/pgha_cluster/",
     ),
     (
-        etcd_alone.put("etcd3", "failover", etcd_alone.failover_request("pg3-node1")),
+        etcd_alone.put(URLS, "etcd3", "failover", etcd_alone.failover_request("pg3-node1")),
         f"{ETCD3} --command-timeout=5s --dial-timeout=1s put /service/pgha_cluster/failover"
         """ '{"member":"pg3-node1"}'""",
     ),
     (
-        etcd_alone.delete("etcd3", "members/pg1-node1"),
+        etcd_alone.delete(URLS, "etcd3", "members/pg1-node1"),
         f"{ETCD3} --command-timeout=5s --dial-timeout=1s del /service/pgha_cluster/members/pg1-node1",
     ),
     # Postgres
@@ -282,8 +289,8 @@ CASES = [
     ),
     (rotation.reload(), "s6-svc -h /service/patroni"),
     (
-        rotation.ask_restapi(),
-        "curl -sS -m 5 -o /dev/null -w '%{http_code}' -X POST -K - http://localhost:8008/reload",
+        rotation.ask_restapi(URLS),
+        "curl -sS -m 5 -o /dev/null -w '%{http_code}' -X POST -K - https://localhost:8008/reload",
     ),
     (
         rotation.run_script(),
@@ -312,6 +319,21 @@ CASES = [
         "patronictl -c /pgha/config/patroni.conf restart pgha_cluster pg1-node1 --force --timeout 180",
     ),
     (trust.show_authority(), "cat /pgha/tls/ca.crt"),
+    (
+        trust.ask_postgres(),
+        "timeout 5 sh -c 'openssl s_client -starttls postgres -connect localhost:5432 < /dev/null 2>&1'",
+    ),
+    (
+        trust.log_in_as_member("pg1-node2"),
+        "psql 'host=pg1-node2 port=5432 user=replicator dbname=postgres sslmode=verify-full"
+        " sslrootcert=/pgha/tls/ca.crt sslcert=/pgha/tls/host.crt sslkey=/pgha/tls/host.key connect_timeout=5'"
+        " -XAtqwc 'select 1'",
+    ),
+    (
+        postgres.write_lines("/f", ["local all postgres peer", "host all all all scram-sha-256"]),
+        """sh -c 'umask 077; printf '"'"'%s\\n'"'"' "$@" > "$0"' /f 'local all postgres peer'"""
+        " 'host all all all scram-sha-256'",
+    ),
     (trust.show_known_hosts(), "cat /etc/ssh/ssh_known_hosts"),
     (pgbackrest.ping(), "pgbackrest --log-level-console=warn server-ping localhost"),
     # cron
@@ -398,12 +420,12 @@ CASES = [
     (etcd.member_remove(TOPOLOGY, "a1"), f"{ETCD} --command-timeout=10s member remove a1"),
     (
         etcd.member_add(TOPOLOGY, "etcd3"),
-        f"{ETCD} --command-timeout=10s member add etcd3 --peer-urls=http://etcd3:2380",
+        f"{ETCD} --command-timeout=10s member add etcd3 --peer-urls=https://etcd3:2380",
     ),
     (cron.table(), "sh -c 'crontab -l 2>/dev/null || true'"),
     (
         etcd.member_add(TOPOLOGY, "etcd4", learner=True),
-        f"{ETCD} --command-timeout=10s member add etcd4 --peer-urls=http://etcd4:2380 --learner",
+        f"{ETCD} --command-timeout=10s member add etcd4 --peer-urls=https://etcd4:2380 --learner",
     ),
     (etcd.member_promote(TOPOLOGY, "a1"), f"{ETCD} --command-timeout=10s member promote a1"),
     (
@@ -413,6 +435,21 @@ CASES = [
     (
         docker.copy_into("p-pg1-node1", FOLDER, "/etc/ssh/ssh_known_hosts.new"),
         f"docker cp {FOLDER} p-pg1-node1:/etc/ssh/ssh_known_hosts.new",
+    ),
+    (
+        trust.ask_server(2379, "etcd1"),
+        "timeout 5 sh -c 'openssl s_client -connect etcd1:2379 < /dev/null 2>&1'",
+    ),
+    (rotation.ask_listener(), "ss -ltneH 'sport = :8008'"),
+    (
+        rotation.renew_restapi(),
+        "sh -c '\numask 077\nsed '\"'\"'s#^  cafile: /pgha/tls/ca.crt$#  cafile: /pgha/tls/./ca.crt#; t\n"
+        '     s#^  cafile: /pgha/tls/./ca.crt$#  cafile: /pgha/tls/ca.crt#\'"\'"\' "$0" > "$0.part"'
+        ' && mv -f "$0.part" "$0" &&\ns6-svc -h "$1"\n\' /pgha/config/patroni.conf /service/patroni',
+    ),
+    (
+        etcd.member_update(TOPOLOGY, "a1b2", "http://etcd2:2380"),
+        f"{ETCD} --command-timeout=10s member update a1b2 --peer-urls=http://etcd2:2380",
     ),
     (trust.ask_server(), "timeout 5 sh -c 'openssl s_client -connect localhost:8432 < /dev/null 2>&1'"),
     (trust.ask_host_key(), "ssh-keyscan -T 3 -t ed25519 localhost"),
@@ -534,6 +571,10 @@ CASES = [
         f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 STOP",
     ),
     (
+        processes.signal_postgres("p-n", "/pgdata/17", "reload"),
+        f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 HUP",
+    ),
+    (
         processes.resume_postgres("p-n", "/pgdata/17"),
         f"docker exec --user root p-n sh -c {quote(processes.POSTGRES)} signal /pgdata/17 CONT",
     ),
@@ -558,9 +599,12 @@ CASES = [
     (pg_upgrade.extensions(), f"env {quote(postgres.FREE)} sh -c {quote(pg_upgrade.EXTENSIONS)}"),
     (pg_upgrade.offered("a:1", 18), "docker run --rm --network none a:1 ls /usr/share/postgresql/18/extension"),
     (
-        ASIDE.rehearse(17, 18, "a,b", network="p_wan", host="pg1-node1", pgpass="/b/pgpass"),
+        ASIDE.rehearse(
+            17, 18, "a,b", network="p_wan", host="pg1-node1", files={"pgpass": "/b/pgpass", "ca.crt": "/t/ca.crt"}
+        ),
         "docker run --rm --init --name p-upgrade --label l=1 --shm-size 256m --network p_wan"
-        " --volume /b/pgpass:/run/secrets/pgpass:ro u:1 /entrypoint.sh s6-setuidgid postgres"
+        " --volume /b/pgpass:/run/secrets/pgpass:ro --volume /t/ca.crt:/run/secrets/ca.crt:ro u:1"
+        " /entrypoint.sh s6-setuidgid postgres"
         " rehearse-upgrade 17 18 a,b pg1-node1",
     ),
     (
@@ -619,9 +663,12 @@ def test_every_builder_is_compared():
                 "'{http://etcd1:2379/health,http://etcd2:2379/health,http://etcd3:2379/health}' | "
                 "{ curl --fail-early -sS -m 3 -w '\\n' http://localhost:8008/patroni"
                 " --next -sS -m 2 -w '\\n' http://localhost:8008/cluster || echo; cat; }"
+                "'{https://etcd1:2379/health,https://etcd2:2379/health,https://etcd3:2379/health}' | "
+                "{ curl -sS -m 3 -w '\\n' https://localhost:8008/patroni"
+                " --next -sS -m 2 -w '\\n' https://localhost:8008/cluster; cat; }"
             ),
         ),
-        (patroni.get("cluster"), "timeout -k 5 8 curl -sS -m 3 http://localhost:8008/cluster"),
+        (patroni.get(URLS, "cluster"), "timeout -k 5 8 curl -sS -m 3 https://localhost:8008/cluster"),
         (
             patroni.failover("pg2-node1"),
             "timeout -k 5 90 patronictl -c /pgha/config/patroni.conf failover pgha_cluster --candidate pg2-node1"

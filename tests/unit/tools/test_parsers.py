@@ -13,11 +13,12 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, space, trust, wal
+from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, rotation, space, trust, wal
 from pgha.tools.command import Answer
 from pgha.tools.leader import Slot, parse_facts
 
 TOPOLOGY = build_topology(read_settings({}))
+PLAIN = build_topology(read_settings({"tls": False}))
 NODES = [node.name for node in TOPOLOGY.nodes]
 ARCHIVER = (
     '{"command" : "/bin/true", "last_archived" : "0001", "last_failed" : null, "failing" : false,'
@@ -98,7 +99,7 @@ def test_the_dynamic_configuration(captured):
 
 def test_the_captured_configuration_is_what_the_settings_ask_for(captured):
     document = patroni.parse_config(captured("show_config.yaml"))
-    wanted = bootstrap_configuration(read_settings({}), TOPOLOGY)
+    wanted = bootstrap_configuration(read_settings({"tls": "off"}), TOPOLOGY)
     del wanted["postgresql"]["parameters"]["archive_command"]
     assert merge_patch(document, wanted) == {}
 
@@ -149,7 +150,7 @@ def test_a_running_backup_is_busy_and_a_bad_one_is_marked(captured):
 
 
 def test_an_etcd_member_that_is_down(captured):
-    view = parse_health(captured("etcd_health_one_down.txt"))
+    view = etcd.parse_health(captured("etcd_health_one_down.txt"), PLAIN)
     assert view.healthy == ("etcd1", "etcd2", "etcd3", "etcd4")
     assert view.unhealthy == ("etcd5",)
     assert (view.members, view.quorum, view.may_fail, view.has_quorum) == (5, 3, 1, True)
@@ -166,7 +167,9 @@ def test_what_etcd_can_still_lose(healthy, members, may_fail, has_quorum):
 
 def test_an_alarm_is_no_lost_quorum():
     words = '"error":"Active Alarm(s): NOSPACE "'
-    line = ",".join(f'{{"endpoint":"http://{m.name}:2379","health":false,"took":"2ms",{words}}}' for m in TOPOLOGY.etcd)
+    line = ",".join(
+        f'{{"endpoint":"https://{m.name}:2379","health":false,"took":"2ms",{words}}}' for m in TOPOLOGY.etcd
+    )
     view = parse_health(f"[{line}]\nError: unhealthy cluster")
     assert (view.alarm, view.healthy, len(view.unhealthy)) == ("NOSPACE", (), len(TOPOLOGY.etcd))
     assert parse_health("[]").alarm == ""
@@ -190,7 +193,7 @@ def test_the_lock_of_a_leader_and_how_long_it_holds():
 
 
 def test_an_etcd_member_nobody_mentions_is_unhealthy():
-    view = parse_health('[{"endpoint": "http://etcd2:2379", "health": true}]')
+    view = parse_health('[{"endpoint": "https://etcd2:2379", "health": true}]')
     assert view.healthy == ("etcd2",)
     assert view.unhealthy == ("etcd1", "etcd3", "etcd4", "etcd5")
 
@@ -701,8 +704,8 @@ def test_a_damaged_answer_is_read_or_is_a_failed_tool(captured, name):
 
 MEMBERS = json.dumps({
     "members": [
-        {"ID": 0xA1, "name": "etcd1", "peerURLs": ["http://etcd1:2380"], "clientURLs": ["http://etcd1:2379"]},
-        {"ID": 0xB2, "peerURLs": ["http://etcd2:2380"]},
+        {"ID": 0xA1, "name": "etcd1", "peerURLs": ["https://etcd1:2380"], "clientURLs": ["https://etcd1:2379"]},
+        {"ID": 0xB2, "peerURLs": ["https://etcd2:2380"]},
     ]
 })  # fmt: skip
 
@@ -720,9 +723,9 @@ def test_an_etcd_member_is_known_by_its_name_or_before_it_ever_started_by_its_ad
 
 
 def test_an_etcd_member_that_joins_is_told_who_is_there_and_nothing_else_changes():
-    text = "name: etcd4\ninitial-cluster: etcd1=http://etcd1:2380\ninitial-cluster-state: new\nlog-level: warn\n"
-    assert etcd.joining(text, ["etcd1", "etcd4"]) == (
-        "name: etcd4\ninitial-cluster: etcd1=http://etcd1:2380,etcd4=http://etcd4:2380\n"
+    text = "name: etcd4\ninitial-cluster: etcd1=https://etcd1:2380\ninitial-cluster-state: new\nlog-level: warn\n"
+    assert etcd.joining(TOPOLOGY, text, ["etcd1", "etcd4"]) == (
+        "name: etcd4\ninitial-cluster: etcd1=https://etcd1:2380,etcd4=https://etcd4:2380\n"
         "initial-cluster-state: existing\nlog-level: warn\n"
     )
 
@@ -754,8 +757,22 @@ def test_a_server_that_does_not_answer_shows_nothing(text):
         trust.parse_server(text)
 
 
+def test_a_postgres_that_does_not_run_shows_nothing_and_that_is_no_fault(captured):
+    assert trust.parse_postgres("connect:errno=111\n") is None
+    assert trust.parse_postgres("...:Connection refused:...\nconnect:errno=111\n") is None
+    assert trust.parse_postgres(captured("s_client.txt")) == trust.parse_server(captured("s_client.txt"))
+    with pytest.raises(ToolFailed, match="Postgres shows no certificate"):
+        trust.parse_postgres("CONNECTED(00000003)\nunexpected EOF\n")
+
+
 def test_the_host_key_an_sshd_shows():
     told = "# localhost:22 SSH-2.0-OpenSSH_10.0\nlocalhost ssh-ed25519 AAAAC3Nz\n"
     assert trust.parse_host_key(told) == "ssh-ed25519 AAAAC3Nz"
     with pytest.raises(ToolFailed, match="no host key"):
         trust.parse_host_key("")
+
+
+def test_the_socket_of_the_rest_api():
+    line = "LISTEN 0      5            0.0.0.0:8008      0.0.0.0:*    uid:950 ino:81722 sk:1 cgroup:/docker <->\n"
+    assert rotation.parse_listener(line) == "81722"
+    assert rotation.parse_listener("") == ""

@@ -59,7 +59,7 @@ def test_what_is_no_answer_is_said_with_its_words(text):
 
 
 def test_the_raft_index_is_read_also_when_there_is_no_leader():
-    entry = {"Endpoint": "http://etcd3:2379", "Status": {"raftIndex": 812, "errors": ["etcdserver: no leader"]}}
+    entry = {"Endpoint": "https://etcd3:2379", "Status": {"raftIndex": 812, "errors": ["etcdserver: no leader"]}}
     assert etcd_alone.parse_index('{"level":"warn"}\n' + json.dumps([entry])) == 812
     with pytest.raises(ToolFailed):
         etcd_alone.parse_index("[]")

@@ -1,0 +1,153 @@
+"""Other certificates for containers that run: who reads them, how each is told, and how one sees that it has.
+
+pgBackRest's server reads its files at a SIGHUP, and so does Patroni's REST API when it is shown another path or
+certificate. Their clients read them for each connection. etcd reads its certificate and key at each handshake; the
+authority's only when it starts, so its members are started again, one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pgha.cluster.leaving import require_quorum_without
+from pgha.cluster.quorum import read_etcd
+from pgha.cluster.rolling import leading_etcd
+from pgha.cluster.view import able_member
+from pgha.model.urls import CLIENT, REST
+from pgha.project import successors
+from pgha.project.certificates import hosts_with_one
+from pgha.project.project import Project
+from pgha.remote import engine
+from pgha.remote.connections import connect
+from pgha.stack import postgres_tls
+from pgha.stack.delivery import bring
+from pgha.stack.rotating import Way, everywhere
+from pgha.tools import docker, etcd, patroni, processes, rotation, trust
+from pgha.waiting import wait_until
+
+ETCD_PATIENCE = 60
+"""Seconds until an etcd member that was started again can commit."""
+
+OWN = ("host.key", "host.crt")
+
+
+def _hosts(project: Project) -> tuple[str, ...]:
+    return tuple(host.name for host in hosts_with_one(project))
+
+
+def _bring_trusted(project: Project, hosts: Collection[str]) -> None:
+    bring(project, hosts, ("ca.crt",))
+    _tell(project, hosts)
+    _start_etcd_again(project, hosts)
+
+
+def _bring_own(project: Project, host: str) -> None:
+    bring(project, [host], OWN)
+    _tell(project, [host])
+
+
+def _tell(project: Project, hosts: Collection[str]) -> None:
+    """Let pgBackRest's server and Patroni on these hosts read what was brought."""
+    for host in project.topology.ssh_hosts if project.topology.repository else ():
+        if host.name in hosts:
+            container = project.container(host.name)
+            engine.engine_of(project, host.name).must(processes.reload_service(container, "pgbackrest"))
+    postgres_tls.reload(project, hosts)
+    _renew_patroni(project, hosts)
+
+
+def _renew_patroni(project: Project, hosts: Collection[str]) -> None:
+    nodes = [node.name for node in project.topology.nodes if node.name in hosts] if project.settings.tls else []
+    before = {node: _listener(project, node) for node in nodes}
+    everywhere(project, dict.fromkeys(nodes, rotation.renew_restapi()), "did not take its certificates")
+    wait_until(
+        lambda: [node for node in nodes if _listener(project, node) in ("", before[node])],
+        lambda left: not left,
+        "Every Patroni has read its certificates again",
+        timeout=2 * project.settings.loop_wait + 30,
+        explain=lambda left: f"not yet: {', '.join(left)}",
+        hint="inv status",
+    )
+
+
+def _listener(project: Project, node: str) -> str:
+    return rotation.parse_listener(connect(project).run(node, rotation.ask_listener()).stdout)
+
+
+def _start_etcd_again(project: Project, hosts: Collection[str]) -> None:
+    """One after another, the leader last. Raises LosesQuorum, NoQuorum, TimedOut."""
+    names = [member.name for member in project.topology.etcd if member.name in hosts]
+    leader = leading_etcd(project) if names else ""
+    for name in sorted(names, key=lambda name: name == leader):
+        require_quorum_without(read_etcd(project), [name])
+        engine.engine_of(project, name).must(docker.restart(project.container(name)))
+        wait_until(
+            lambda member=name: member in read_etcd(project).healthy,  # type: ignore[misc]
+            bool,
+            f"{name} can commit again",
+            timeout=ETCD_PATIENCE,
+            hint=f"inv logs --node {name}",
+        )
+
+
+def _ports(project: Project, host: str) -> list[int]:
+    """Where a host's servers listen that show its certificate."""
+    topology, tls = project.topology, project.settings.tls
+    nodes, members = ([host.name for host in hosts] for hosts in (topology.nodes, topology.etcd))
+    served = [CLIENT] if host in members else [trust.PGBACKREST_PORT] if topology.repository else []
+    return [*served, *([REST] if tls and host in nodes else [])]
+
+
+def _shown_by(project: Project, host: str, port: int) -> trust.Shown:
+    """etcd is asked by a node: nothing in its own container could."""
+    asker = able_member(project) if port == CLIENT else host
+    return trust.parse_server(connect(project).run(asker, trust.ask_server(port, host)).stdout)
+
+
+def _lacks_authority(project: Project, host: str) -> str:
+    wanted = successors.trusted_names(project)
+    for port in _ports(project, host):
+        shown = _shown_by(project, host, port).authorities
+        # Python's servers do not say whom they trust.
+        if port != REST and sorted(shown) != sorted(wanted):
+            return f"trusts {' and '.join(shown)}, not {' and '.join(wanted)}"
+    return postgres_tls.lacks_authority(project, host)
+
+
+def _lacks_certificate(project: Project, host: str) -> str:
+    wanted = successors.certificate_text(project, host)
+    shown = (_shown_by(project, host, port).certificate for port in _ports(project, host))
+    if any(certificate != wanted for certificate in shown):
+        return "shows its former certificate"
+    return postgres_tls.lacks_certificate(project, host)
+
+
+def _prove(project: Project, hosts: Collection[str]) -> None:
+    """Each node is let in by the repository's server, by etcd and by the next node's Patroni, and trusts them."""
+    postgres_tls.prove(project, hosts)
+    topology = project.topology
+    nodes = [node.name for node in topology.nodes if node.name in hosts]
+    if topology.repository and topology.repository.name in hosts:
+        everywhere(project, dict.fromkeys(nodes, trust.list_archive()), "was not answered by the repository")
+    if project.settings.tls:
+        everywhere(project, dict.fromkeys(nodes, etcd.member_list(topology)), "was not answered by etcd")
+        urls = topology.urls
+        ring = {name: patroni.get(urls, "patroni", nodes[(n + 1) % len(nodes)]) for n, name in enumerate(nodes)}
+        everywhere(project, ring, "was not answered by the next node's Patroni")
+
+
+WAY = Way(
+    replaces=("the authority", "every host's certificate"),
+    own=OWN,
+    service="servers",
+    hosts=_hosts,
+    begin=successors.begin_certificates,
+    trust_both=successors.trust_both,
+    adopt=successors.adopt_certificates,
+    trust_new=successors.trust_new,
+    bring_trusted=_bring_trusted,
+    bring_own=_bring_own,
+    lacks_trust=_lacks_authority,
+    lacks_own=_lacks_certificate,
+    prove=_prove,
+)
