@@ -142,6 +142,6 @@ def test_while_certificates_are_coming_none_is_made_beside_them(project):
 
 def test_how_long_certificates_hold(project, make_project):
     found = terms(project)
-    assert {term.whose for term in found} == {"authority", *(host.name for host in project.topology.ssh_hosts)}
+    assert {term.whose for term in found} == {"authority", *(host.name for host in project.topology.hosts)}
     assert {term.days_left for term in found} == {3649}
     assert terms(make_project(pgbackrest=False, tls=False)) == []

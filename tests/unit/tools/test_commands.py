@@ -660,12 +660,9 @@ def test_every_builder_is_compared():
             + quote(
                 "date +%s; "
                 "curl -Zs -m 1.5 -o /dev/null -w '%{http_code} %{url_effective}\\n' "
-                "'{http://etcd1:2379/health,http://etcd2:2379/health,http://etcd3:2379/health}' | "
-                "{ curl --fail-early -sS -m 3 -w '\\n' http://localhost:8008/patroni"
-                " --next -sS -m 2 -w '\\n' http://localhost:8008/cluster || echo; cat; }"
                 "'{https://etcd1:2379/health,https://etcd2:2379/health,https://etcd3:2379/health}' | "
-                "{ curl -sS -m 3 -w '\\n' https://localhost:8008/patroni"
-                " --next -sS -m 2 -w '\\n' https://localhost:8008/cluster; cat; }"
+                "{ curl --fail-early -sS -m 3 -w '\\n' https://localhost:8008/patroni"
+                " --next -sS -m 2 -w '\\n' https://localhost:8008/cluster || echo; cat; }"
             ),
         ),
         (patroni.get(URLS, "cluster"), "timeout -k 5 8 curl -sS -m 3 https://localhost:8008/cluster"),
