@@ -105,7 +105,7 @@ def test_keys_and_certificates_are_replaced_while_a_client_writes_and_wal_is_arc
     small.run(leader, "ssh", *small.replicas(), "true", user="postgres")
     assert (small.containers("running"), made_again(small)) == (containers, set())
     there = json.loads(small.inv("rotate", "--json").stdout)["rotatable"]
-    assert {entry["what"] for entry in there} == {"passwords", "keys", "certificates"}
+    assert {entry["what"] for entry in there} == {"passwords", "keys", "certificates", "passphrase"}
     assert small.status()["problems"] == []
 
 
