@@ -41,6 +41,8 @@ def made_again(stack):
 
 def archives(stack):
     """The leader's next segment comes into the repository."""
+    # One without a record is not switched.
+    stack.sql(stack.leader(), "select pg_create_restore_point('next')")
     segment = stack.sql(stack.leader(), "select pg_walfile_name(pg_switch_wal())")
     until(lambda: segment in stack.archived(), f"{segment} is archived")
 
