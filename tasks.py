@@ -22,21 +22,14 @@ from pgha.cli.configuring import change_config
 from pgha.cli.executor import exit_with, parsed_json, project_of, require_host
 from pgha.cli.recovering import recover_site
 from pgha.cli.restoring import abort_restore, prepare, run_restore
+from pgha.cli.rotating import end_rotation, plan_rotation, require_kind, rotate_what
 from pgha.cli.show_backup import show_backup, show_clone, show_restore, show_schedule, show_verification, show_windows
 from pgha.cli.show_certificates import show_certificates
 from pgha.cli.show_changes import announce_scale, show_maintenance, show_replacement, show_scale
 from pgha.cli.show_databases import show_databases, show_made
-from pgha.cli.show_passphrase import end_rotation
 from pgha.cli.show_pausing import show_mode, show_remade
 from pgha.cli.show_rollout import require_plan, show_restart, show_rollout
-from pgha.cli.show_rotation import (
-    plan_rotation,
-    require_kind,
-    rotate_what,
-    show_rotatable,
-    show_rotated,
-    show_rotation_plan,
-)
+from pgha.cli.show_rotation import show_rotatable, show_rotated, show_rotation_plan
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
 from pgha.cli.upgrading import Asked, plan_upgrade, run_upgrade

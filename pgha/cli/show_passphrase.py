@@ -1,4 +1,4 @@
-"""The passphrase of the repository: removing one of two repositories, and what is said of the former one."""
+"""What is said of the former repository, which a rotation of the passphrase keeps."""
 
 from __future__ import annotations
 
@@ -7,23 +7,9 @@ from typing import Any
 from pgha import console
 from pgha.backup import passphrase
 from pgha.backup.passphrase import REMOVES, Kept
-from pgha.console import Progress
 from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.stack.rotating import Rotated
-
-
-def end_rotation(project: Project, progress: Progress, abort: bool, yes: bool) -> Rotated:
-    """Remove the former repository, or go back to it and remove the new one. The caller holds the lock."""
-    if abort:
-        console.confirm(
-            f"Go back to the former repository of project {project.name}, and remove the new one with its backups?", yes
-        )
-        return passphrase.give_up(project, progress)
-    kept = passphrase.look(project)
-    said = f" {_said(kept)}" if kept else ""
-    console.confirm(f"Remove the former repository of project {project.name} with all its backups?{said}", yes)
-    return passphrase.remove_old(project, progress)
 
 
 def show_former(project: Project, rotated: Rotated) -> None:
@@ -35,7 +21,7 @@ def show_former(project: Project, rotated: Rotated) -> None:
     kept = passphrase.look(project)
     if kept:
         console.show(f"the former repository (repo{kept.number}) is kept, and gets all WAL: {kept.window or 'nothing'}")
-        console.show(_said(kept))
+        console.show(describe_former(kept))
         console.hint(f"{REMOVES} removes it{'' if kept.replaced else ', best when the new one has as many'}")
 
 
@@ -46,6 +32,7 @@ def former_document(project: Project) -> dict[str, Any]:
     return {"former": there}
 
 
-def _said(kept: Kept) -> str:
+def describe_former(kept: Kept) -> str:
+    """How far the new repository has taken its place."""
     full = counted(kept.full, "full backup")
     return f"The new one has {full}; retention_full asks for {kept.wanted}."

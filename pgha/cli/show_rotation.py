@@ -1,4 +1,4 @@
-"""Rotations: which kind is meant, and reports on what would be done and what was."""
+"""Reports on rotations: what can be rotated, what would be done, and what was."""
 
 from __future__ import annotations
 
@@ -7,29 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pgha import console
-from pgha.backup.passphrase import plan_passphrase, rotate_passphrase
 from pgha.cli.show_passphrase import former_document, show_former
-from pgha.console import Progress
-from pgha.errors import BadValue
 from pgha.model.words import json_time, time_text
 from pgha.project.coming import PASSPHRASE, PASSWORDS
 from pgha.project.passwords import GIVEN
 from pgha.project.project import Project
-from pgha.stack.identities import plan_identities, rotate_identities
-from pgha.stack.rotatable import KINDS, Age, ages
+from pgha.stack.rotatable import Age, ages
 from pgha.stack.rotating import Rotated, RotationPlan
-from pgha.stack.rotation import plan_passwords, rotate_passwords
 from pgha.status.document import error_document
-
-
-def require_kind(what: str, *, plan: bool = False, remove_old: bool = False, abort: bool = False) -> None:
-    """Raises BadValue for what cannot be rotated, and for flags that do not go together."""
-    if remove_old + abort + plan > 1:
-        raise BadValue("--plan, --remove-old and --abort ask for different things", "one of them")
-    if (remove_old or abort) and what in KINDS and what != PASSPHRASE:
-        raise BadValue(f"Of the {what} nothing of before is kept", "--remove-old and --abort: --what passphrase")
-    if what not in KINDS:
-        raise BadValue(f"--what {what}: there is nothing of that name to rotate", "inv rotate tells what there is")
 
 
 def show_rotatable(project: Project, json: bool) -> None:
@@ -68,20 +53,6 @@ def _age_document(age: Age) -> dict[str, Any]:
         if age.terms
         else None,
     }
-
-
-def plan_rotation(project: Project, what: str) -> RotationPlan:
-    """What a rotation would do; nothing is touched."""
-    if what == PASSPHRASE:
-        return plan_passphrase(project)
-    return plan_passwords(project) if what == PASSWORDS else plan_identities(project, what)
-
-
-def rotate_what(project: Project, what: str, progress: Progress) -> Rotated:
-    """The caller holds the lock."""
-    if what == PASSPHRASE:
-        return rotate_passphrase(project, progress)
-    return rotate_passwords(project, progress) if what == PASSWORDS else rotate_identities(project, what, progress)
 
 
 def show_rotation_plan(project: Project, plan: RotationPlan, json: bool) -> None:

@@ -65,7 +65,7 @@ def watch_project(reopen: Callable[[], Project], probing: bool, serving: bool, p
         over.set()
         failed = probe.end() if probe else ""
     if last and on_terminal() and not as_json:
-        _leave_behind(last, url="")
+        _leave_behind(last)
     if failed:
         console.Progress().note(failed)
     exit_with(code)
@@ -142,8 +142,8 @@ def _told_to_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave_behind(snapshot: Snapshot, url: str) -> None:
+def _leave_behind(snapshot: Snapshot) -> None:
     """What was seen last stays on the terminal."""
     screen = console.out()
     with suppress(OSError):  # a terminal that is gone
-        screen.print(picture(snapshot, url, screen.width, len(snapshot.document.get("members", ())) + 20))
+        screen.print(picture(snapshot, "", screen.width, len(snapshot.document.get("members", ())) + 20))

@@ -87,15 +87,14 @@ def require_kept(played: Series, document: dict[str, Any] | None = None) -> None
     The error carries the report's document where one is given.
     """
     missed = [f"{summary.scenario.name}: {sentence}" for summary in played.summaries for sentence in summary.missed]
-    if not missed and played.error:
-        played.error.document = document or {}
-        raise played.error
+    error = played.error
     if missed:
         count = counted(len(missed), "promise", "was", "were")
-        early = [f"The series ended early: {played.error.message}"] if played.error else []
+        early = [f"The series ended early: {error.message}"] if error else []
         error = Missed(
             "\n  ".join([f"{count} not kept:", *missed, *early]),
             f"see {played.folder}/report.html and the logs in the folders beside it",
         )
+    if error:
         error.document = document or {}
         raise error

@@ -76,6 +76,8 @@ def made_again(stack):
 
 def archives(stack):
     """The leader's next segment comes into the repository."""
+    # One without a record is not switched.
+    stack.sql(stack.leader(), "select pg_create_restore_point('next')")
     segment = stack.sql(stack.leader(), "select pg_walfile_name(pg_switch_wal())")
     until(lambda: segment in stack.archived(), f"{segment} is archived")
 
@@ -153,7 +155,7 @@ def test_keys_and_certificates_are_replaced_while_a_client_writes_and_wal_is_arc
     small.run(leader, "ssh", *small.replicas(), "true", user="postgres")
     assert (small.containers("running"), made_again(small)) == (containers, set())
     there = json.loads(small.inv("rotate", "--json").stdout)["rotatable"]
-    assert {entry["what"] for entry in there} == {"passwords", "keys", "certificates"}
+    assert {entry["what"] for entry in there} == {"passwords", "keys", "certificates", "passphrase"}
     assert small.status()["problems"] == []
 
 

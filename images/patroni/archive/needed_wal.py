@@ -17,7 +17,7 @@ def ask(*arguments):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def info():
+def info(*options):
     """What `pgbackrest info` tells of the stanza, of every repository that this node knows.
 
     Asked one by one: pgBackRest 2.55 on a node, asked for both, cannot read the second one.
@@ -25,8 +25,8 @@ def info():
     config = Path(os.environ.get("PGHA_PGBACKREST", "/pgha/config/pgbackrest.conf"))
     known = re.findall(r"^repo(\d+)-host=", config.read_text(), re.MULTILINE) if config.exists() else []
     told = [
-        json.loads(ask(*options, "--output=json", "--log-level-console=off", "info"))[0]
-        for options in ([[f"--repo={number}"] for number in known] if len(known) > 1 else [[]])
+        json.loads(ask(*repo, *options, "--output=json", "--log-level-console=off", "info"))[0]
+        for repo in ([[f"--repo={number}"] for number in known] if len(known) > 1 else [[]])
     ]
     lists = {key: [entry for one in told for entry in one.get(key) or []] for key in ("db", "archive", "backup")}
     if len(told) > 1:

@@ -590,6 +590,7 @@ def test_every_command_with_a_hint_of_its_own_is_a_task(tasks):
 def tasks(monkeypatch):
     for name in ("chaos", "drill"):
         # Invoke takes the help texts out of a task when it is first asked for its arguments.
+        monkeypatch.delattr(f"pgha.cli.{name}", raising=False)
         monkeypatch.delitem(sys.modules, f"pgha.cli.{name}", raising=False)
     spec = importlib.util.spec_from_file_location("tasks_of_the_checkout", ROOT / "tasks.py")
     module = importlib.util.module_from_spec(spec)

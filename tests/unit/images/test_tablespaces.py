@@ -9,6 +9,8 @@ from pgha.tools import disk, postgres
 
 VERSION = "PG_17_202406281"
 
+LABEL = "20261123-053604F"
+
 
 @pytest.fixture
 def server(tmp_path):
@@ -130,17 +132,20 @@ def test_nothing_is_cleared_while_there_is_a_server_s_data(tmp_path, file):
 
 
 @pytest.fixture
-def restore(server, fake, tmp_path):
+def restore(server, fake, tmp_path, monkeypatch):
     """restore-here with a pgBackRest that leaves these tablespaces: name=OID."""
+    monkeypatch.setenv("PGHA_LIB", str(PATRONI / "archive"))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
     def restore(code=0, word="restored", left=(), **tablespaces):
         told = [{"destination": str(tmp_path / name), "name": name, "oid": oid} for name, oid in tablespaces.items()]
-        info = json.dumps([{"backup": [{"tablespace": told}]}])
+        others = {"label": "20261122-053604F", "tablespace": [{"destination": str(tmp_path / "other")}]}
+        info = json.dumps([{"backup": [others, {"label": LABEL, "tablespace": told}]}])
         links = "".join(f"ln -s {tmp_path}/{name} {server.data}/pg_tblspc/{oid}\n" for name, oid in tablespaces.items())
         fake("pgbackrest", f"case $* in *info) echo '{info}'; exit;; esac\n"
              f"mkdir -p {server.data}/pg_tblspc; rm -f {server.data}/pg_tblspc/*\n{links}"
              f"echo {word} > {tmp_path}/ran; exit {code}")  # fmt: skip
-        return run(PATRONI / "restore-here", server.data, "20261123-053604F", "--type=standby").returncode
+        return run(PATRONI / "restore-here", server.data, LABEL, "--type=standby").returncode
 
     return restore
 
