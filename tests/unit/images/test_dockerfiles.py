@@ -28,6 +28,6 @@ def test_each_copied_file_is_given_its_mode(path):
     text = path.read_text()
     modes = given_modes(text)
     for file in copied(text):
-        readable = "/lib/pgha/" in file or "/dpkg.cfg.d/" in file
+        readable = any(part in file for part in ("/lib/pgha/", "/dpkg.cfg.d/", "/pgha/tls/"))
         assert modes.get(file) == ("0644" if readable else "0755"), file
     assert set(modes) == set(copied(text))
