@@ -10,10 +10,8 @@ GROUPS = {
         "tour",
     ),
     "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites", "watch_sites"),
-    "small": (
-        "small_stack", "settings_of_a_stack", "members_gone", "status", "chaos", "day_two", "psql_ssh_dsn",
-        "daily", "encrypted", "secured", "runbooks", "watch",
-    ),
+    "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos"),
+    "daily": ("day_two", "daily", "psql_ssh_dsn", "encrypted", "secured", "runbooks", "watch"),
     "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
     "stages": ("restore_stages", "rolling", "rotation", "upgrade", "runbooks_major"),
     "shape": ("shapes", "scaling", "plan_reality"),

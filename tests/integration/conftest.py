@@ -54,7 +54,7 @@ class Bench:
         self.stacks = {name: Stack(name) for name in STACKS}
         self.stacks["big"].nodes = SIX_NODES
         self.stacks["sites"].nodes = THREE_NODES
-        for name in ("second", "small", "restore", "stages"):
+        for name in ("second", "small", "daily", "restore", "stages"):
             self.stacks[name].nodes = TWO_NODES
         self.fresh = None
         """What was seen when the big stack had just been made."""

@@ -15,6 +15,7 @@ def test_the_leaders_postgres_is_killed(small):
     assert summary(play(small, "postgres-killed"))["write_gap_seconds"]["worst"] > 0
 
 
+@pytest.mark.long
 def test_every_postgres_is_restarted_while_clients_write(small):
     before = {node: small.sql(node, "select pg_postmaster_start_time()") for node in small.nodes}
     assert summary(play(small, "rollout-restart"))["lost"] == 0

@@ -103,6 +103,7 @@ def switch_over(stack, candidate):
     stack.wait_synchronous()
 
 
+@pytest.mark.long
 def test_containers_that_start_in_another_order_keep_their_addresses(small):
     """A Patroni remembers for ten minutes where it found a member."""
     leader = small.wait_synchronous()
