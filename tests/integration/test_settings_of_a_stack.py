@@ -193,7 +193,7 @@ def test_another_checkout_is_refused_by_name(small, other):
 def test_a_project_is_taken_over_by_a_flag_of_its_own_and_its_networks_are_made_again(small, other, tmp_path):
     """The other checkout's Docker client has a proxy configured, to which nothing listens."""
     identifier, backups = small.system_identifier(), small.backups()
-    for place in ("build", "ssh"):
+    for place in ("build", "ssh", "tls"):
         shutil.copytree(ROOT / place / small.name, other.folder / place / small.name)
     proxies = {f"{kind}Proxy": "http://127.0.0.1:9" for kind in ("http", "https")}
     (tmp_path / "config.json").write_text(json.dumps({"proxies": {"default": proxies}}))
