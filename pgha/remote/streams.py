@@ -22,6 +22,9 @@ from paramiko.common import cMSG_CHANNEL_REQUEST
 
 CHUNK = 1 << 16
 
+GONE = (OSError, EOFError)
+"""What paramiko raises when the channel, or the connection below it, is closed meanwhile."""
+
 PATIENCE = 5
 """Seconds a program has to end after Ctrl-C; psql asks the server to cancel its statement meanwhile."""
 
@@ -99,10 +102,10 @@ def _thread(work: Callable[[], None]) -> threading.Thread:
 
 def _feed(channel: paramiko.Channel, source: int | None) -> None:
     # A program that ends before it has read all is no error of this side.
-    with suppress(OSError):
+    with suppress(*GONE):
         while source is not None and (data := os.read(source, CHUNK)):
             channel.sendall(data)
-    with suppress(OSError):
+    with suppress(*GONE):
         channel.shutdown_write()
 
 
@@ -113,7 +116,7 @@ def _copy(receive: Callable[[int], bytes], target: BinaryIO) -> None:
 
 
 def _copy_errors(channel: paramiko.Channel) -> None:
-    with suppress(OSError):
+    with suppress(*GONE):
         _copy(channel.recv_stderr, sys.stderr.buffer)
 
 
@@ -169,13 +172,13 @@ def exchange(channel: paramiko.Channel, text: str) -> tuple[str, str, int]:
     kept = [b""]
 
     def keep() -> None:
-        with suppress(OSError):
+        with suppress(*GONE):
             while data := channel.recv_stderr(CHUNK):
                 kept.append(data)
 
     errors = _thread(keep)
     # A program that ends before it has read all is no error of this side.
-    with suppress(OSError):
+    with suppress(*GONE):
         channel.sendall(text.encode())
         channel.shutdown_write()
     written = b"".join(iter(lambda: channel.recv(CHUNK), b""))

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +28,7 @@ class Login(paramiko.ServerInterface):
 
     def __init__(self, allowed):
         self._allowed = allowed
+        self._asking = threading.Lock()
 
     def get_allowed_auths(self, username):
         return "publickey"
@@ -44,11 +44,11 @@ class Login(paramiko.ServerInterface):
         threading.Thread(target=self._serve, args=(channel, command.decode()), daemon=True).start()
         return True
 
-    @staticmethod
-    def _serve(channel, command):
+    def _serve(self, channel, command):
+        # Not before the client was told that its command runs. The thread that tells it also takes this answer.
+        with self._asking:
+            channel.get_transport().global_request("are you there", wait=True)
         if "vanish" in command:
-            # Not before the client was told that its command runs.
-            time.sleep(0.1)
             channel.get_transport().close()
             return
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -210,6 +210,14 @@ def test_lines_are_handed_over(ssh):
     seen = []
     ssh.run(HOST, sh("printf 'one\\r\\ntwo\\n'"), line=seen.append)
     assert seen == ["one", "two"]
+
+
+def test_a_connection_that_closes_before_the_input_is_handed_on_is_no_error(ssh):
+    channel = ssh._connection(HOST).create_session()
+    channel.exec_command("true")
+    # What closing a connection does between two looks of the thread that hands the input on.
+    channel.get_transport().packetizer.close()
+    streams._feed(channel, None)
 
 
 def test_the_remote_side_ends_a_command_that_takes_too_long(ssh):
