@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pgha.errors import Damaged
-from pgha.model.addresses import addresses, block_of
+from pgha.model.addresses import addresses, block_of, fits
 from pgha.model.topology import Host
 from pgha.project import coming
 from pgha.project.files import write_file
@@ -121,8 +121,10 @@ def names_of(project: Project, host: Host) -> list[str]:
     own, settings = [host.name, project.container(host.name)], project.settings
     if not settings.tls:
         return own
-    block = project.record().subnet
-    found = addresses(project.topology, block_of(block), host) if block else {}
+    noted = project.record().subnet
+    block = block_of(noted) if noted else None
+    # Of another shape, which it has no room for, the next rendering chooses another.
+    found = addresses(project.topology, block, host) if block and fits(project.topology, block) else {}
     published = [settings.client_address, *settings.certificate_names.split()] if host in project.topology.nodes else []
     return list(dict.fromkeys([*own, "localhost", "127.0.0.1", *map(str, found.values()), *published]))
 

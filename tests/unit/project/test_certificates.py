@@ -344,3 +344,14 @@ def test_a_certificate_names_the_addresses_of_its_host_once_it_has_some(certifie
     assert ensure_certificates(certified).made == ()
     certified.write_record(replace(record, subnet="172.30.224.0/20"))
     assert len(ensure_certificates(certified).made) == len(HOSTS)
+
+
+def test_a_block_that_has_no_room_for_another_shape_names_none_of_its_addresses(make_project):
+    """As after more data centers were set, before anything is rendered."""
+    small = make_project(data_centers=1, nodes=1)
+    small.write_record(replace(small.record(), subnet="172.30.240.0/22"))
+    ensure_certificates(small)
+    large = make_project(data_centers=2, nodes=1)
+    assert certificates.is_to_be_made_again(large, large.topology.host("etcd1"))
+    ensure_certificates(large)
+    assert names_in(read(pair_of(large, "etcd1").certificate)) == ["etcd1", "pgha-etcd1", "localhost", "127.0.0.1"]
