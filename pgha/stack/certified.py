@@ -57,11 +57,12 @@ def _tell(project: Project, hosts: Collection[str]) -> None:
 
 
 def _renew_patroni(project: Project, hosts: Collection[str]) -> None:
+    """One that does not run reads its certificates when it starts."""
     nodes = [node.name for node in project.topology.nodes if node.name in hosts] if project.settings.tls else []
-    before = {node: _listener(project, node) for node in nodes}
+    before = {node: socket for node in nodes if (socket := _listener(project, node))}
     everywhere(project, dict.fromkeys(nodes, rotation.renew_restapi()), "did not take its certificates")
     wait_until(
-        lambda: [node for node in nodes if _listener(project, node) in ("", before[node])],
+        lambda: [node for node, socket in before.items() if _listener(project, node) in ("", socket)],
         lambda left: not left,
         "Every Patroni has read its certificates again",
         timeout=2 * project.settings.loop_wait + 30,
@@ -90,6 +91,15 @@ def _start_etcd_again(project: Project, hosts: Collection[str]) -> None:
         )
 
 
+def require_etcd(project: Project, hosts: Collection[str]) -> None:
+    """Raises LosesQuorum, NoQuorum when etcd's members among these hosts cannot be started again one after another."""
+    names = [member.name for member in project.topology.etcd if member.name in hosts] if project.settings.tls else []
+    if names:
+        view = read_etcd(project)
+        for name in names:
+            require_quorum_without(view, [name])
+
+
 def _ports(project: Project, host: str) -> list[int]:
     """Where a host's servers listen that show its certificate."""
     topology, tls = project.topology, project.settings.tls
@@ -98,26 +108,29 @@ def _ports(project: Project, host: str) -> list[int]:
     return [*served, *([REST] if tls and host in nodes else [])]
 
 
-def _shown_by(project: Project, host: str, port: int) -> trust.Shown:
-    """etcd is asked by a node: nothing in its own container could."""
+def _shown_by(project: Project, host: str, port: int) -> trust.Shown | None:
+    """None where no Patroni listens. etcd is asked by a node: nothing in its own container could."""
     asker = able_member(project) if port == CLIENT else host
-    return trust.parse_server(connect(project).run(asker, trust.ask_server(port, host)).stdout)
+    told = connect(project).run(asker, trust.ask_server(port, host)).stdout
+    if port == REST:
+        return trust.parse_listening(told, "Patroni")
+    return trust.parse_server(told, "etcd" if port == CLIENT else "pgBackRest's server")
 
 
 def _lacks_authority(project: Project, host: str) -> str:
     wanted = successors.trusted_names(project)
     for port in _ports(project, host):
-        shown = _shown_by(project, host, port).authorities
+        shown = _shown_by(project, host, port)
         # Python's servers do not say whom they trust.
-        if port != REST and sorted(shown) != sorted(wanted):
-            return f"trusts {' and '.join(shown)}, not {' and '.join(wanted)}"
+        if shown and port != REST and sorted(shown.authorities) != sorted(wanted):
+            return f"trusts {' and '.join(shown.authorities)}, not {' and '.join(wanted)}"
     return postgres_tls.lacks_authority(project, host)
 
 
 def _lacks_certificate(project: Project, host: str) -> str:
     wanted = successors.certificate_text(project, host)
-    shown = (_shown_by(project, host, port).certificate for port in _ports(project, host))
-    if any(certificate != wanted for certificate in shown):
+    shown = (_shown_by(project, host, port) for port in _ports(project, host))
+    if any(one and one.certificate != wanted for one in shown):
         return "shows its former certificate"
     return postgres_tls.lacks_certificate(project, host)
 
@@ -132,7 +145,8 @@ def _prove(project: Project, hosts: Collection[str]) -> None:
     if project.settings.tls:
         everywhere(project, dict.fromkeys(nodes, etcd.member_list(topology)), "was not answered by etcd")
         urls = topology.urls
-        ring = {name: patroni.get(urls, "patroni", nodes[(n + 1) % len(nodes)]) for n, name in enumerate(nodes)}
+        serving = [node for node in nodes if _listener(project, node)]
+        ring = {name: patroni.get(urls, "patroni", serving[(n + 1) % len(serving)]) for n, name in enumerate(serving)}
         everywhere(project, ring, "was not answered by the next node's Patroni")
 
 
@@ -141,6 +155,7 @@ WAY = Way(
     own=OWN,
     service="servers",
     hosts=_hosts,
+    require=require_etcd,
     begin=successors.begin_certificates,
     trust_both=successors.trust_both,
     adopt=successors.adopt_certificates,

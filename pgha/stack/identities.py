@@ -88,7 +88,7 @@ def check(project: Project, what: str) -> bool:
     """Whether it goes on with one that is half done; touches nothing.
 
     Raises BadValue with neither TLS nor a repository, HalfDone, NotUp, Unhealthy when a host cannot be given other
-    files.
+    files, LosesQuorum and NoQuorum when etcd's members cannot be started again.
     """
     way = WAYS[what]
     names = way.hosts(project)
@@ -105,8 +105,10 @@ def check(project: Project, what: str) -> bool:
     left = broken.still(project, containers.values())
     if left:
         raise Unhealthy(f"The cluster is still broken by chaos: {left[0]}", "inv chaos.heal")
+    running = _hosts(project, way)[0]
     if not resumed:
-        require_as_rendered(project, _hosts(project, way)[0])
+        require_as_rendered(project, running)
+    way.require(project, running)
     return resumed
 
 
@@ -219,6 +221,7 @@ WAYS = {
         own=("host_key", "id_ed25519"),
         service="sshd",
         hosts=_ssh_hosts,
+        require=lambda project, hosts: None,
         begin=begin_keys,
         trust_both=_know_both,
         adopt=adopt_keys,

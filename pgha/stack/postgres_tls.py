@@ -77,4 +77,4 @@ def _shown_by(project: Project, host: str) -> trust.Shown | None:
     """None where no Postgres listens. Raises ToolFailed when it shows no certificate."""
     if not _nodes(project, [host]):
         return None
-    return trust.parse_postgres(connect(project).run(host, trust.ask_postgres()).stdout)
+    return trust.parse_listening(connect(project).run(host, trust.ask_postgres()).stdout, "Postgres")

@@ -31,6 +31,8 @@ class Way:
     """reads them when it is told to"""
     hosts: Callable[[Project], tuple[str, ...]]
     """who has them"""
+    require: Callable[[Project, Collection[str]], None]
+    """raises what stands in the way of a rotation on these hosts"""
     begin: Callable[[Project, Mapping[str, str]], None]
     trust_both: Callable[[Project], None]
     adopt: Callable[[Project], None]

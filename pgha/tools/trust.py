@@ -63,11 +63,11 @@ def ask_postgres() -> Command:
     return Command(("timeout", "5", "sh", "-c", script), timeout=10)
 
 
-def parse_postgres(text: str) -> Shown | None:
-    """The answer to `ask_postgres`; None when nobody listens: Postgres reads its files when it starts."""
+def parse_listening(text: str, server: str) -> Shown | None:
+    """The answer to `ask_server` or `ask_postgres`; None when nobody listens: a server reads its files when it starts."""
     if re.search(r"errno ?= ?111\b|Connection refused", text):
         return None
-    return parse_server(text, "Postgres")
+    return parse_server(text, server)
 
 
 def parse_server(text: str, server: str = "pgBackRest's server") -> Shown:

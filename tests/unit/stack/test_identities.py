@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from pgha.console import Progress
-from pgha.errors import BadValue, HalfDone, PghaError, ToolFailed
+from pgha.errors import BadValue, HalfDone, LosesQuorum, PghaError, ToolFailed
 from pgha.project import successors
 from pgha.project.certificates import ensure_certificates
 from pgha.project.coming import CERTIFICATES, KEYS, half_rotated
@@ -16,7 +16,8 @@ from pgha.project.files import write_file
 from pgha.project.keys import authorized_keys_text, ensure_keys, host_public_key
 from pgha.stack import certified, identities, postgres_tls, rendering
 from pgha.stack.rendering import secrets_of
-from pgha.tools import trust
+from pgha.tools import rotation, trust
+from pgha.tools.etcd import EtcdView
 
 
 class World:
@@ -250,3 +251,51 @@ def test_one_rotation_after_another(world, monkeypatch):
     with pytest.raises(HalfDone, match="A rotation of the keys is half done") as caught:
         rotating.require_rotatable(world.project, CERTIFICATES)
     assert caught.value.hint == "inv rotate --what keys completes it"
+
+
+def listening(sockets, told):
+    """Nodes whose Patroni listens, each on its socket, takes its certificates when it is told, and then on another."""
+
+    def run(node, command):
+        assert command in (rotation.ask_listener(), trust.ask_server(8008, node))
+        if command == rotation.ask_listener():
+            return SimpleNamespace(
+                stdout=sockets[node] and f"LISTEN 0 5 0.0.0.0:8008 0.0.0.0:* ino:{sockets[node]} sk:1"
+            )
+        return SimpleNamespace(stdout="" if sockets[node] else "connect:errno=111\n")
+
+    def everywhere(project, commands, what):
+        for node in commands:
+            told.append(node)
+            sockets[node] = sockets[node] and sockets[node] + "0"
+
+    return SimpleNamespace(run=run), everywhere
+
+
+def test_a_patroni_that_does_not_run_reads_its_certificates_when_it_starts(make_project, monkeypatch):
+    project = make_project(data_centers=1, nodes=2)
+    told = []
+    ssh, everywhere = listening({"pg1-node1": "17", "pg1-node2": ""}, told)
+    monkeypatch.setattr(certified, "connect", lambda project: ssh)
+    monkeypatch.setattr(certified, "everywhere", everywhere)
+    monkeypatch.setattr(certified, "wait_until", wait_no_longer)
+    certified._renew_patroni(project, ["pg1-node1", "pg1-node2", "pgbackrest"])
+    assert told == ["pg1-node1", "pg1-node2"]
+    assert certified._shown_by(project, "pg1-node2", 8008) is None
+    with pytest.raises(ToolFailed, match="Patroni shows no certificate"):
+        certified._shown_by(project, "pg1-node1", 8008)
+
+
+@pytest.mark.parametrize(("healthy", "rotates"), [(3, True), (2, False)])
+def test_certificates_stay_while_etcd_cannot_spare_a_member(make_project, monkeypatch, healthy, rotates):
+    """Before anything is touched: each member is started again."""
+    names = ("etcd1", "etcd2", "etcd3")
+    view = EtcdView(names[:healthy], names[healthy:])
+    monkeypatch.setattr(certified, "read_etcd", lambda project: view)
+    project = make_project(data_centers=1, nodes=2)
+    if rotates:
+        certified.WAY.require(project, [*names, "pg1-node1"])
+    else:
+        with pytest.raises(LosesQuorum, match="etcd3 does not answer"):
+            certified.WAY.require(project, [*names[:2], "pg1-node1"])
+    certified.WAY.require(make_project(tls=False), ["pg1-node1", "pgbackrest"])

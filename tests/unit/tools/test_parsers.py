@@ -758,11 +758,11 @@ def test_a_server_that_does_not_answer_shows_nothing(text):
 
 
 def test_a_postgres_that_does_not_run_shows_nothing_and_that_is_no_fault(captured):
-    assert trust.parse_postgres("connect:errno=111\n") is None
-    assert trust.parse_postgres("...:Connection refused:...\nconnect:errno=111\n") is None
-    assert trust.parse_postgres(captured("s_client.txt")) == trust.parse_server(captured("s_client.txt"))
+    assert trust.parse_listening("connect:errno=111\n", "Postgres") is None
+    assert trust.parse_listening("...:Connection refused:...\nconnect:errno=111\n", "Postgres") is None
+    assert trust.parse_listening(captured("s_client.txt"), "Postgres") == trust.parse_server(captured("s_client.txt"))
     with pytest.raises(ToolFailed, match="Postgres shows no certificate"):
-        trust.parse_postgres("CONNECTED(00000003)\nunexpected EOF\n")
+        trust.parse_listening("CONNECTED(00000003)\nunexpected EOF\n", "Postgres")
 
 
 def test_the_host_key_an_sshd_shows():
