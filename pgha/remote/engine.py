@@ -44,6 +44,10 @@ class Engine:
     def has_image(self, name: str) -> bool:
         return self.run(docker.image_exists(name)).ok
 
+    def image_label(self, name: str, label: str) -> str:
+        """What it says; nothing without such an image or label."""
+        return self.run(docker.image_label(name, label)).stdout.strip()
+
 
 HERE = Engine()
 """The engine of this host; images are built here."""

@@ -21,6 +21,10 @@ from pgha.tools import debian, docker
 IMAGES = ROOT / "images"
 
 
+TLS_LABEL = "pgha.tls"
+"""Of the images whose programs find their certificates."""
+
+
 @dataclass(frozen=True)
 class Image:
     """One image to build: its folder, its name with tag, and its build arguments."""
@@ -47,10 +51,15 @@ def image_names(project: Project) -> list[str]:
 
 
 def require_images(project: Project) -> None:
-    """Raises Missing when an image is not built."""
+    """Raises NotBuilt when an image is not built, or, with TLS, was built before there was that."""
     missing = [name for name in image_names(project) if not HERE.has_image(name)]
     if missing:
         raise NotBuilt(f"Image {missing[0]} is not built", "inv build")
+    release = project.settings.release
+    speaking = (release.etcd_image, release.patroni_image) if project.settings.tls else ()
+    old = [name for name in speaking if HERE.image_label(name, TLS_LABEL) != "on"]
+    if old:
+        raise NotBuilt(f"Image {old[0]} was built before there was TLS", "inv build; or set tls to off")
 
 
 def build_images(

@@ -28,6 +28,11 @@ def image_exists(name: str) -> Command:
     return docker("image", "inspect", "--format", "{{.Id}}", name)
 
 
+def image_label(name: str, label: str) -> Command:
+    """What a label of an image says; nothing when it has none."""
+    return docker("image", "inspect", "--format", f'{{{{index .Config.Labels "{label}"}}}}', name)
+
+
 def remove_images(names: Sequence[str]) -> Command:
     """Their names, and what no other name needs."""
     return docker("image", "rm", *names, timeout=120)

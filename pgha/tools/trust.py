@@ -64,7 +64,7 @@ def ask_postgres() -> Command:
 
 
 def parse_listening(text: str, server: str) -> Shown | None:
-    """The answer to `ask_server` or `ask_postgres`; None when nobody listens: a server reads its files when it starts."""
+    """The answer to `ask_server` or `ask_postgres`; None when nobody listens: who starts reads the present files."""
     if re.search(r"errno ?= ?111\b|Connection refused", text):
         return None
     return parse_server(text, server)

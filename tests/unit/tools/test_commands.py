@@ -354,6 +354,10 @@ CASES = [
     # The engine
     (docker.docker("version"), "docker version"),
     (docker.image_exists("debian:trixie-slim"), "docker image inspect --format '{{.Id}}' debian:trixie-slim"),
+    (
+        docker.image_label("etcd:1", "pgha.tls"),
+        "docker image inspect --format '{{index .Config.Labels \"pgha.tls\"}}' etcd:1",
+    ),
     (docker.pull("debian:trixie-slim"), "docker pull debian:trixie-slim"),
     (docker.remove_images(["a:drill", "b:drill"]), "docker image rm a:drill b:drill"),
     (
