@@ -46,6 +46,10 @@ def _words(tls: bool) -> str:
 
 def _differs(project: Project) -> bool:
     ran = ran_with_tls(project)
+    if ran is None and engine.engine_problem() is None:
+        # An `up` that came to no end, or another checkout's.
+        members = engine.containers(project).values()
+        ran = any(member.tls for member in members) if members else None
     if ran is None or ran == project.settings.tls:
         return False
     etcds = {f"{project.name}_{member.name}" for member in project.topology.etcd}

@@ -228,6 +228,8 @@ class Container:
     """network -> its id, running or not"""
     folder: str = ""
     """where its compose file was"""
+    tls: bool = False
+    """whether its etcdctl and curl were given a certificate"""
 
 
 def taken_ports(words: str) -> tuple[str, ...]:
@@ -280,6 +282,7 @@ def _container(entry: dict[str, Any]) -> Container:
         checkout=labels.get(CHECKOUT_LABEL, ""),
         definition=labels.get("pgha.definition", ""),
         folder=labels.get(FOLDER_LABEL, ""),
+        tls=any(given.startswith("ETCDCTL_CERT=") for given in entry["Config"].get("Env") or ()),
         made_by=labels.get("com.docker.compose.version", ""),
         bindings=tuple(
             sorted(

@@ -27,7 +27,7 @@ class World:
 
     def containers(self, project):
         state = "exited" if self.stopped else "running"
-        return {name: SimpleNamespace(state=state) for name in self.peers}
+        return {name: SimpleNamespace(state=state, tls=self.speaks == "https") for name in self.peers}
 
     def run(self, command):
         line = " ".join(command.argv)
@@ -79,6 +79,20 @@ def test_what_was_brought_up_before_there_was_the_setting_runs_without(world):
     file.write_text(json.dumps(document))
     with pytest.raises(OtherTransport):
         transport.require_same(world.project)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_containers_say_it_where_nothing_is_noted(world, monkeypatch, there):
+    """An `up` that came to no end has etcd's members know each other by their URLs already."""
+    (world.project.folder / "running.json").unlink()
+    if there:
+        with pytest.raises(OtherTransport, match="tls is on in the settings and off in what runs"):
+            transport.require_same(world.project)
+    else:
+        monkeypatch.setattr(engine, "containers", lambda project: {})
+        transport.require_same(world.project)
+    world.speaks = "https"
+    transport.require_same(world.project)
 
 
 def test_without_data_of_etcd_there_is_nothing_to_change(world):

@@ -206,6 +206,13 @@ def test_containers(captured):
     assert (node.service, sorted(node.published)) == ("pg1-node1", [50551, 50651])
 
 
+def test_a_container_tells_whether_it_was_given_a_certificate(captured):
+    (entry, _) = json.loads(captured("container_inspect.json"))
+    for environment, tls in ((None, False), (["PATH=/bin"], False), (["A=b", "ETCDCTL_CERT=/pgha/tls/host.crt"], True)):
+        entry["Config"]["Env"] = environment
+        assert docker.parse_containers(json.dumps([entry]))[0].tls == tls
+
+
 def test_a_container_without_health_check_or_label(captured):
     (entry, _) = json.loads(captured("container_inspect.json"))
     del entry["State"]["Health"], entry["Config"]["Labels"]["pgha.config"]
