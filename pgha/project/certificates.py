@@ -35,6 +35,11 @@ CLOCKS_APART = timedelta(days=1)
 
 ROTATE = "inv keys --rotate, then inv up"
 
+WITHOUT_KEY = (
+    "restore it from a copy; or make another authority: inv rotate --what certificates, of a stack that does not run "
+    + ROTATE
+)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -242,10 +247,24 @@ def _load_authority(text: bytes) -> x509.Certificate:
 
 def read_authority(project: Project, ca: Pair) -> Identity:
     """Raises Damaged, also when its time is over."""
+    if ca.certificate.exists() and not ca.key.exists():
+        raise Damaged(f"{project.relative(ca.key)} is missing", WITHOUT_KEY)
     issuer = _read(project, ca, _load_authority)
-    if _is_over(issuer.certificate):
-        raise Damaged(f"{project.relative(ca.certificate)}: its time is over", ROTATE)
+    _require_time(project, ca, issuer.certificate)
     return issuer
+
+
+def trusted_authority(project: Project) -> x509.Certificate:
+    """The certificate alone, whose key may be lost. Raises Damaged, also when its time is over."""
+    ca = authority(project)
+    certificate = read_key(project, ca.certificate, _load_authority, ROTATE, "a certificate")
+    _require_time(project, ca, certificate)
+    return certificate
+
+
+def _require_time(project: Project, ca: Pair, certificate: x509.Certificate) -> None:
+    if _is_over(certificate):
+        raise Damaged(f"{project.relative(ca.certificate)}: its time is over", ROTATE)
 
 
 def _read(project: Project, pair: Pair, load: Callable[[bytes], x509.Certificate] = load_certificate) -> Identity:

@@ -30,7 +30,7 @@ from pgha.project.certificates import (
     new_authority,
     pair_in,
     pair_of,
-    read_authority,
+    trusted_authority,
     write_identity,
 )
 from pgha.project.files import write_file
@@ -47,7 +47,7 @@ def begin_certificates(project: Project, marks: Mapping[str, str]) -> None:
         for host in hosts_with_one(project):
             write_identity(pair_in(folder, host.name), issue(issuer, names_of(project, host)))
         # Only the first: an earlier one has no say any more.
-        old = read_authority(project, authority(project)).certificate
+        old = trusted_authority(project)
         write_file(folder / FORMER, old.public_bytes(serialization.Encoding.PEM).decode(), 0o600)
 
     coming.begin(project, coming.CERTIFICATES, marks, fill)

@@ -10,7 +10,7 @@ from cryptography import x509
 from pgha.console import Progress
 from pgha.errors import BadValue, HalfDone, LosesQuorum, PghaError, ToolFailed
 from pgha.project import successors
-from pgha.project.certificates import ensure_certificates
+from pgha.project.certificates import authority, ensure_certificates
 from pgha.project.coming import CERTIFICATES, KEYS, half_rotated
 from pgha.project.files import write_file
 from pgha.project.keys import authorized_keys_text, ensure_keys, host_public_key
@@ -144,6 +144,7 @@ def world(make_project, write_down_passwords, monkeypatch):
     monkeypatch.setattr(identities, "check", lambda project, what: half_rotated(project) == what)
     monkeypatch.setattr(identities, "wait_until", wait_no_longer)
     monkeypatch.setattr(certified, "_shown_by", made_shown(made.read))
+    monkeypatch.setattr(certified, "_listener", lambda project, node: "17")
     monkeypatch.setattr(identities, "connect", lambda project: connected(made))
     monkeypatch.setattr(postgres_tls, "_shown_by", made_shown(made.postgres))
     for name in ("prove", "note_clone"):
@@ -215,6 +216,16 @@ def test_everybody_reaches_everybody_wherever_it_is_interrupted(world, what):
     ensure_keys(project, rotate=True)
     now = rendering.identity_marks(project, identities.kept_passwords(project))
     assert not {now[host] for host in ssh} & set(made.values()), "keys that no container was given make them again"
+
+
+def test_an_authority_whose_key_is_lost_is_replaced_all_the_same(world):
+    """Nothing is signed with it any more."""
+    key = authority(world.project).key
+    key.unlink()
+    identities.rotate_identities(world.project, CERTIFICATES, Progress())
+    world.check()
+    assert key.exists() and len(successors.trusted_names(world.project)) == 1
+    assert ensure_certificates(world.project).made == ()
 
 
 def test_what_was_half_done_is_completed_here_when_no_container_is_left(world):
