@@ -52,7 +52,8 @@ def raise_an_alarm(stack):
     """What etcd does itself when its data is at its quota; two gigabytes would take minutes."""
 
     def ask(what, **fields):
-        line = ("curl", "-sfm", "10", "--data", json.dumps(fields), f"http://etcd1:2379/v3/maintenance/{what}")
+        url = f"{stack.scheme}://etcd1:2379/v3/maintenance/{what}"
+        line = ("curl", "-sfm", "10", "--data", json.dumps(fields), url)
         return json.loads(stack.run(LEADER, *line))
 
     me = ask("status")["header"]["member_id"]
