@@ -15,6 +15,7 @@ import yaml
 
 from pgha import ROOT
 from pgha.documents import read_yaml
+from pgha.model import privileges
 from pgha.model.addresses import addresses, networks
 from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
@@ -149,6 +150,7 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
         "tls": trust.FOLDER,
         "client": trust.CLIENT if settings.tls else {},
         "urls": project.topology.urls,
+        "privileges": privileges,
         "client_port": CLIENT,
         "rest_port": REST,
         "data_dir": postgres.data_dir(settings.postgres),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pgha.errors import ToolFailed
+from pgha.model import privileges
 from pgha.tools.command import Command
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -110,8 +111,11 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
 
 def run_aside(name: str, image: str, arguments: Sequence[str], *, labels: Sequence[str], network: str, port: str,
               shm_size: str, files: dict[str, str], environment: dict[str, str]) -> Command:  # fmt: skip
-    """A container of its own, beside Compose's; `files` are secrets: name inside -> path here."""
+    """A container of its own, beside Compose's; `files` are secrets: name inside -> path here. Its root can give files
+    to other users, and nothing else."""
     argv = ["run", "--detach", "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
+    argv += ["--cap-drop", "ALL", *(w for right in privileges.FILES for w in ("--cap-add", right))]
+    argv += ["--security-opt", "no-new-privileges:true"]
     for label in labels:
         argv += ["--label", label]
     argv += ["--network", network, "--publish", port, "--shm-size", shm_size]

@@ -120,6 +120,27 @@ def test_nothing_is_said_in_the_clear_and_nothing_changed_without_a_certificate(
     assert small.shell(node, line) == "401"
 
 
+ROOT_RIGHTS = r"""
+for status in /proc/[0-9]*/status; do
+    sed -n 's/^Name:\t//p; s/^Uid:\t\([0-9]*\).*/\1/p; s/^Cap\(Eff\|Bnd\):\t0*//p' "$status" 2>/dev/null | tr '\n' ' '
+    echo
+done
+"""
+"""A line a process: its name, its user, and, in hexadecimal, the rights it has and those it may ever get."""
+
+
+def test_servers_have_no_rights_of_root(small):
+    for host in small.containers("running"):
+        running = [line.split() for line in small.run(host, "sh", "-c", ROOT_RIGHTS).splitlines()]
+        servers = [line for line in running if line and line[0] in ("etcd", "patroni", "postgres", "pgbackrest")]
+        assert servers, f"no server runs on {host}"
+        # An effective set that is empty has no digit left.
+        assert all(line[1] != "0" and len(line) == 3 for line in servers), (host, servers)
+        rights = int(servers[0][2], 16)
+        # Files of others, raw sockets, devices: CAP_FSETID, CAP_NET_RAW, CAP_MKNOD.
+        assert not any(rights >> bit & 1 for bit in (4, 13, 27)), (host, hex(rights))
+
+
 def test_the_certificates_are_shown(small):
     held = json.loads(small.inv("certificates", "--json").stdout)
     assert held["tls"]

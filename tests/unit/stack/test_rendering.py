@@ -121,6 +121,18 @@ def test_a_node_that_is_added_changes_no_definition_of_an_address(rendering):
         assert {name: after[name] for name in before} == before
 
 
+def test_root_has_no_right_that_it_does_not_need(rendering):
+    services = compose_of(rendering(nodes=1))["services"]
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"]
+        needed = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}
+        if not name.startswith("etcd"):
+            needed |= {"AUDIT_WRITE", "NET_BIND_SERVICE", "SYS_CHROOT"}
+        assert set(service["cap_add"]) == needed
+        # postgres' crontab runs as another group.
+        assert service.get("security_opt") == (["no-new-privileges:true"] if name.startswith("etcd") else None)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7", "0.0.0.0"])
 def test_ports_are_bound_to_the_published_address_only(rendering, address):
     services = compose_of(rendering(publish_address=address, nodes=1))["services"]

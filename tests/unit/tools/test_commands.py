@@ -402,7 +402,9 @@ CASES = [
             files={"pgbackrest.conf": "/p/pgbackrest.conf", "host.key": "/tls/p/host.key"},
             environment={"STANZA_NAME": "pg_ha_db"},
         ),
-        "docker run --detach --init --name p-clone --hostname clone --label pgha.clone=p --label pgha.checkout=ab12"
+        "docker run --detach --init --name p-clone --hostname clone --cap-drop ALL --cap-add CHOWN"
+        " --cap-add DAC_OVERRIDE --cap-add FOWNER --security-opt no-new-privileges:true"
+        " --label pgha.clone=p --label pgha.checkout=ab12"
         " --network p_wan --publish 127.0.0.1:50660:5432 --shm-size 256m --env STANZA_NAME=pg_ha_db"
         " --volume /p/pgbackrest.conf:/run/secrets/pgbackrest.conf:ro"
         " --volume /tls/p/host.key:/run/secrets/host.key:ro image:1 /entrypoint.sh sleep infinity",
