@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pgha.errors import PghaError
 from pgha.model.words import counted, time_text
+from pgha.project.certificates import ROTATE
 from pgha.status.kinds import Kind, Problem, first_line
 from pgha.status.seen import Seen
 from pgha.tools import pgbackrest, postgres, wal
@@ -79,6 +80,8 @@ def certificates(seen: Seen) -> Iterator[Problem]:
         yield Problem(Kind.CERTIFICATE_EXPIRES, "", first_line(seen.terms), seen.terms.hint)
     elif seen.terms and seen.terms[0].days_left < EXPIRES:
         term = seen.terms[0]
-        left = f"ends in {counted(term.days_left, 'day')}" if term.days_left >= 0 else "has ended"
+        over = term.days_left < 0
+        left = "has ended" if over else f"ends in {counted(term.days_left, 'day')}"
         sentence = f"the certificate of {term.whose} {left}: {time_text(term.ends, 'minutes')}"
-        yield Problem(Kind.CERTIFICATE_EXPIRES, "", sentence, "inv rotate --what certificates")
+        # Nobody is trusted any more who could take others' place one after another.
+        yield Problem(Kind.CERTIFICATE_EXPIRES, "", sentence, ROTATE if over else "inv rotate --what certificates")

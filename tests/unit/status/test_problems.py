@@ -317,6 +317,14 @@ def test_what_helps_when_clients_cannot_log_in(words, asked, hint):
     assert [problem.hint for problem in problems if problem.kind == Kind.LOGIN_FAILED] == [hint]
 
 
+@pytest.mark.parametrize(
+    ("hours", "hint"), [(1, "inv rotate --what certificates"), (-1, "inv keys --rotate, then inv up")]
+)
+def test_certificates_that_have_ended_are_not_replaced_one_after_another(hours, hint):
+    problems = find_problems(seen(terms=(term("authority", datetime.now(UTC) + timedelta(hours=hours)),)))
+    assert [problem.hint for problem in problems if problem.kind == Kind.CERTIFICATE_EXPIRES] == [hint]
+
+
 def test_every_kind_has_a_case():
     assert {case[1] for case in CASES} == set(Kind)
 
