@@ -22,6 +22,7 @@ from pgha.project.upgrade_record import read_upgrade
 from pgha.recover.record import read_recovery
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
+from pgha.remote.monitoring import read_targets
 from pgha.stack import crontab, maintenance
 from pgha.status.kinds import Problem
 from pgha.status.problems import find_problems, next_command
@@ -75,6 +76,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
         members_ = pool.submit(read_members, project)
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
         kept_ = pool.submit(or_error, lambda: verification.read_kept(project))
+        targets_ = pool.submit(or_error, lambda: read_targets(project)) if _is_watched(project, containers) else None
         told = members_.result()
         unreachable = [answer for answer in told.values() if isinstance(answer, (Unreachable, Missing))]
         if len(unreachable) == len(told):
@@ -113,7 +115,14 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             replacing=record.replacing,
             ports=project.ports,
             former=former(project) if has_repository else 0,
+            targets=targets_.result() if targets_ else (),
         )
+
+
+def _is_watched(project: Project, containers: dict[str, docker.Container]) -> bool:
+    """Whether the monitoring runs; one that does not is said to be away, as any container."""
+    host = project.topology.monitoring
+    return host is not None and host.name in containers and containers[host.name].state == "running"
 
 
 def _gone(project: Project) -> dict[str, str]:
