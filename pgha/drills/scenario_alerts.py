@@ -68,6 +68,9 @@ EXPECTED: dict[str, tuple[Expected, ...]] = {
     "cold-start": NOTHING,
     "rollout-restart": NOTHING,
     "rollout-image": NOTHING,
+    "upgrade-minor": NOTHING,
+    # Everything is stopped meanwhile, and for how long depends on the data: what fires is shown.
+    "upgrade-major": NOTHING,
     "rotate-passwords": NOTHING,
     "rotate-keys": NOTHING,
     "etcd-member-replaced": NOTHING,

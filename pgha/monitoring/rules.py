@@ -77,6 +77,13 @@ def _missing_slots(facts: Facts) -> str:
     return " or ".join(f"({there % name} unless on (slot_name) {slot % name})" for name in sorted(facts.settings.slots))
 
 
+def _latest(which: str) -> str:
+    """Of each backup the node that verified it last, among these: of two verdicts the newer one holds."""
+    ended = f"(pgha_verification_ended_timestamp_seconds and ({which}))"
+    return f"({ended} == on (backup) group_left () max by (backup) {ended})"
+
+
+QUOTA_REACHED = "etcd_mvcc_db_total_size_in_bytes >= etcd_server_quota_backend_bytes"
 UNWELL = (
     '(up{job="patroni"} == 0 and on (host) (up{job="host"} == 1))'
     " or (patroni_postgres_running == 0)"
@@ -87,6 +94,8 @@ AVAILABLE, SIZE, FREE = (f"node_filesystem_{what}_bytes{PLACES}" for what in ("a
 USED = f"100 * (1 - {AVAILABLE} / ({SIZE} - {FREE} + {AVAILABLE}))"
 """As df counts: of what those who are not root may use."""
 NEWEST = "on (backup) group_left () (pgha_backup_newest == 1)"
+GOOD = f"(pgha_verification_good and {_latest('pgha_verification_checked == 1')})"
+CHECKED = f"(pgha_verification_checked and {_latest('pgha_verification_checked')})"
 LATEST_JOB = "(pgha_job_ended_timestamp_seconds == on (job_name) group_left () max by (job_name) (pgha_job_ended_timestamp_seconds))"  # fmt: skip  # noqa: E501
 
 ALERTS: dict[str, Alert] = {
@@ -101,8 +110,9 @@ ALERTS: dict[str, Alert] = {
         _always('etcd_server_has_leader{job="etcd"} == 0'), SETTLED, WARNING,
         f"{HOST} is not healthy: it knows no leader of etcd", f"inv logs --node {HOST}"),
     "etcd_alarm": Alert(
-        _always("etcd_mvcc_db_total_size_in_bytes >= etcd_server_quota_backend_bytes"), 0, CRITICAL,
-        f"the data of {HOST} has reached its quota: etcd takes no writes, and no member can be promoted", "inv status"),
+        _always(f"max({QUOTA_REACHED}) or max(pgha_etcd_alarms > 0)"), 0, CRITICAL,
+        "etcd has raised an alarm or reached its quota: it takes no writes, and no member can be promoted",
+        "inv status"),
     "dcs_unknown": Alert(
         lambda facts: f"time() - max(patroni_dcs_last_seen) > {facts.late}", 0, CRITICAL,
         "no Patroni has heard from etcd", "inv status"),
@@ -152,10 +162,10 @@ ALERTS: dict[str, Alert] = {
         _always(f"max(pgha_archive_gap_segment and {LEADS}) >= (max(pgha_backup_newest_segment) or vector(0))"), 0,
         CRITICAL, "the archive lacks segments that nobody has: no restore can pass there", "inv backup", REPOSITORY),
     "backup_not_good": Alert(
-        _always(f"((pgha_verification_good == 0 and pgha_verification_checked == 1) * {NEWEST}) == 0"), 0, CRITICAL,
+        _always(f"({GOOD} * {NEWEST}) == 0"), 0, CRITICAL,
         "backup {{ $labels.backup }} was restored, and is not good", "inv verify", REPOSITORY),
     "backup_unchecked": Alert(
-        _always(f"(pgha_verification_checked * {NEWEST}) == 0"), 0, WARNING,
+        _always(f"({CHECKED} * {NEWEST}) == 0"), 0, WARNING,
         f"backup {{{{ $labels.backup }}}} could not be checked on {HOST}", "inv verify", REPOSITORY),
     "job_failed": Alert(
         _always(

@@ -7,8 +7,8 @@ import pytest
 from pgha import ROOT
 
 FLOORS = (
-    "errors waiting documents console", "model", "project tools monitoring", "remote", "cluster", "failures", "stack", "backup",
-    "recover upgrade", "status", "drills", "watch", "cli",
+    "errors waiting documents console", "model", "project tools monitoring", "remote", "cluster", "failures", "stack",
+    "backup", "recover upgrade", "status", "drills", "watch", "cli",
 )  # fmt: skip
 """From the ground up; `project`, `tools` and `monitoring` stand side by side, `recover` and `upgrade`, too."""
 

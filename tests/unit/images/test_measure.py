@@ -39,23 +39,66 @@ def result(job, code=0, ended=1000):
     return {"job": job, "started": ended - 5, "ended": ended, "exit_code": code, "words": ""}
 
 
-def info(*backups, code=0):
-    return json.dumps([{"name": STANZA, "status": {"code": code}, "db": [{"id": 1}, {"id": 2}], "backup": backups}])
+def info(*backups, code=0, codes=None):
+    """Of one repository, or of two with a status each."""
+    codes = codes or (code,)
+    databases = [{"id": n, "repo-key": key} for key in range(1, len(codes) + 1) for n in (1, 2)]
+    repositories = [{"key": key, "status": {"code": code}} for key, code in enumerate(codes, 1)]
+    status = {"code": codes[0] if len(set(codes)) == 1 else 4}
+    return json.dumps(
+        [{"name": STANZA, "status": status, "repo": repositories, "db": databases, "backup": backups}]
+    )  # fmt: skip
 
 
-def backup(label, kind, stop, database=2):
+def backup(label, kind, stop, database=2, key=1):
     return {
-        "label": label, "type": kind, "database": {"id": database}, "timestamp": {"start": stop - 9, "stop": stop},
+        "label": label, "type": kind, "database": {"id": database, "repo-key": key},
+        "timestamp": {"start": stop - 9, "stop": stop},
         "info": {"repository": {"delta": 7}}, "archive": {"start": "000000020000000100000003"},
     }  # fmt: skip
 
 
 def test_how_jobs_ended(measure, tmp_path):
     kept(tmp_path / "jobs", full=result("full"), diff=result("diff", 38), half='{"job": "incr"', other='{"label": 1}')
-    assert samples(measure.jobs(tmp_path / "jobs")) == [
+    assert samples(measure.jobs(tmp_path / "jobs", {"full", "diff", "incr"})) == [
         'pgha_job_exit_code{job_name="diff"} 38', 'pgha_job_ended_timestamp_seconds{job_name="diff"} 1000',
         'pgha_job_exit_code{job_name="full"} 0', 'pgha_job_ended_timestamp_seconds{job_name="full"} 1000',
     ]  # fmt: skip
+
+
+def test_a_job_that_is_in_the_schedule_no_more_is_not_told(measure, tmp_path):
+    kept(tmp_path / "jobs", full=result("full", 1), incr=result("incr", 38))
+    table = (
+        "# 0 1 * * * scheduled /f incr pgbackrest\n0 1 * * 0 scheduled /pgha/pgbackrest/.scheduled full pgbackrest\n"
+    )
+    assert measure.scheduled(table) == {"full", "verify-repository"}
+    told = samples(measure.jobs(tmp_path / "jobs", measure.scheduled(table)))
+    assert told[0] == 'pgha_job_exit_code{job_name="full"} 1' and len(told) == 2
+
+
+def test_the_rendered_crontab_is_understood(measure, rendering, make_project, root):
+    from dataclasses import replace
+
+    project = make_project()
+    project.folder.mkdir(parents=True)
+    project.write_record(replace(project.record(), scheduled=True))
+    files = rendering().files
+    assert measure.scheduled(files["pgbackrest/crontab"]) == {"full", "diff", "verify-repository"}
+    assert measure.scheduled(files["pg1-node1/crontab"]) == {"verify-backup", "verify-repository"}
+
+
+ALARM = "memberID:1234 alarm:NOSPACE"
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [(f"echo {ALARM}; echo {ALARM}", ["pgha_etcd_alarms 2"]), ("true", ["pgha_etcd_alarms 0"]), ("exit 1", [])],
+)
+def test_etcd_s_alarms_and_nothing_while_it_does_not_answer(measure, monkeypatch, fake, script, told):
+    monkeypatch.setenv("ETCD_HERE", "https://etcd1:2379")
+    monkeypatch.setenv("ETCD_ELSEWHERE", "https://etcd2:2379")
+    fake("etcdctl", f'[ "$1" = --endpoints=https://etcd1:2379,https://etcd2:2379 ] && {{ {script}; }}')
+    assert samples(measure.alarms()) == told
 
 
 def test_the_backups_of_the_present_database(measure, tmp_path):
@@ -87,6 +130,28 @@ def test_no_backup_is_not_a_repository_that_cannot_be_read(measure, text, readab
 @pytest.mark.parametrize("text", ["", "ERROR: [103]", "[{}]"])
 def test_what_pgbackrest_cannot_read_is_not_readable(measure, text):
     assert samples(measure.backups(text)) == ["pgha_repository_readable 0"]
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (0, 2)])
+def test_a_repository_that_is_being_made_beside_the_other_is_no_fault(measure, codes):
+    told = samples(measure.backups(info(backup("A", "full", 100), codes=codes)))
+    assert told[:3] == ["pgha_repository_readable 1", "pgha_stanza 1", "pgha_backups 1"]
+
+
+def test_of_two_repositories_the_one_with_the_newest_backup_counts(measure):
+    former = [backup("A", "full", 100), backup("A_B", "diff", 150)]
+    told = samples(measure.backups(info(*former, backup("C", "full", 200, key=2), codes=(0, 0))))
+    assert told[2:] == [
+        "pgha_backups 1", 'pgha_backup_ended_timestamp_seconds{type="full"} 200',
+        'pgha_backup_repository_bytes{type="full"} 7', 'pgha_backup_newest{backup="C",type="full"} 1',
+        "pgha_backup_newest_segment 259",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("codes", [(99, 0), (0, 99)])
+def test_of_two_repositories_each_has_to_be_readable(measure, codes):
+    told = samples(measure.backups(info(backup("C", "full", 200, key=2), codes=codes)))
+    assert told[0] == "pgha_repository_readable 0"
 
 
 def test_a_proof_and_what_came_to_no_verdict(measure, tmp_path):
