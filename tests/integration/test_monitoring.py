@@ -118,6 +118,15 @@ def test_every_metric_that_is_asked_for_is_there(watched):
     until(lambda: not asked - later - set(ask(watched, "prometheus", names)["data"]), "every metric is there", 90)
 
 
+def test_the_exporters_answer_nobody_who_shows_no_certificate(watched):
+    for place in ("pg1-node1:9100", "pg1-node1:9187", "pgbackrest:9100"):
+        ask = f"curl -s -o /dev/null -w '%{{http_code}}' https://{place}/metrics"
+        until(lambda line=ask: watched.shell("pg1-node2", line).strip() == "200", f"{place} answers who shows one")
+        stranger = f"curl -q -s -o /dev/null -w '%{{http_code}}' https://{place}/metrics || true"
+        assert watched.shell("pg1-node2", stranger).strip() == "000"
+        assert watched.shell("pg1-node2", f"curl -q -s http://{place}/metrics | grep -c HELP || true").strip() == "0"
+
+
 def test_promtool_finds_the_files_right_and_the_rules_as_they_shall_be(watched, tmp_path):
     promtool = ["promtool", "check", "config", "/pgha/monitoring/prometheus.yml"]
     assert "SUCCESS" in watched.run("monitoring", *promtool, user="prometheus")
@@ -130,6 +139,7 @@ def test_promtool_finds_the_files_right_and_the_rules_as_they_shall_be(watched, 
     assert "SUCCESS" in watched.run("monitoring", "promtool", "test", "rules", "/tmp/tried/alerts.test.yaml")
 
 
+@pytest.mark.long
 def test_an_exporter_that_is_down_is_said_told_and_over(watched):
     docker("exec", "-d", watched.container("pg1-node2"), "python3", "-c", RECEIVER)
     watched.run("pg1-node1", "s6-svc", "-d", "/service/postgres-exporter")
@@ -144,6 +154,7 @@ def test_an_exporter_that_is_down_is_said_told_and_over(watched):
     assert "hush" not in seen + watched.logs("monitoring") + (watched.folder / "running.json").read_text()
 
 
+@pytest.mark.long
 def test_the_monitoring_is_nobody_s_quorum(watched):
     leader = watched.leader()
     watched.inv("chaos.kill", "--node", "monitoring")
@@ -167,6 +178,30 @@ def test_of_a_host_that_is_stopped_on_purpose_nobody_is_told(watched):
     states = [entry["status"]["state"] for entry in ask(watched, "alertmanager", "/api/v2/silences")]
     assert set(states) == {"expired"}
     until(lambda: watched.status()["healthy"], "status says so")
+
+
+@pytest.mark.long
+def test_an_alarm_of_etcd_is_told_until_it_is_disarmed(watched):
+    endpoints = f"--endpoints={watched.scheme}://etcd1:2379"
+    listed = watched.run("pg1-node1", "etcdctl", endpoints, "member", "list", "--write-out=simple")
+    member = int(listed.split(",")[0], 16)
+    body = json.dumps({"action": "ACTIVATE", "memberID": str(member), "alarm": "NOSPACE"})
+    watched.run("pg1-node1", "curl", "-s", "-d", body, f"{watched.scheme}://etcd1:2379/v3/maintenance/alarm")
+    try:
+        until(lambda: ("etcd_alarm", "") in firing(watched), "the alert", 120)
+    finally:
+        watched.run("pg1-node1", "etcdctl", endpoints, "alarm", "disarm")
+    until(lambda: firing(watched) == set(), "it is over", 120)
+
+
+@pytest.mark.long
+def test_rotated_certificates_are_read_by_everybody(watched):
+    watched.inv("rotate", "--what", "certificates", timeout=600)
+    # Asked twice by then, with the new ones.
+    until(lambda: set(targets(watched).values()) == {"up"}, "everybody answers")
+    until(lambda: firing(watched) == set(), "nothing fires", 120)
+    watched.run("monitoring", "s6-svc", "-t", "/service/prometheus")
+    until(lambda: set(targets(watched).values()) == {"up"}, "everybody answers a Prometheus that was started again")
 
 
 @pytest.mark.long
