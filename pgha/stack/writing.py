@@ -25,6 +25,7 @@ from pgha.stack.rendering import render, secrets_of
 
 PASSWORD_FILES = ("pgpass", "patroni.conf")
 """Those that hold a password of ROTATED."""
+
 NOTIFY_FILE = f"{MONITORING}/notify_url"
 
 
@@ -120,10 +121,10 @@ def _place(project: Project) -> _Placed:
     block = subnets.choose_block(project, known, subnets.reserved_by_others(project), networks.taken(project))
     own = _own_ports(project)
     reserved = reserved_by_others(project)
-    address = project.settings.publish_address
+    addresses = {project.settings.publish_address, *((LOOPBACK,) if project.topology.monitoring else ())}
 
     def is_free(port: int) -> bool:
-        return port in own or (port not in reserved and all(can_bind(at, port) for at in {address, LOOPBACK}))
+        return port in own or (port not in reserved and all(can_bind(address, port) for address in addresses))
 
     recorded = _with_freed(project, kept_ports(project))
     ports = choose_ports(project.settings, project.topology, recorded, is_free)

@@ -12,6 +12,7 @@ from tools import ROOT, docker, inspect, load, play, sentences, until
 
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
+from pgha.monitoring.notifying import alertmanager_document
 from pgha.monitoring.rules import rules_document
 
 pytestmark = pytest.mark.integration
@@ -120,8 +121,8 @@ def test_every_metric_that_is_asked_for_is_there(watched):
 
 def test_the_exporters_answer_nobody_who_shows_no_certificate(watched):
     for place in ("pg1-node1:9100", "pg1-node1:9187", "pgbackrest:9100"):
-        ask = f"curl -s -o /dev/null -w '%{{http_code}}' https://{place}/metrics"
-        until(lambda line=ask: watched.shell("pg1-node2", line).strip() == "200", f"{place} answers who shows one")
+        known = f"curl -s -o /dev/null -w '%{{http_code}}' https://{place}/metrics"
+        until(lambda line=known: watched.shell("pg1-node2", line).strip() == "200", f"{place} answers who shows one")
         stranger = f"curl -q -s -o /dev/null -w '%{{http_code}}' https://{place}/metrics || true"
         assert watched.shell("pg1-node2", stranger).strip() == "000"
         assert watched.shell("pg1-node2", f"curl -q -s http://{place}/metrics | grep -c HELP || true").strip() == "0"
@@ -134,7 +135,10 @@ def test_promtool_finds_the_files_right_and_the_rules_as_they_shall_be(watched, 
     settings = read_settings({"monitoring": "on", "slots": "{cdc: {database: app}}"})
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules_document(settings, build_topology(settings))))
     shutil.copy(DATA / "alerts.test.yaml", tmp_path)
+    mail = read_settings({"monitoring": "on", "notify": "ops@example.com", "notify_smarthost": "mail.example.com:587"})
+    (tmp_path / "mail.yml").write_text(yaml.safe_dump(alertmanager_document(mail)))
     docker("cp", str(tmp_path), f"{watched.container('monitoring')}:/tmp/tried")
+    assert "SUCCESS" in watched.run("monitoring", "amtool", "check-config", "/tmp/tried/mail.yml")
     assert "SUCCESS" in watched.run("monitoring", "promtool", "check", "rules", "/tmp/tried/rules.yml")
     assert "SUCCESS" in watched.run("monitoring", "promtool", "test", "rules", "/tmp/tried/alerts.test.yaml")
 
