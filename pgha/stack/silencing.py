@@ -11,8 +11,8 @@ from pgha.project.project import Project
 from pgha.remote import monitoring
 from pgha.waiting import wait_until
 
-PATIENCE = 30
-"""Seconds Prometheus may take to read what it had written when it was killed."""
+PATIENCE = 45
+"""Seconds Prometheus may take to read what it had written when it was killed, and then to ask everybody."""
 
 
 def begin(project: Project, hosts: Collection[str], progress: Progress) -> None:
@@ -37,15 +37,22 @@ def end(project: Project, hosts: Collection[str], progress: Progress) -> None:
 
 
 def settle(project: Project, hosts: Collection[str], progress: Progress) -> None:
-    """Where the monitoring is among these hosts, wait until it answers; then it tells of all of them again. Nothing
-    depends on it: a failure is only said."""
+    """Where the monitoring is among these hosts, wait until it hears of all of them; then it tells of them again.
+    Nothing depends on it: a failure is only said."""
     if project.topology.monitoring is None or MONITORING not in hosts:
         return
     try:
-        with progress.stage("wait until the monitoring answers"):
-            wait_until(lambda: monitoring.lacks(project), lambda why: not why, "The monitoring answers",
-                       timeout=PATIENCE, explain=str)  # fmt: skip
+        with progress.stage("wait until the monitoring hears of everybody"):
+            wait_until(lambda: _lacks(project, hosts), lambda why: not why, "The monitoring hears of everybody",
+                       timeout=PATIENCE, explain=str, hint="inv status")  # fmt: skip
     except PghaError as error:
         progress.note(error.message)
-        return
     end(project, [host for host in hosts if host != MONITORING], progress)
+
+
+def _lacks(project: Project, hosts: Collection[str]) -> str:
+    why = monitoring.lacks(project)
+    if why:
+        return why
+    silent = [target for target in monitoring.read_targets(project) if target.health != "up" and target.host in hosts]
+    return f"{silent[0].host} ({silent[0].job}) is not heard of" if silent else ""
