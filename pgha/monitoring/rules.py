@@ -87,8 +87,10 @@ QUOTA_REACHED = "etcd_mvcc_db_total_size_in_bytes >= etcd_server_quota_backend_b
 UNWELL = (
     '(up{job="patroni"} == 0 and on (host) (up{job="host"} == 1))'
     " or (patroni_postgres_running == 0)"
-    " or (patroni_postgres_streaming == 0 unless on (host) (patroni_primary == 1))"
+    " or (patroni_postgres_streaming == 0 unless on (host) (patroni_primary == 1)"
+    " and on () (max(patroni_primary) == 1))"
 )
+"""A standby has nobody to stream from while nobody leads, which is told."""
 PLACES = '{mountpoint=~"/pgdata.*|/pgha/pgbackrest.*"}'
 AVAILABLE, SIZE, FREE = (f"node_filesystem_{what}_bytes{PLACES}" for what in ("avail", "size", "free"))
 USED = f"100 * (1 - {AVAILABLE} / ({SIZE} - {FREE} + {AVAILABLE}))"
