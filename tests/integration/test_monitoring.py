@@ -41,25 +41,32 @@ def made():
 @pytest.fixture
 def watched(bench, made):
     """One data center with two nodes, monitored."""
-    stack = bench.stacks["shape"]
-    stack.nodes = ["pg1-node1", "pg1-node2"]
+    yield from monitored(bench.stacks["shape"], made, ["pg1-node1", "pg1-node2"])
+
+
+@pytest.fixture
+def alone(bench, made):
+    """The same with one node, which is sooner there."""
+    yield from monitored(bench.stacks["shape"], made, ["pg1-node1"])
+
+
+def monitored(stack, made, nodes):
+    stack.nodes = nodes
     stack.settings = {"monitoring": "on", "notify": HOOK}
-    if not made:
+    if made.get("nodes") != nodes:
         stack.clear()
-        stack.inv("render", "-d", "1", "-p", "2", "build", "up", "stanza", "backup", timeout=900)
-        made["is"] = True
+        stack.inv("render", "-d", "1", "-p", str(len(nodes)), "build", "up", "stanza", "backup", timeout=900)
+        made |= {"nodes": nodes, "stack": stack}
     stack.wait_well()
     yield stack
     stack.settings = {}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def cleared(request, made):
+def cleared(made):
     yield
     if made:
-        from integration.conftest import BENCH
-
-        stack = request.session.stash[BENCH].stacks["shape"]
+        stack = made["stack"]
         stack.settings = {"monitoring": "on"}
         stack.clear()
         stack.settings = {}
@@ -93,19 +100,19 @@ def told(stack):
     }  # fmt: skip
 
 
-def test_everybody_is_asked_and_all_is_well(watched):
+def test_everybody_is_asked_and_all_is_well(alone):
     wanted = {
-        *(("patroni", node) for node in watched.nodes), *(("postgres", node) for node in watched.nodes),
-        *(("host", host) for host in (*watched.nodes, "pgbackrest")), *(("etcd", name) for name in watched.etcds),
+        *(("patroni", node) for node in alone.nodes), *(("postgres", node) for node in alone.nodes),
+        *(("host", host) for host in (*alone.nodes, "pgbackrest")), *(("etcd", name) for name in alone.etcds),
         ("prometheus", "monitoring"), ("alertmanager", "monitoring"),
     }  # fmt: skip
-    until(lambda: targets(watched) == dict.fromkeys(wanted, "up"), "everybody answers")
-    until(lambda: watched.status()["healthy"], "status says so")
-    until(lambda: firing(watched) == set(), "nothing fires", 120)
-    until(lambda: set(watched.healths().values()) == {"healthy"}, "the containers say so")
+    until(lambda: targets(alone) == dict.fromkeys(wanted, "up"), "everybody answers")
+    until(lambda: alone.status()["healthy"], "status says so")
+    until(lambda: firing(alone) == set(), "nothing fires", 120)
+    until(lambda: set(alone.healths().values()) == {"healthy"}, "the containers say so")
 
 
-def test_every_metric_that_is_asked_for_is_there(watched):
+def test_every_metric_that_is_asked_for_is_there(alone):
     settings = read_settings({"monitoring": "on"})
     rules = rules_document(settings, build_topology(settings))["groups"][0]["rules"]
     dashboard = json.loads((ROOT / "docs" / "grafana.json").read_text())
@@ -116,31 +123,31 @@ def test_every_metric_that_is_asked_for_is_there(watched):
         name for name in asked if name.startswith(("pgha_archive_gap", "pgha_verification", "pgha_job", "pgha_slot_"))
     }
     names = "/api/v1/label/__name__/values"
-    until(lambda: not asked - later - set(ask(watched, "prometheus", names)["data"]), "every metric is there", 90)
+    until(lambda: not asked - later - set(ask(alone, "prometheus", names)["data"]), "every metric is there", 90)
 
 
-def test_the_exporters_answer_nobody_who_shows_no_certificate(watched):
+def test_the_exporters_answer_nobody_who_shows_no_certificate(alone):
     for place in ("pg1-node1:9100", "pg1-node1:9187", "pgbackrest:9100"):
         known = f"curl -s -o /dev/null -w '%{{http_code}}' https://{place}/metrics"
-        until(lambda line=known: watched.shell("pg1-node2", line).strip() == "200", f"{place} answers who shows one")
+        until(lambda line=known: alone.shell("pg1-node1", line).strip() == "200", f"{place} answers who shows one")
         stranger = f"curl -q -s -o /dev/null -w '%{{http_code}}' https://{place}/metrics || true"
-        assert watched.shell("pg1-node2", stranger).strip() == "000"
-        assert watched.shell("pg1-node2", f"curl -q -s http://{place}/metrics | grep -c HELP || true").strip() == "0"
+        assert alone.shell("pg1-node1", stranger).strip() == "000"
+        assert alone.shell("pg1-node1", f"curl -q -s http://{place}/metrics | grep -c HELP || true").strip() == "0"
 
 
-def test_promtool_finds_the_files_right_and_the_rules_as_they_shall_be(watched, tmp_path):
+def test_promtool_finds_the_files_right_and_the_rules_as_they_shall_be(alone, tmp_path):
     promtool = ["promtool", "check", "config", "/pgha/monitoring/prometheus.yml"]
-    assert "SUCCESS" in watched.run("monitoring", *promtool, user="prometheus")
-    assert "SUCCESS" in watched.run("monitoring", "amtool", "check-config", "/pgha/monitoring/alertmanager.yml")
+    assert "SUCCESS" in alone.run("monitoring", *promtool, user="prometheus")
+    assert "SUCCESS" in alone.run("monitoring", "amtool", "check-config", "/pgha/monitoring/alertmanager.yml")
     settings = read_settings({"monitoring": "on", "slots": "{cdc: {database: app}}"})
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules_document(settings, build_topology(settings))))
     shutil.copy(DATA / "alerts.test.yaml", tmp_path)
     mail = read_settings({"monitoring": "on", "notify": "ops@example.com", "notify_smarthost": "mail.example.com:587"})
     (tmp_path / "mail.yml").write_text(yaml.safe_dump(alertmanager_document(mail)))
-    docker("cp", str(tmp_path), f"{watched.container('monitoring')}:/tmp/tried")
-    assert "SUCCESS" in watched.run("monitoring", "amtool", "check-config", "/tmp/tried/mail.yml")
-    assert "SUCCESS" in watched.run("monitoring", "promtool", "check", "rules", "/tmp/tried/rules.yml")
-    assert "SUCCESS" in watched.run("monitoring", "promtool", "test", "rules", "/tmp/tried/alerts.test.yaml")
+    docker("cp", str(tmp_path), f"{alone.container('monitoring')}:/tmp/tried")
+    assert "SUCCESS" in alone.run("monitoring", "amtool", "check-config", "/tmp/tried/mail.yml")
+    assert "SUCCESS" in alone.run("monitoring", "promtool", "check", "rules", "/tmp/tried/rules.yml")
+    assert "SUCCESS" in alone.run("monitoring", "promtool", "test", "rules", "/tmp/tried/alerts.test.yaml")
 
 
 @pytest.mark.long
