@@ -93,7 +93,7 @@ def firing(stack):
 def told(stack):
     """What the webhook was told: (path, status, alert)."""
     lines = stack.run("pg1-node2", "cat", "/tmp/told", check=False).splitlines()
-    messages = [line.split(" ", 1) for line in lines]
+    messages = [line.split(" ", 1) for line in lines if line]
     return {
         (path, alert["status"], alert["labels"]["alertname"])
         for path, body in messages for alert in json.loads(body)["alerts"]
