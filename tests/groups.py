@@ -14,7 +14,7 @@ GROUPS = {
     "daily": ("day_two", "daily", "psql_ssh_dsn", "encrypted", "secured", "runbooks", "watch"),
     "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
     "stages": ("restore_stages", "rolling", "rotation", "upgrade", "runbooks_major"),
-    "shape": ("shapes", "scaling", "plan_reality"),
+    "shape": ("shapes", "scaling", "plan_reality", "monitoring"),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""
 

@@ -10,6 +10,7 @@ from invoke import task
 from pgha import console
 from pgha.cli.changing import changing
 from pgha.cli.executor import project_of
+from pgha.drills.scenario_alerts import EXPECTED
 from pgha.drills.scenarios import SCENARIOS
 from pgha.drills.summary import Spread, Summary
 from pgha.errors import BadValue
@@ -64,6 +65,9 @@ def list_(c):
         apart = f"not with --all: {scenario.only_by_name}" if scenario.only_by_name else ""
         rows.append((scenario.name, scenario.breaks, scenario.promise, bound, lacking or apart))
     console.show(console.table("", ("Scenario", "Breaks", "Promises", "Write gap", "Not here"), rows))
+    if project.topology.monitoring:
+        named = [(s.name, e.name, f"{e.within:g} s") for s in SCENARIOS for e in EXPECTED.get(s.name, ())]
+        console.show(console.table("Alerts that have to fire", ("Scenario", "Alert", "Within"), named))
     lost = project.settings.drill_lost_writes
     console.show(f"With quorum commit at most {lost} acknowledged writes may be lost; async promises nothing there.")
 
@@ -71,6 +75,7 @@ def list_(c):
 def _show(durability: str, summaries: Sequence[Summary]) -> None:
     columns = ("Scenario", "Write gap", "Read gap", "New leader", "Whole again", "Lost", "In doubt", "Two leaders",
                "Promise (s)")  # fmt: skip
+    watched = any(s.alerts for s in summaries)
     rows = [
         (s.scenario.name, _seconds(s.write_gap), _seconds(s.read_gap), _seconds(s.new_leader), _whole(s), s.lost,
          s.unknown, s.two_leaders, f"{'MISSED' if s.missed else 'kept'} ({s.objective:g})")
@@ -79,6 +84,9 @@ def _show(durability: str, summaries: Sequence[Summary]) -> None:
     runs = " to ".join(str(number) for number in sorted({s.runs for s in summaries}))
     title = f"durability: {durability}; runs: {runs}; seconds, median/worst"
     console.show(console.table(title, columns, rows))
+    if watched:
+        fired = [(s.scenario.name, s.alerts, "" if s.missed else "gone when whole") for s in summaries]
+        console.show(console.table("Alerts: seconds from the fault; + is not named", ("Scenario", "Fired", ""), fired))
 
 
 def _whole(summary: Summary) -> str:

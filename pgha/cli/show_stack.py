@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgha import console
 from pgha.model.plan import Outage, Plan
 from pgha.model.words import counted
+from pgha.project.ports import LOOPBACK
 from pgha.project.project import Project
 from pgha.stack.host import Part
 from pgha.stack.images import Built
@@ -35,6 +36,10 @@ def show_topology(project: Project, report: RenderReport) -> None:
     title = f"{project.name}: PostgreSQL {project.settings.postgres} on {release.base_image}"
     console.show(console.table(title, ("Host", "Site", "Container", "Postgres port", "SSH port"), rows))
     console.show(f"etcd: {len(topology.etcd)} members, quorum {topology.etcd_quorum}. " + _durability_text(project))
+    if topology.monitoring:
+        ports = {name: report.ports[name][topology.monitoring.name] for name in ("prometheus", "alertmanager")}
+        where = ", ".join(f"{name} http://{LOOPBACK}:{port}" for name, port in ports.items())
+        console.show(f"monitoring: {where}")
     for line in report.moved:
         console.err().print(line, markup=False)
     folder = project.folder.relative_to(project.folder.parent.parent)

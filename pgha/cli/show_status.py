@@ -11,7 +11,7 @@ from pgha.errors import PghaError
 from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.project import Project
 from pgha.status.bundle import Bundle
-from pgha.status.document import archiving_word
+from pgha.status.document import archiving_word, monitoring_document
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
 from pgha.tools import etcd, patroni, postgres, wal
@@ -78,6 +78,7 @@ def show_survey(project: Project, survey: Survey) -> None:
     columns = ("Member", "Data center", "Role", "State", "TL", "Lag", "Port", "SSH")
     console.show(console.table(title, columns, rows))
     console.show(*_lock_lines(survey.seen), _etcd_line(survey.seen), *_backup_lines(survey.seen))
+    console.show(*_monitoring_lines(survey.seen))
     console.show(f'ports on {project.settings.client_address}; connect with: psql "$(inv dsn)"')
     for problem in survey.problems:
         console.show(f"! {problem}")
@@ -90,6 +91,15 @@ def _lock_lines(seen: Seen) -> list[str]:
     if not isinstance(seen.lock, etcd.Lock) or seen.lock.seconds is None:
         return []
     return [f"leader: none; the lock of {seen.lock.holder} expires in {seen.lock.seconds} s"]
+
+
+def _monitoring_lines(seen: Seen) -> list[str]:
+    """Nothing without monitoring."""
+    found = monitoring_document(seen)
+    if found is None:
+        return []
+    up = "nobody can be asked" if found["targets"] is None else f"{found['up']} of {found['targets']} targets answer"
+    return [f"monitoring: {up}, {found['prometheus']} and {found['alertmanager']} (alerts)"]
 
 
 def _etcd_line(seen: Seen) -> str:

@@ -21,6 +21,7 @@ from pgha.console import Progress
 from pgha.errors import PghaError, TimedOut, ToolFailed
 from pgha.model.topology import REPOSITORY
 from pgha.project.project import Project
+from pgha.remote import monitoring
 from pgha.remote.connections import connect
 from pgha.tools import etcd, pgbackrest
 from pgha.waiting import wait_until
@@ -137,7 +138,8 @@ def _leave(project: Project, leader: str, work: Work, progress: Progress) -> Han
 
 def _wait_until_back(project: Project, step: Step, work: Work, progress: Progress) -> None:
     """Raises TimedOut, and says how to go on."""
-    back = {Part.ETCD: _etcd_lacks, Part.REPOSITORY: _repository_lacks}.get(step.part, _member_lacks)
+    lacks_of = {Part.ETCD: _etcd_lacks, Part.REPOSITORY: _repository_lacks, Part.MONITORING: _monitoring_lacks}
+    back = lacks_of.get(step.part, _member_lacks)
 
     seconds, seen = project.settings.up_timeout, ["no answer"]
 
@@ -166,6 +168,10 @@ def _etcd_lacks(project: Project, host: str) -> str:
 def _repository_lacks(project: Project, host: str) -> str:
     answer = connect(project).run(REPOSITORY, pgbackrest.ping())
     return "" if answer.ok else f"pgBackRest's server there does not answer: {answer.last_words}"
+
+
+def _monitoring_lacks(project: Project, host: str) -> str:
+    return monitoring.lacks(project)
 
 
 def _member_lacks(project: Project, host: str) -> str:

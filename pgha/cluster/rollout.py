@@ -19,6 +19,7 @@ class Part(StrEnum):
 
     ETCD = "etcd member"
     REPOSITORY = "repository"
+    MONITORING = "monitoring"
     REPLICA = "replica"
     LEADER = "leader"
 
@@ -51,14 +52,16 @@ def order(
     because: Mapping[str, str] | None = None,
     leader_first: bool = False,
 ) -> tuple[Step, ...]:
-    """Whose turn comes when: etcd's members, its leader last, so that it elects once; the repository; the replicas;
-    the leader. With `leader_first` the leader is before the replicas.
+    """Whose turn comes when: etcd's members, its leader last, so that it elects once; the repository; the
+    monitoring; the replicas; the leader. With `leader_first` the leader is before the replicas.
     """
     etcd = [member.name for member in topology.etcd]
     nodes = [node.name for node in topology.nodes]
     turns = [(name, Part.ETCD) for name in sorted(etcd, key=lambda name: name == etcd_leader)]
     if topology.repository:
         turns.append((topology.repository.name, Part.REPOSITORY))
+    if topology.monitoring:
+        turns.append((topology.monitoring.name, Part.MONITORING))
     first = sorted(nodes, key=lambda name: (name == leader) != leader_first)
     turns += [(name, Part.LEADER if name == leader else Part.REPLICA) for name in first]
     return tuple(Step(name, part, (because or {}).get(name, "")) for name, part in turns if name in hosts)

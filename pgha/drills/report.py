@@ -18,6 +18,7 @@ from pgha import ROOT
 from pgha.cluster.view import node_names
 from pgha.drills.ledger import ACKNOWLEDGED
 from pgha.drills.result import Result
+from pgha.drills.scenario_alerts import EXPECTED
 from pgha.drills.summary import Spread, Summary
 from pgha.errors import NotReady, PghaError
 from pgha.model.words import json_time, time_of
@@ -117,6 +118,8 @@ def _summary_document(summary: Summary) -> dict[str, Any]:
         "phantom": summary.phantom,
         "duplicates": summary.duplicates,
         "two_leaders": summary.two_leaders,
+        "alerts": summary.alerts or None,
+        "alerts_named": {e.name: e.within for e in EXPECTED.get(summary.scenario.name, ())} if summary.alerts else None,
         "missed": list(summary.missed),
     }
 
@@ -143,8 +146,25 @@ def _run_document(result: Result) -> dict[str, Any]:
         "probed": result.verdict.probed,
         "roles": {member: [[round(at, 3), role] for at, role in roles] for member, roles in result.roles.items()},
         "asked": list(result.asked),
+        "alerts": _alerts_document(result),
         "missed": list(result.missed),
     }
+
+
+def _alerts_document(result: Result) -> list[dict[str, Any]] | None:
+    """In seconds from the fault; nothing without monitoring."""
+    if result.alerts is None:
+        return None
+    fault = result.marks.injected or 0.0
+    return [
+        {
+            "name": fired.name,
+            "hosts": list(fired.hosts),
+            "seconds": round(fired.first - fault, 1),
+            "gone_seconds": None if fired.gone is None else round(fired.gone - fault, 1),
+        }
+        for fired in result.alerts
+    ]
 
 
 # The page ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pgha.drills.alerts import Fired
 from pgha.drills.ledger import Gap, Read, Verdict, Write
 from pgha.model.settings import Settings
 from pgha.model.words import counted
@@ -61,6 +62,8 @@ class Result:
     roles: Mapping[str, list[tuple[float, str]]] = field(repr=False)
     asked: tuple[str, ...] = ()
     """What was asked on the way, and the answers."""
+    alerts: tuple[Fired, ...] | None = None
+    """What Alertmanager said; None without monitoring."""
 
     @property
     def whole(self) -> bool:

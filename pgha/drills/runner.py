@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from pgha.cluster import reaching
 from pgha.cluster.clients import Login, connection_string
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
-from pgha.drills import ledger, shape
+from pgha.drills import alerts, ledger, shape
 from pgha.drills.health import wait_until_whole
 from pgha.drills.result import Marks, Notes, Result, broken_promises
 from pgha.drills.scenario import Scenario
@@ -22,6 +23,7 @@ from pgha.project.files import write_file
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import close_all
+from pgha.remote.monitoring import read_alerts
 from pgha.waiting import wait_until
 
 READ_TIMEOUT = 60.0
@@ -56,21 +58,35 @@ def play(project: Project, scenario: Scenario, run: int, folder: Path, progress:
         traffic, marks = _traffic(project), Marks()
         notes = Notes()
         kept = folder / f"{scenario.name}-{run}"
+        watch = _watch(project, traffic)
         try:
-            with traffic:
+            with traffic, watch or nullcontext():
                 traffic.go_on(LEAD_IN)
                 with _told(notes):
                     _break(scenario, scene, traffic, marks, notes)
+                if watch:
+                    fault = marks.injected or traffic.clock()
+                    notes.broken += alerts.await_named(watch, scenario.name, fault, traffic.go_on)
                 _mend(scenario, scene, traffic, marks, notes)
+                if watch:
+                    notes.broken += alerts.await_quiet(watch, traffic.go_on)
                 traffic.go_on(LEAD_IN)
                 marks.ended = traffic.clock()
             result = _judge(project, scenario, run, scene, traffic, marks, notes)
+            result = replace(result, alerts=watch.fired if watch else None)
         except PghaError:
             _keep_logs(project, traffic, kept)
             raise
         if result.missed or result.write_gap.seconds > scenario.allowed(project.settings):
             _keep_logs(project, traffic, kept)
     return result
+
+
+def _watch(project: Project, traffic: Traffic) -> alerts.Watch | None:
+    """Of the alerts, where there is monitoring."""
+    if project.topology.monitoring is None:
+        return None
+    return alerts.Watch(lambda: read_alerts(project), traffic.clock)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pgha.drills.alerts import words_of
 from pgha.drills.result import Result
 from pgha.drills.scenario import Scenario
 from pgha.drills.scenarios import SCENARIOS
@@ -42,6 +43,8 @@ class Summary:
     duplicates: int
     two_leaders: int
     missed: tuple[str, ...]
+    alerts: str = ""
+    """what fired, and when; nothing without monitoring"""
 
 
 def summarize(settings: Settings, results: Sequence[Result]) -> list[Summary]:
@@ -82,7 +85,13 @@ def _summary(settings: Settings, scenario: Scenario, results: Sequence[Result]) 
         duplicates=total("duplicates"),
         two_leaders=total("two_leaders"),
         missed=tuple(missed),
+        alerts=_alerts(scenario.name, results),
     )
+
+
+def _alerts(scenario: str, results: Sequence[Result]) -> str:
+    watched = [(result.marks.injected or 0.0, result.alerts) for result in results if result.alerts is not None]
+    return words_of(scenario, watched) if watched else ""
 
 
 def _spread(values: Iterable[float]) -> Spread | None:

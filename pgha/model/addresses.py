@@ -3,12 +3,14 @@
 The block is cut into networks of 256 addresses. A host's address ends with the same number in each of its networks:
 
     1           the gateway
+    9           the monitoring
     10          the repository
     11 - 99     etcd1, etcd2, ...
     111 - 199   Postgres nodes: pg1-node1 is 111, pg2-node1 is 121
     224 - 254   what comes and goes: the engine gives these to containers without an address of their own
 
-Networks and numbers are those of sites and hosts, not of their order: with more of them no address changes.
+Networks and numbers are those of sites and hosts, not of their order: with more of them no address changes. The network
+of the monitoring is the last one of the block.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ FIRST, LAST = IPv4Address("172.20.0.0"), IPv4Address("172.30.255.255")
 """Where a block is chosen from. Docker has its own default networks there, too."""
 
 REPOSITORY_NUMBER = 10
+
+MONITORING_NUMBER = 9
 
 DYNAMIC_PREFIX = 27
 
@@ -67,20 +71,25 @@ def candidates(name: str) -> Iterator[IPv4Network]:
 
 def fits(topology: Topology, block: IPv4Network) -> bool:
     """Whether every network of these sites has room in the block."""
-    return OTHER_NETWORKS + _last(topology) <= 1 << (NETWORK_PREFIX - block.prefixlen)
+    return OTHER_NETWORKS + _last(topology) + bool(topology.monitoring) <= _room(block)
 
 
 def networks(topology: Topology, block: IPv4Network) -> dict[str, Network]:
     """Network (a site's name, or `wan`) -> what it is."""
-    pieces = list(islice(block.subnets(new_prefix=NETWORK_PREFIX), OTHER_NETWORKS + _last(topology)))
+    pieces = list(islice(block.subnets(new_prefix=NETWORK_PREFIX), _room(block)))
     places = {WAN: 0, **{site.name: _place(site) for site in topology.sites}}
     return {name: Network(pieces[place]) for name, place in places.items()}
+
+
+def _room(block: IPv4Network) -> int:
+    """Networks it holds."""
+    return 1 << (NETWORK_PREFIX - block.prefixlen)
 
 
 def _place(site: Site) -> int:
     if site.kind == "data center":
         return OTHER_NETWORKS + _ordinal(site.name) - 1
-    return {"backup": 1, "witness": 2}[site.kind]
+    return {"backup": 1, "witness": 2, "monitoring": -1}[site.kind]
 
 
 def _last(topology: Topology) -> int:
@@ -96,6 +105,8 @@ def number(topology: Topology, host: Host) -> int:
     """What a host's addresses end with."""
     if host == topology.repository:
         return REPOSITORY_NUMBER
+    if host == topology.monitoring:
+        return MONITORING_NUMBER
     if host in topology.etcd:
         return REPOSITORY_NUMBER + _ordinal(host.name)
     return 100 + 10 * _ordinal(host.site.name) + _ordinal(host.name)

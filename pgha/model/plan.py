@@ -100,7 +100,9 @@ def make_plan(settings: Settings, topology: Topology) -> Plan:
 def losses(topology: Topology) -> Iterator[Loss]:
     """Each site, each pair of sites, any one node, any two nodes."""
     for count, kind in ((1, "site"), (2, "two sites")):
-        for sites in combinations(topology.sites, count):
+        # Nothing depends on the monitoring: lost together with another site it changes nothing.
+        some = [site for site in topology.sites if count == 1 or site.kind != "monitoring"]
+        for sites in combinations(some, count):
             hosts = frozenset(host for site in sites for host in topology.at(site))
             yield Loss(" and ".join(site.name for site in sites), hosts, kind)
     for count, kind in ((1, "one node"), (2, "two nodes")):

@@ -11,6 +11,8 @@ FILES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 
 ETCD = (*FILES, "KILL", "SETGID", "SETUID")
 
+MONITORING = ETCD
+
 SSHD = (*ETCD, "AUDIT_WRITE", "NET_BIND_SERVICE", "SYS_CHROOT")
 """With what sshd needs: it ends a session that it cannot write down for an audit (audit-linux.c), listens below 1024,
 and locks up the part of it that speaks with strangers."""

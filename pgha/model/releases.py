@@ -8,7 +8,7 @@ images/patroni/requirements.txt.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAJORS = (14, 15, 16, 17, 18)
 
@@ -26,15 +26,16 @@ class Suite:
     etcd: str
     postgres: int | None = None
     pgbackrest: Version = (2, 55)
+    alertmanager: Version = (0, 28)
 
 
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("bookworm", "debian", etcd="3.4", postgres=15, pgbackrest=(2, 45)),
+        Suite("bookworm", "debian", etcd="3.4", postgres=15, pgbackrest=(2, 45), alertmanager=(0, 25)),
         Suite("trixie", "debian", etcd="3.5", postgres=17, pgbackrest=(2, 55)),
         Suite("forky", "debian", etcd="3.5", postgres=18, pgbackrest=(2, 60)),
-        Suite("noble", "ubuntu", etcd="3.4"),
+        Suite("noble", "ubuntu", etcd="3.4", alertmanager=(0, 26)),
     )
 }
 
@@ -52,6 +53,8 @@ class Release:
     """Locales of the C library that are generated in Postgres' image."""
     own_tag: str = ""
     """What tells these images from those of other checkouts."""
+    monitored: bool = False
+    """Whether the exporters are in the images of the hosts."""
 
     @property
     def pgdg(self) -> bool:
@@ -81,11 +84,25 @@ class Release:
     def patroni_image(self) -> str:
         """With other locales it is another image: a database may be made with one of them."""
         more = "".join(f"-{name.replace('@', '.')}" for name in self.locales)
-        return f"pgha-pg{self.postgres}-patroni:{self.tag}{more}"
+        return f"pgha-pg{self.postgres}-patroni{self._exporters}:{self.tag}{more}"
 
     @property
     def pgbackrest_image(self) -> str:
-        return f"pgha-pgbackrest:{self.tag}"
+        return f"pgha-pgbackrest{self._exporters}:{self.tag}"
+
+    @property
+    def _exporters(self) -> str:
+        return "-monitored" if self.monitored else ""
+
+    @property
+    def plain(self) -> Release:
+        """The same without exporters: the images that those with them stand on."""
+        return replace(self, monitored=False)
+
+    @property
+    def monitoring_image(self) -> str:
+        """Prometheus and Alertmanager."""
+        return f"pgha-monitoring:{self.tag}"
 
     @property
     def shared_image(self) -> str:
@@ -102,7 +119,9 @@ def suite_of(base_image: str) -> Suite | None:
     return suite if suite and suite.distribution == found[1] else None
 
 
-def release_for(postgres: int, base_image: str = "", locales: tuple[str, ...] = (), own_tag: str = "") -> Release:
+def release_for(
+    postgres: int, base_image: str = "", locales: tuple[str, ...] = (), own_tag: str = "", *, monitored: bool = False
+) -> Release:
     """The release for a PostgreSQL major: the Debian suite that has it, else Debian stable plus PGDG.
 
     Raises ValueError for a base image whose suite is not known.
@@ -111,6 +130,6 @@ def release_for(postgres: int, base_image: str = "", locales: tuple[str, ...] = 
         suite = suite_of(base_image)
         if suite is None:
             raise ValueError(f"{base_image} is not a known base image")
-        return Release(postgres, base_image, suite, locales, own_tag)
+        return Release(postgres, base_image, suite, locales, own_tag, monitored)
     suite = next((s for s in SUITES.values() if s.postgres == postgres), SUITES[DEFAULT_SUITE])
-    return Release(postgres, f"debian:{suite.name}-slim", suite, locales, own_tag)
+    return Release(postgres, f"debian:{suite.name}-slim", suite, locales, own_tag, monitored)

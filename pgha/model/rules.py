@@ -23,7 +23,8 @@ NETWORK_PREFIX = 24
 """Of each network of a project."""
 
 OTHER_NETWORKS = 3
-"""Networks a block has room for beside those of the data centers: `wan`, the repository's site, the witness."""
+"""Networks a block has room for beside those of the data centers: `wan`, the repository's site, the witness. The
+monitoring's is one more, where there is one."""
 
 PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918."""
@@ -34,6 +35,9 @@ MIN_SHM = 64 * 1024**2
 SECRETS = (
     "superuser_password", "replication_password", "rewind_password", "restapi_password", "repository_passphrase",
 )  # fmt: skip
+
+CONFIDENTIAL = (*SECRETS, "notify")
+"""Settings that are in no record and in no report: a webhook's URL is the right to use it."""
 
 SCHEDULES = ("schedule_full", "schedule_diff", "schedule_incr", "schedule_verify")
 
@@ -100,7 +104,7 @@ def _ports(s: Settings) -> Iterator[str]:
         ipaddress.IPv4Address(s.publish_address)
     except ValueError:
         yield f"publish_address: {s.publish_address!r} is not an IPv4 address"
-    for key in ("postgres_port", "ssh_port"):
+    for key in ("postgres_port", "ssh_port", "monitoring_port"):
         port = getattr(s, key)
         if not 1024 <= port <= 65000:
             yield f"{key}: {port} is not a port between 1024 and 65000"
@@ -128,10 +132,11 @@ def _subnet(s: Settings) -> Iterator[str]:
         return
     if not any(block.subnet_of(private) for private in PRIVATE):
         yield f"subnet: {s.subnet} is not within {', '.join(map(str, PRIVATE))}, the private networks"
-    least = NETWORK_PREFIX - (OTHER_NETWORKS + s.data_centers - 1).bit_length()
+    least = NETWORK_PREFIX - (OTHER_NETWORKS + s.monitoring + s.data_centers - 1).bit_length()
     if 1 <= s.data_centers <= MAX_NODES and block.prefixlen > least:
         count = counted(s.data_centers, "data center")
-        yield f"subnet: {s.subnet} is too small for {count}: it takes a /{least}"
+        more = " and the monitoring" if s.monitoring else ""
+        yield f"subnet: {s.subnet} is too small for {count}{more}: it takes a /{least}"
 
 
 def _backups(s: Settings) -> Iterator[str]:
@@ -246,7 +251,31 @@ def _secrets(s: Settings) -> Iterator[str]:
             yield f"{key}: holds something else than printable ASCII"
 
 
+WEBHOOK = r"https?://[^\s/@]+(/[!-~]*)?"
+MAIL = r"[\w.+-]+@[A-Za-z0-9.-]+"
+
+
+def _notify(s: Settings) -> Iterator[str]:
+    """Never with the value: it may hold a secret."""
+    if s.notify_smarthost and not re.fullmatch(r"[A-Za-z0-9.-]+:\d{1,5}", s.notify_smarthost):
+        yield f"notify_smarthost: {s.notify_smarthost!r} is not a host and a port such as mail.example.com:587"
+    if not s.notify:
+        return
+    is_mail = re.fullmatch(MAIL, s.notify, re.ASCII)
+    if not is_mail and not re.fullmatch(WEBHOOK, s.notify, re.ASCII):
+        yield "notify: it is neither the URL of a webhook (http or https, no user in it) nor a mail address"
+    elif is_mail and not s.notify_smarthost:
+        yield "notify: a mail address takes notify_smarthost, the server that sends the mails"
+    elif not s.monitoring:
+        yield "notify: nobody is told anything without monitoring: on"
+    elif not is_mail and s.postgres in MAJORS and (not s.base_image or suite_of(s.base_image)):
+        suite = s.release.suite
+        if suite.alertmanager < (0, 26):
+            has = ".".join(map(str, suite.alertmanager))
+            yield f"notify: a webhook takes Alertmanager 0.26, {suite.name} has {has}"
+
+
 RULES = (
     _names, _shape, _release, _patroni, _ports, _certificate_names, _subnet, _backups, _bounds, _parameters,
-    wrong_slots, _secrets,
+    wrong_slots, _secrets, _notify,
 )  # fmt: skip

@@ -68,7 +68,7 @@ class Settings:
     subnet: str = _setting(
         "",
         "[addresses](#addresses) of the containers, a private IPv4 network such as `172.30.240.0/20`, or `/21` for up "
-        "to five data centers; empty: a /20 that is free",
+        "to five data centers (four with `monitoring: on`); empty: a /20 that is free",
     )
     retention_full: int = _setting(2, "full backups to keep")
     retention_diff: int = _setting(0, "differential backups to keep; `0`: as long as their full backup")
@@ -117,6 +117,22 @@ class Settings:
     slots: Mapping[str, Mapping[str, str]] = _table_setting(
         "a table of [replication slots](#replication-slots) that outlive a change of the leader: `{cdc: {database: "
         "app}}`",
+    )
+    monitoring: bool = _setting(
+        False,
+        "`on`: a host with Prometheus and Alertmanager, and exporters on the others ([monitoring](monitoring.md))",
+    )
+    monitoring_port: int = _setting(
+        50751,
+        "published port of Prometheus, on loopback whatever `publish_address` is; Alertmanager takes the next one",
+    )
+    notify: str = _setting(
+        "",
+        "who is told of alerts: the URL of a webhook, or a mail address. A URL is kept as a secret",
+    )
+    notify_smarthost: str = _setting(
+        "",
+        "the mail server for a mail address, such as `mail.example.com:587`; it has to offer STARTTLS",
     )
     up_timeout: int = _setting(180, "seconds `up` and `start` wait until every member streams")
     long_transaction: int = _setting(
@@ -167,7 +183,8 @@ class Settings:
     @property
     def release(self) -> Release:
         """What the images are made of."""
-        return release_for(self.postgres, self.base_image, tuple(sorted({*self.locales.split()})), self.image_tag)
+        locales = tuple(sorted({*self.locales.split()}))
+        return release_for(self.postgres, self.base_image, locales, self.image_tag, monitored=self.monitoring)
 
     @property
     def client_address(self) -> str:
@@ -177,7 +194,12 @@ class Settings:
     @property
     def first_ports(self) -> dict[str, int]:
         """Where the published ports of each kind begin."""
-        return {"postgres": self.postgres_port, "ssh": self.ssh_port}
+        return {
+            "postgres": self.postgres_port,
+            "ssh": self.ssh_port,
+            "prometheus": self.monitoring_port,
+            "alertmanager": self.monitoring_port + 1,
+        }
 
     @property
     def processes(self) -> int:
@@ -238,7 +260,8 @@ def environment_layer(environ: Mapping[str, str]) -> dict[str, str]:
 _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "nodes": {"nodes", "data_centers"},
     "slots": {"slots", "prefix", "data_centers", "nodes"},
-    "subnet": {"subnet", "data_centers"},
+    "subnet": {"subnet", "data_centers", "monitoring"},
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
+    "notify": {"notify", "notify_smarthost", "monitoring", "base_image", "postgres"},
 }
 """A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""

@@ -17,6 +17,9 @@ STANZA = "pg_ha_db"
 
 REPOSITORY = "pgbackrest"
 
+MONITORING = "monitoring"
+"""The host of Prometheus and Alertmanager; its site has the same name."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -24,7 +27,7 @@ class Site:
 
     name: str
     kind: str
-    """`data center`, `witness` (an etcd member only) or `backup` (the repository only)."""
+    """`data center`, `witness` (an etcd member only), `backup` (the repository only) or `monitoring`."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,12 @@ class Topology:
     repository: Host | None
     urls: Urls
     """how its parts are asked"""
+    monitoring: Host | None = None
 
     @property
     def hosts(self) -> tuple[Host, ...]:
         """Every container, etcd first: the order in which they start."""
-        return self.etcd + self.ssh_hosts
+        return self.etcd + self.ssh_hosts + ((self.monitoring,) if self.monitoring else ())
 
     @property
     def ssh_hosts(self) -> tuple[Host, ...]:
@@ -91,13 +95,15 @@ class Topology:
             return self
         nodes, etcd = (tuple(h for h in hosts if h.name not in gone) for hosts in (self.nodes, self.etcd))
         repository = self.repository if self.repository and self.repository.name not in gone else None
-        held = {host.site for host in (*nodes, *etcd, *((repository,) if repository else ()))}
+        monitoring = self.monitoring if self.monitoring and self.monitoring.name not in gone else None
+        held = {host.site for host in (*nodes, *etcd, *filter(None, (repository, monitoring)))}
         return replace(
             self,
             sites=tuple(site for site in self.sites if site in held),
             nodes=nodes,
             etcd=etcd,
             repository=repository,
+            monitoring=monitoring,
         )
 
 
@@ -135,4 +141,8 @@ def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
     if settings.pgbackrest:
         repository = Host(REPOSITORY, backup)
         sites.append(backup)
-    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls))
+    monitoring = None
+    if settings.monitoring:
+        monitoring = Host(MONITORING, Site(MONITORING, "monitoring"))
+        sites.append(monitoring.site)
+    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls), monitoring)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLIENT, PEER, REST = 2379, 2380, 8008
-"""Ports: of etcd for its clients and between its members, of Patroni's REST API."""
+CLIENT, PEER, REST, EXPORTER = 2379, 2380, 8008, 9100
+"""Ports: of etcd for its clients and between its members, of Patroni's REST API, of the exporter on every host."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,11 @@ from pgha.project.project import Project
 from pgha.project.record import other_records
 
 Ports = dict[str, dict[str, int]]
-"""kind (`postgres`, `ssh`) -> host name -> port on the published address."""
+"""kind (`postgres`, `ssh`, `prometheus`, `alertmanager`) -> host name -> port on the published address, those of the
+monitoring on loopback."""
+
+LOOPBACK = "127.0.0.1"
+"""Where Prometheus and Alertmanager are published: they let in whoever asks."""
 
 
 def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_free: Callable[[int], bool]) -> Ports:
@@ -21,6 +25,8 @@ def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_fre
     A host whose port is taken moves behind; the others stay where they are. Pure but for `is_free`.
     """
     hosts = {"postgres": topology.nodes, "ssh": topology.ssh_hosts}
+    if topology.monitoring:
+        hosts |= dict.fromkeys(("prometheus", "alertmanager"), (topology.monitoring,))
     first = settings.first_ports
     wished = {
         (kind, host.name): recorded.get(kind, {}).get(host.name, first[kind] + index)
@@ -43,7 +49,7 @@ def next_free(start: int, taken: set[int], is_free: Callable[[int], bool]) -> in
     for port in range(start, 65536):
         if port not in taken and is_free(port):
             return port
-    raise Missing(f"No port from {start} on is free on this host", "set postgres_port and ssh_port")
+    raise Missing(f"No port from {start} on is free on this host", "set postgres_port, ssh_port and monitoring_port")
 
 
 def reserved_by_others(project: Project) -> set[int]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pgha.errors import Damaged
-from pgha.model.rules import SCHEDULES, SECRETS
+from pgha.model.rules import CONFIDENTIAL, SCHEDULES, SECRETS
 from pgha.model.settings import FIELDS
 from pgha.project.files import write_file
 from pgha.project.passwords import kept_passwords, replaced
@@ -18,9 +18,9 @@ from pgha.project.project import Project, Running
 
 FILE = "running.json"
 
-READ_AT_ONCE = ("project", "up_timeout", "long_transaction", "scratch_preload_libraries", *SCHEDULES, *SECRETS)
+READ_AT_ONCE = ("project", "up_timeout", "long_transaction", "scratch_preload_libraries", *SCHEDULES, *CONFIDENTIAL)
 """With those of the drills: settings that no `up` has to bring anywhere, a command reads them as it goes, or `inv
-schedule` does. Secrets are never written down here."""
+schedule` does. Secrets are never written down here, whom to notify neither."""
 
 SHAPE = ("data_centers", "nodes")
 """Those that `inv scale` changes."""

@@ -13,7 +13,8 @@ from pgha.cluster.leaving import require_quorum_without
 from pgha.cluster.quorum import read_etcd
 from pgha.cluster.rolling import leading_etcd
 from pgha.cluster.view import able_member
-from pgha.model.urls import CLIENT, REST
+from pgha.model.topology import MONITORING
+from pgha.model.urls import CLIENT, EXPORTER, REST
 from pgha.project import successors
 from pgha.project.certificates import hosts_with_one
 from pgha.project.project import Project
@@ -104,8 +105,12 @@ def _ports(project: Project, host: str) -> list[int]:
     """Where a host's servers listen that show its certificate."""
     topology, tls = project.topology, project.settings.tls
     nodes, members = ([host.name for host in hosts] for hosts in (topology.nodes, topology.etcd))
+    if host == MONITORING:
+        # It asks, and shows its certificate to whom it asks.
+        return []
     served = [CLIENT] if host in members else [trust.PGBACKREST_PORT] if topology.repository else []
-    return [*served, *([REST] if tls and host in nodes else [])]
+    exporters = [EXPORTER] if topology.monitoring and host not in members else []
+    return [*served, *([REST] if tls and host in nodes else []), *(exporters if tls else [])]
 
 
 def _shown_by(project: Project, host: str, port: int) -> trust.Shown | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from pgha.model.topology import Host
 from pgha.project.project import Project
@@ -46,6 +47,19 @@ def deliver(project: Project, hosts: Collection[str]) -> None:
         engine.engine_of(project, repository.name).must(
             processes.reload_service(project.container(repository.name), "pgbackrest")
         )
+    monitoring = project.topology.monitoring
+    if monitoring and monitoring.name in hosts:
+        _deliver_targets(project, monitoring)
+
+
+def _deliver_targets(project: Project, monitoring: Host) -> None:
+    """Tell Prometheus whom to ask, and how many of etcd are a quorum."""
+    on, name = engine.engine_of(project, monitoring.name), project.container(monitoring.name)
+    places = [f"/pgha/monitoring/{file}" for file in ("prometheus.yml", "rules.yml")]
+    for place in places:
+        on.must(docker.copy_into(name, project.folder / monitoring.name / Path(place).name, f"{place}.new"))
+    on.must(processes.put_in_place(name, *(("prometheus", "0644", place) for place in places)))
+    on.must(processes.reload_service(name, "prometheus"))
 
 
 def bring(project: Project, hosts: Collection[str], names: Collection[str], service: str = "") -> None:
@@ -72,8 +86,9 @@ def _bring(project: Project, host: Host, names: Collection[str], service: str) -
     container, on = project.container(host.name), engine.engine_of(project, host.name)
     secrets = secrets_of(project, host)
     places = {secrets[name]: place for name, place in PLACES.items() if name in names and name in secrets}
-    if host in project.topology.etcd:
-        places = {path: ("etcd", mode, place) for path, (_, mode, place) in places.items()}
+    if host not in project.topology.ssh_hosts:
+        user = "etcd" if host in project.topology.etcd else "prometheus"
+        places = {path: (user, mode, place) for path, (_, mode, place) in places.items()}
     for path, (_, _, place) in places.items():
         on.must(docker.copy_into(container, (project.folder / path).resolve(), f"{place}.new"))
     if places:

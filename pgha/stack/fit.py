@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pgha.errors import HalfDone, NotReady, OtherData
-from pgha.model.topology import REPOSITORY
+from pgha.model.topology import MONITORING, REPOSITORY
 from pgha.project.passwords import GIVEN, Passwords, kept_passwords, passwords_file, replaced, settled_passwords
 from pgha.project.project import Project
 from pgha.project.upgrade_record import read_upgrade
@@ -49,6 +49,8 @@ def _require_shape(project: Project, volumes: Iterable[Volume]) -> None:
         project = replace(project, settings=replace(project.settings, postgres=under_way.old))
     found = {v.name.removeprefix(f"{project.name}_"): v.shape for v in volumes if v.shape}
     repository = found.pop(REPOSITORY, "")
+    # What was measured is of no shape.
+    found.pop(MONITORING, None)
     repository = (repository and project.record().repository) or repository
     _require_shape_of_nodes(project, found)
     # Last: it knows the major version only, so the way back that it could name is not the whole one.

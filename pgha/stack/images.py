@@ -47,7 +47,8 @@ def image_names(project: Project) -> list[str]:
     """The images a project runs."""
     release = project.settings.release
     names = [release.etcd_image, release.patroni_image]
-    return [*names, release.pgbackrest_image] if project.topology.repository else names
+    names += [release.pgbackrest_image] if project.topology.repository else []
+    return [*names, *([release.monitoring_image] if project.topology.monitoring else [])]
 
 
 def require_images(project: Project) -> None:
@@ -76,16 +77,9 @@ def build_images(
     fetch_wheels(IMAGES / "patroni", progress)
     base = {"BASE_IMAGE": release.base_image}
     etcd = Image(IMAGES / "etcd", release.etcd_image, base)
-    shared = {"SHARED_IMAGE": release.shared_image}
-    upper = [
-        Image(IMAGES / "pgbackrest", release.pgbackrest_image, shared),
-        Image(
-            IMAGES / "patroni",
-            release.patroni_image,
-            {**shared, "POSTGRES": str(release.postgres), "LOCALES": " ".join(release.locales)},
-        ),
-    ]
-    wanted = [image for image in [etcd, *upper] if not only or image.name in only]
+    upper = _upper(release)
+    every = [etcd, *upper, *(_monitored(release) if release.monitored else ())]
+    wanted = [image for image in every if not only or image.name in _with_their_bases(release, only)]
     title = f"build {', '.join(image.name for image in wanted)}"
     with progress.stage(title), ThreadPoolExecutor(max_workers=2) as pool:
         # etcd's image shares nothing with the others but the base: it is built beside them.
@@ -98,6 +92,37 @@ def build_images(
         for building in beside:
             building.result()
     return [_built(image.name) for image in wanted]
+
+
+def _upper(release: Release) -> list[Image]:
+    """What stands on the shared layers."""
+    shared, plain = {"SHARED_IMAGE": release.shared_image}, release.plain
+    postgres = {"POSTGRES": str(release.postgres), "LOCALES": " ".join(release.locales)}
+    return [
+        Image(IMAGES / "pgbackrest", plain.pgbackrest_image, shared),
+        Image(IMAGES / "patroni", plain.patroni_image, {**shared, **postgres}),
+    ]
+
+
+def _monitored(release: Release) -> list[Image]:
+    """The same with the exporters, and the monitoring's own."""
+    plain, folder = release.plain, IMAGES / "monitored"
+    packages = {
+        # pgBackRest's own image has no Python.
+        (release.pgbackrest_image, plain.pgbackrest_image): "python3",
+        (release.patroni_image, plain.patroni_image): "prometheus-postgres-exporter",
+    }
+    return [
+        *(Image(folder, name, {"IMAGE": base, "PACKAGES": more}) for (name, base), more in packages.items()),
+        Image(IMAGES / "monitoring", release.monitoring_image, {"BASE_IMAGE": release.base_image}),
+    ]
+
+
+def _with_their_bases(release: Release, only: Collection[str]) -> set[str]:
+    """These images, and those that they stand on."""
+    plain = release.plain
+    bases = {release.patroni_image: plain.patroni_image, release.pgbackrest_image: plain.pgbackrest_image}
+    return {*only, *(bases[name] for name in only if name in bases)}
 
 
 def build_upgrade_image(old: Release, new: Release, name: str, progress: Progress) -> None:

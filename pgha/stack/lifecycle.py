@@ -20,7 +20,7 @@ from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, ownership, remaking, rolling, transport
+from pgha.stack import crontab, ownership, remaking, rolling, silencing, transport
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
@@ -76,6 +76,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     connections.close_all()
     transport.complete(project, progress)
     view = _wait_until_well(project, progress, notes.append, way.nodes(project))
+    silencing.settle(project, [name for name in _names(project) if name not in way.left_out], progress)
     deliver_keys(project)
     lost = replace_lost(project, progress, way.left_out)
     notes += [f"{name} had lost its data: etcd took it out and in again" for name in lost]
@@ -224,7 +225,9 @@ def start(project: Project, progress: Progress) -> patroni.ClusterView:
             with progress.stage(f"start {', '.join(away)} once more"):
                 engine.start(project, away, hint="inv start")
     maintenance.clear(project)
-    return _wait_until_well(project, progress, progress.note)
+    view = _wait_until_well(project, progress, progress.note)
+    silencing.settle(project, _names(project), progress)
+    return view
 
 
 def _wait_until_well(

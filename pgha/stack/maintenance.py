@@ -19,6 +19,7 @@ from pgha.project import maintenance
 from pgha.project.maintenance import Stopped
 from pgha.project.project import Project
 from pgha.remote import connections, engine
+from pgha.stack import silencing
 from pgha.stack.rollout import without_network
 from pgha.tools import docker, patroni
 from pgha.tools.etcd import EtcdView
@@ -93,6 +94,7 @@ def stop_hosts(project: Project, hosts: Sequence[Host], progress: Progress, *, d
     if nodes:
         leaving.wait_for_synchronous(project, nodes, progress)
     maintenance.add(project, [Stopped(name, containers[name].started, int(time.time())) for name in todo])
+    silencing.begin(project, todo, progress)
     _end(project, containers, todo, progress)
     after = _wait_for_the_rest(project, names, progress)
     return Report(tuple(names), tuple(todo), handover, before, after, read_etcd(project), clock.seconds)
@@ -181,6 +183,7 @@ def start_hosts(project: Project, hosts: Sequence[Host], progress: Progress) -> 
         _wait_for_etcd(project, members, progress)
     with progress.stage(f"wait until {named(nodes, 'streams', 'stream') if nodes else 'there is a leader'}"):
         after = wait_until_well(project, timeout=project.settings.up_timeout, detail=progress.detail, names=nodes)
+    silencing.end(project, names, progress)
     return Report(tuple(names), tuple(away), None, before, after, read_etcd(project), clock.seconds)
 
 

@@ -25,16 +25,17 @@ from pgha.project.certificates import authority, hosts_with_one, is_to_be_made_a
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
 from pgha.project.passwords import ROTATED, Passwords
-from pgha.project.ports import Ports
+from pgha.project.ports import LOOPBACK, Ports
 from pgha.project.project import Project
 from pgha.project.repositories import Repository, repositories
 from pgha.stack.crontab import jobs_of
+from pgha.stack.watching import monitoring_files
 from pgha.tools import libpq, postgres, trust
 
 SEARCH_PATH = "/usr/lib/postgresql/{major}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
-SECRET_FILES = ("patroni.conf", "pgpass", "roles.pgpass", "pgbackrest.conf")
-"""Rendered files that hold a password or a passphrase: mode 0600."""
+SECRET_FILES = ("patroni.conf", "pgpass", "roles.pgpass", "pgbackrest.conf", "notify_url")
+"""Rendered files that hold a password, a passphrase or a URL that is one: mode 0600."""
 
 
 IDENTITY = ("host_key", "id_ed25519", "authorized_keys", "ca.crt", "host.crt", "host.key")
@@ -144,6 +145,7 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
         "networks": networks(project.topology, block),
         "addresses": {host.name: addresses(project.topology, block, host) for host in project.topology.hosts},
         "address": settings.publish_address,
+        "loopback": LOOPBACK,
         "scope": SCOPE,
         "stanza": STANZA,
         "wan": WAN,
@@ -177,6 +179,8 @@ def _files_of(project: Project, passwords: Passwords, host: Host, text: Text) ->
         there = repositories(passwords, on_nodes=host != topology.repository)
         files["pgbackrest.conf"] = text("pgbackrest.conf", host=host, nodes=topology.nodes, repositories=there)
         files["crontab"] = text("crontab", host=host, jobs=jobs_of(project, host))
+    if host == topology.monitoring:
+        files |= monitoring_files(project)
     return {f"{host.name}/{name}": content for name, content in files.items()}
 
 
@@ -198,6 +202,10 @@ def _lasting(project: Project, passwords: Passwords, files: dict[str, str], text
         )
     for host in topology.etcd:
         lasting[f"{host.name}/etcd.yml"] = text("etcd.yml", host=host, members=())
+    if topology.monitoring:
+        # Whom Prometheus asks, and how many are a quorum, is brought to it (stack/delivery.py).
+        found = monitoring_files(project, lasting=True)
+        lasting |= {f"{topology.monitoring.name}/{name}": content for name, content in found.items()}
     if topology.repository:
         one = (Repository(1, ""),)
         for host in topology.ssh_hosts:
@@ -212,6 +220,9 @@ def secrets_of(project: Project, host: Host) -> dict[str, str]:
     """The secrets of one container: name inside -> path, relative to the compose file."""
     if host in project.topology.etcd:
         return {"etcd.yml": f"./{host.name}/etcd.yml", **_certificates(project, host)}
+    if host == project.topology.monitoring:
+        files = {name: f"./{host.name}/{name}" for name in monitoring_files(project)}
+        return {**files, **_certificates(project, host)}
     keys = f"../../ssh/{project.name}"
     secrets = {
         "sshd_config": "./sshd_config",

@@ -16,7 +16,7 @@ from pgha.model.topology import Host
 from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.remote import connections, engine
-from pgha.stack import crontab
+from pgha.stack import crontab, silencing
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.images import require_images
 from pgha.stack.remaking import make
@@ -138,3 +138,4 @@ def _remove(project: Project, host: Host, progress: Progress) -> None:
     # What was done to it ended with it.
     broken.remove(project, [entry for entry in broken.read(project) if entry.host == host.name])
     maintenance.remove(project, [host.name])
+    silencing.end(project, [host.name], progress)

@@ -17,7 +17,7 @@ from pgha.cluster.view import read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import NoQuorum, OtherKeys, PghaError, Unhealthy
 from pgha.failures import broken
-from pgha.model.topology import REPOSITORY
+from pgha.model.topology import MONITORING, REPOSITORY
 from pgha.project.certificates import authority, hosts_with_one
 from pgha.project.project import Project
 from pgha.remote import engine, networks
@@ -91,7 +91,7 @@ def _require_another(project: Project, planned: Rollout, stopped: Collection[str
 
 def why_together(project: Project, planned: Rollout) -> str:
     """Why containers cannot be made again one after another, as far as one sees it without asking them."""
-    reasons = [planned.again[host] for host in planned.interrupted]
+    reasons = [planned.again[host] for host in planned.interrupted if host != MONITORING]
     nodes = {node.name for node in project.topology.nodes}
     if planned.renumbered:
         return "every container gets another address"
@@ -126,7 +126,7 @@ def _is_well(project: Project, host: str) -> bool:
     try:
         if host in {member.name for member in project.topology.etcd}:
             return host in read_etcd(project).healthy
-        return host == REPOSITORY or not read_view(project).not_streaming([host])
+        return host in (REPOSITORY, MONITORING) or not read_view(project).not_streaming([host])
     except PghaError:
         return False
 

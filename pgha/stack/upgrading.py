@@ -50,7 +50,7 @@ class Upgraded:
     up: UpReport | None
 
 
-KNOWN = ("postgresql-", "patroni", "pgbackrest", "etcd-server")
+KNOWN = ("postgresql-", "patroni", "pgbackrest", "etcd-server", "prometheus")
 """How the packages begin that are named to the operator."""
 
 
@@ -79,8 +79,10 @@ def look(project: Project, progress: Progress) -> Looked:
     hosts |= dict.fromkeys((node.name for node in topology.nodes), release.patroni_image)
     if topology.repository:
         hosts[topology.repository.name] = release.pgbackrest_image
-    every = (release.etcd_image, release.pgbackrest_image, release.patroni_image)
-    images = [image for image in every if HERE.has_image(image)]
+    if topology.monitoring:
+        hosts[topology.monitoring.name] = release.monitoring_image
+    every = (release.etcd_image, release.pgbackrest_image, release.patroni_image, *hosts.values())
+    images = [image for image in dict.fromkeys(every) if HERE.has_image(image)]
     with progress.stage("ask the package mirror what is newer"), ThreadPoolExecutor() as pool:
         runs = _versions({name: c.image_id or c.image for name, c in containers.items() if name in hosts})
         found = dict(zip(images, pool.map(_newer, images), strict=True))

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pgha.errors import Damaged
+from pgha.model.topology import MONITORING
 from pgha.project import subnets
 from pgha.project.certificates import ensure_certificates
 from pgha.project.files import write_file
 from pgha.project.keys import containers_key, ensure_keys
 from pgha.project.passwords import Passwords, write_passwords
-from pgha.project.ports import Ports, can_bind, choose_ports, reserved_by_others
+from pgha.project.ports import LOOPBACK, Ports, can_bind, choose_ports, reserved_by_others
 from pgha.project.project import Project
 from pgha.project.record import Record
 from pgha.project.running import kept_ports
@@ -24,6 +25,8 @@ from pgha.stack.rendering import render, secrets_of
 
 PASSWORD_FILES = ("pgpass", "patroni.conf")
 """Those that hold a password of ROTATED."""
+
+NOTIFY_FILE = f"{MONITORING}/notify_url"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ def render_project(project: Project, *, at_once: bool = False) -> RenderReport:
     # They name the addresses.
     ensure_certificates(project)
     rendered = render(project, passwords, placed.ports, placed.block)
+    if NOTIFY_FILE not in rendered.files:
+        # Nobody is told any more, and the URL is a secret.
+        (project.folder / NOTIFY_FILE).unlink(missing_ok=True)
     changed = tuple(
         path
         for path, content in rendered.files.items()
@@ -115,10 +121,10 @@ def _place(project: Project) -> _Placed:
     block = subnets.choose_block(project, known, subnets.reserved_by_others(project), networks.taken(project))
     own = _own_ports(project)
     reserved = reserved_by_others(project)
-    address = project.settings.publish_address
+    addresses = {project.settings.publish_address, *((LOOPBACK,) if project.topology.monitoring else ())}
 
     def is_free(port: int) -> bool:
-        return port in own or (port not in reserved and can_bind(address, port))
+        return port in own or (port not in reserved and all(can_bind(address, port) for address in addresses))
 
     recorded = _with_freed(project, kept_ports(project))
     ports = choose_ports(project.settings, project.topology, recorded, is_free)

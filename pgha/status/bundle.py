@@ -23,7 +23,7 @@ from pgha.cluster.view import able_first, require_leader
 from pgha.console import Progress
 from pgha.errors import NotRendered, PghaError
 from pgha.model.plan import make_plan, plan_document
-from pgha.model.rules import SECRETS
+from pgha.model.rules import CONFIDENTIAL
 from pgha.project.files import write_bytes
 from pgha.project.passwords import OWN, kept_passwords
 from pgha.project.project import Project
@@ -140,7 +140,7 @@ def _words(error: Exception) -> str:
 
 
 def _settings(project: Project) -> dict[str, Any]:
-    return {key: value for key, value in asdict(project.settings).items() if key not in SECRETS}
+    return {key: value for key, value in asdict(project.settings).items() if key not in CONFIDENTIAL}
 
 
 def _configuration(project: Project) -> dict[str, Path]:
@@ -149,7 +149,9 @@ def _configuration(project: Project) -> dict[str, Path]:
     for host in project.topology.hosts:
         given = secrets_of(project, host)
         wanted |= {
-            path.removeprefix("./") for name, path in given.items() if path.startswith("./") and name != "pgpass"
+            path.removeprefix("./")
+            for name, path in given.items()
+            if path.startswith("./") and name not in ("pgpass", "notify_url")
         }
     return {name: project.folder / name for name in sorted(wanted) if (project.folder / name).exists()}
 
@@ -157,7 +159,7 @@ def _configuration(project: Project) -> dict[str, Path]:
 def _secrets(project: Project) -> list[str]:
     """Every password and passphrase that is known here. Raises Damaged."""
     kept = kept_passwords(project)
-    given = [getattr(project.settings, key) for key in SECRETS]
+    given = [getattr(project.settings, key) for key in CONFIDENTIAL]
     own = [getattr(kept, name) for name in OWN] if kept else []
     if kept:
         own += [*kept.roles.values(), *kept.coming.values(), *([kept.second.passphrase] if kept.second else [])]

@@ -7,7 +7,9 @@ from typing import Any
 
 from pgha.console import addressed
 from pgha.errors import PghaError
+from pgha.model.topology import MONITORING
 from pgha.model.words import json_time, time_of
+from pgha.project.ports import LOOPBACK
 from pgha.project.project import Project
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
@@ -45,6 +47,7 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
         ],
         "etcd": etcd_document(seen.etcd),
         "backup": _backup_document(seen),
+        "monitoring": monitoring_document(seen),
         "address": project.settings.publish_address,
     }
 
@@ -72,6 +75,19 @@ def etcd_document(view: etcd.EtcdView | PghaError) -> dict[str, Any]:
         "has_quorum": view.has_quorum,
         "may_fail": view.may_fail,
         "alarm": view.alarm or None,
+    }
+
+
+def monitoring_document(seen: Seen) -> dict[str, Any] | None:
+    """Where Prometheus and Alertmanager are, and how many of those they ask answer; None without monitoring."""
+    ports = {name: seen.ports.get(name, {}).get(MONITORING) for name in ("prometheus", "alertmanager")}
+    if not all(ports.values()):
+        return None
+    known = None if isinstance(seen.targets, PghaError) or not seen.targets else seen.targets
+    return {
+        **{name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()},
+        "targets": None if known is None else len(known),
+        "up": None if known is None else sum(target.health == "up" for target in known),
     }
 
 

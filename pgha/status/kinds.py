@@ -57,6 +57,8 @@ class Kind(StrEnum):
     BACKUP_NOT_GOOD = "backup_not_good"
     BACKUP_UNCHECKED = "backup_unchecked"
     JOB_FAILED = "job_failed"
+    MONITORING_SILENT = "monitoring_silent"
+    SCRAPE_FAILS = "scrape_fails"
 
 
 @dataclass(frozen=True)

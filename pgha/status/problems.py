@@ -11,7 +11,7 @@ from pgha.errors import ConnectionsUsedUp, NoConnection, PghaError
 from pgha.model.words import counted, size_text, time_of, time_text
 from pgha.project.running import SHAPE, UNCHANGEABLE
 from pgha.remote.postgres_client import Refusal
-from pgha.status import backup_problems, half_done
+from pgha.status import backup_problems, half_done, monitoring_problems
 from pgha.status.kinds import Kind, Problem, Rule, first_line
 from pgha.status.seen import Seen
 from pgha.tools import patroni
@@ -278,4 +278,5 @@ RULES: tuple[Rule, ...] = (
     _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, half_done.gone, _maintenance, _networks,
     backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
     backup_problems.backups, backup_problems.jobs, backup_problems.certificates, _pending_restart,
+    monitoring_problems.monitoring,
 )  # fmt: skip

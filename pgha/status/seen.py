@@ -16,7 +16,7 @@ from pgha.project.successors import Term
 from pgha.recover import record as recover_record
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, prometheus, repository, space
 from pgha.tools.etcd import Lock
 from pgha.tools.leader import Facts
 from pgha.tools.slots import SlotCoverage
@@ -98,6 +98,8 @@ class Seen:
     """asked while nobody leads: that of a leader that is lost, until it expires"""
     former: int = 0
     """the repository of a former passphrase that is kept; 0 without one"""
+    targets: tuple[prometheus.Target, ...] | PghaError = ()
+    """whom Prometheus asks; nothing without monitoring"""
 
     @property
     def leader(self) -> str | None:

@@ -22,12 +22,15 @@ from pgha.project.upgrade_record import read_upgrade
 from pgha.recover.record import read_recovery
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
+from pgha.remote.monitoring import read_targets
 from pgha.stack import crontab, maintenance
 from pgha.status.kinds import Problem
 from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import Seen, leading, or_error
 from pgha.tools import docker
 from pgha.tools.leader import Facts
+from pgha.tools.patroni import Told
+from pgha.tools.prometheus import Target
 from pgha.tools.slots import SlotCoverage
 
 
@@ -75,10 +78,8 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
         members_ = pool.submit(read_members, project)
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
         kept_ = pool.submit(or_error, lambda: verification.read_kept(project))
-        told = members_.result()
-        unreachable = [answer for answer in told.values() if isinstance(answer, (Unreachable, Missing))]
-        if len(unreachable) == len(told):
-            raise unreachable[0]
+        targets_ = pool.submit(_targets, project, containers)
+        told = _of_any(members_.result())
         view = or_error(lambda: agreed_view(project, told))
         leader = leading(view, told)
         login_ = pool.submit(or_error, lambda: log_in(project, leader or "")) if leader else None
@@ -113,7 +114,23 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             replacing=record.replacing,
             ports=project.ports,
             former=former(project) if has_repository else 0,
+            targets=targets_.result(),
         )
+
+
+def _of_any(told: dict[str, Told | PghaError]) -> dict[str, Told | PghaError]:
+    """What the nodes told. Raises the first one's error when none at all can be asked."""
+    unreachable = [answer for answer in told.values() if isinstance(answer, (Unreachable, Missing))]
+    if len(unreachable) == len(told):
+        raise unreachable[0]
+    return told
+
+
+def _targets(project: Project, containers: dict[str, docker.Container]) -> tuple[Target, ...] | PghaError:
+    """Whom Prometheus asks; nobody while the monitoring does not run: that is said as of any container."""
+    host = project.topology.monitoring
+    runs = host is not None and host.name in containers and containers[host.name].state == "running"
+    return or_error(lambda: read_targets(project)) if runs else ()
 
 
 def _gone(project: Project) -> dict[str, str]:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from pgha.errors import PghaError
 from pgha.failures.broken import Mechanism
-from pgha.model.topology import Topology
+from pgha.model.topology import MONITORING, Topology
 from pgha.status.seen import Seen
 
 
@@ -18,7 +18,7 @@ class Box:
 
     name: str
     kind: str
-    """postgres, etcd or repository"""
+    """postgres, etcd, repository or monitoring"""
     state: str
     """of a member as in `status`; of an etcd member healthy, not healthy or unknown; else of the container"""
     role: str = ""
@@ -30,7 +30,7 @@ class SiteBox:
 
     name: str
     kind: str
-    """data center, witness or backup"""
+    """data center, witness, backup or monitoring"""
     hosts: tuple[Box, ...]
 
 
@@ -55,7 +55,7 @@ def sites(topology: Topology, seen: Seen) -> tuple[SiteBox, ...]:
             return Box(name, "postgres", members[name].state, members[name].role)
         if any(member.name == name for member in topology.etcd):
             return Box(name, "etcd", _etcd_state(seen, name))
-        return Box(name, "repository", seen.state_of(name))
+        return Box(name, "monitoring" if name == MONITORING else "repository", seen.state_of(name))
 
     return tuple(
         SiteBox(site.name, site.kind, tuple(box(host.name) for host in topology.at(site))) for site in topology.sites

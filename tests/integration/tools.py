@@ -47,7 +47,8 @@ def project_of(stack):
     """The project's name of one of the STACKS, and what keeps it apart from other checkouts': ports and images."""
     room = len(STACKS) * PORTS
     first = FIRST_PORT + int(CHECKOUT, 16) % ((LAST_PORT - FIRST_PORT) // room) * room + STACKS.index(stack) * PORTS
-    own = {"postgres_port": first, "ssh_port": first + PORTS // 2, "image_tag": CHECKOUT[:4]}
+    ports = {"postgres_port": first, "ssh_port": first + PORTS // 2, "monitoring_port": first + PORTS - 4}
+    own = {**ports, "image_tag": CHECKOUT[:4]}
     return f"pghatest-{CHECKOUT[:4]}-{stack}", own
 
 

@@ -7,10 +7,10 @@ import pytest
 from pgha import ROOT
 
 FLOORS = (
-    "errors waiting documents console", "model", "project tools", "remote", "cluster", "failures", "stack", "backup",
-    "recover upgrade", "status", "drills", "watch", "cli",
+    "errors waiting documents console", "model", "project tools monitoring", "remote", "cluster", "failures", "stack",
+    "backup", "recover upgrade", "status", "drills", "watch", "cli",
 )  # fmt: skip
-"""From the ground up; `project` and `tools` stand side by side, `recover` and `upgrade`, too."""
+"""From the ground up; `project`, `tools` and `monitoring` stand side by side, `recover` and `upgrade`, too."""
 
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 MODULES = sorted((ROOT / "pgha").rglob("*.py"))
@@ -55,7 +55,9 @@ def test_a_library_is_spoken_to_in_its_room_only(path):
 IO = {"open", "run", "connect", "read_text", "write_text", "read_bytes", "write_bytes", "unlink", "mkdir", "urlopen"}
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if room_of(p) in ("model", "tools")], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if room_of(p) in ("model", "tools", "monitoring")], ids=lambda p: p.name
+)
 def test_builders_and_parsers_do_no_io(path):
     calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
     names = [call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls]

@@ -107,3 +107,18 @@ def test_what_is_given_up_changes_no_address_of_what_is_left(gone):
     assert gone not in networks(left, BLOCK)
     assert all_addresses(left) == {key: at for key, at in all_addresses(before).items() if key[0] not in names}
     assert fits(left, BLOCK) == fits(before, BLOCK)
+
+
+@pytest.mark.parametrize(("data_centers", "nodes"), SHAPES)
+def test_the_monitoring_changes_no_address_and_has_its_own(data_centers, nodes):
+    before, after = (all_addresses(topology_of(data_centers, nodes, monitoring=on)) for on in (False, True))
+    assert {key: after[key] for key in before} == before
+    assert len(set(after.values())) == len(after) == len(before) + 2
+    assert after["monitoring", "monitoring"] == "172.30.255.9"
+
+
+def test_a_small_block_has_room_for_one_site_less():
+    block = IPv4Network("172.30.240.0/21")
+    assert fits(topology_of(5, 1), block)
+    assert not fits(topology_of(5, 1, monitoring=True), block)
+    assert fits(topology_of(4, 1, monitoring=True), block)

@@ -151,3 +151,12 @@ def test_in_async_the_old_leader_goes_on_for_as_long_as_etcd_is_retried():
     assert cut.shortest <= 9.9 < 13.3 <= cut.longest
     slower = outages_of(3, 2, durability="async", ttl=30, retry_timeout=10)["leader's data center cut off"]
     assert slower.longest == cut.longest + 5
+
+
+def test_the_monitoring_is_lost_alone_and_costs_nothing():
+    settings = Settings(monitoring=True)
+    plan = make_plan(settings, build_topology(settings))
+    (alone,) = [outcome for outcome in plan.outcomes if "monitoring" in outcome.loss]
+    assert (alone.loss, alone.survived, alone.backups) == ("monitoring", True, True)
+    assert "the monitoring site" in plan.sentence
+    assert plan.outages == make_plan(Settings(), build_topology(Settings())).outages

@@ -95,6 +95,12 @@ def problems_of(*layers):
         ],
         ("up_timeout", 1, "less than 10"),
         ("superuser_password", "schlüssel", "printable ASCII"),
+        ("monitoring_port", 80, "not a port"),
+        ("notify", "hooks.example.com", "neither the URL"),
+        ("notify", "https://user:secret@hooks.example.com/", "neither the URL"),
+        ("notify", "https://hooks.example.com/x", "without monitoring"),
+        ("notify", "ops@example.com", "takes notify_smarthost"),
+        ("notify_smarthost", "mail.example.com", "not a host and a port"),
         ("replication_password", "two\nlines", "printable ASCII"),
         ("rewind_password", "tab\t", "printable ASCII"),
         ("restapi_password", "nul\0", "printable ASCII"),
@@ -262,3 +268,14 @@ def test_parameters_are_a_table_or_its_text(given):
 
 def test_without_parameters_there_are_none():
     assert read_settings({"parameters": ""}).parameters == read_settings({}).parameters == {}
+
+
+def test_a_url_that_is_a_secret_is_in_no_sentence():
+    for given in ({"notify": "https://hooks.example.com/T0/hush"}, {"notify": "https://a:hush@hooks.example.com"}):
+        assert not any("hush" in problem for problem in problems_of(given))
+
+
+def test_an_older_alertmanager_reads_no_url_from_a_file():
+    given = {"monitoring": "on", "notify": "https://hooks.example.com/x"}
+    assert problems_of({**given, "postgres": 15}) == ["notify: a webhook takes Alertmanager 0.26, bookworm has 0.25"]
+    assert read_settings({**given, "postgres": 17}).notify

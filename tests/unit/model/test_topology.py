@@ -110,6 +110,15 @@ def test_without_pgbackrest_there_is_neither_host_nor_site():
     assert topology.ssh_hosts == topology.nodes
 
 
+def test_the_monitoring_is_alone_at_its_site_and_is_asked_for_nothing():
+    topology = topology_of(3, 2, monitoring=True)
+    (site,) = (site for site in topology.sites if site.kind == "monitoring")
+    assert topology.at(site) == (topology.monitoring,) == topology.hosts[-1:]
+    assert topology.monitoring not in topology.ssh_hosts
+    assert topology.without(["monitoring"]) == topology_of(3, 2)
+    assert topology_of(3, 2).monitoring is None
+
+
 def test_hosts_are_found_by_name_and_etcd_starts_first():
     topology = topology_of(1, 1)
     assert [host.name for host in topology.hosts] == ["etcd1", "etcd2", "etcd3", "pg1-node1", "pgbackrest"]

@@ -24,7 +24,7 @@ from pgha.status.kinds import Kind
 from pgha.status.problems import find_problems, next_command
 from pgha.status.seen import MemberState, Seen
 from pgha.status.survey import Survey
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, repository, space, wal
+from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, prometheus, repository, space, wal
 from pgha.tools.leader import Facts, Slot
 from pgha.tools.slots import SlotCoverage
 
@@ -112,6 +112,10 @@ def without(*names, state="exited"):
 
 
 VERIFIED = pgbackrest.Verification(BACKUP.label, "pg1-node1", False, True, 1, 2, {}, 3, {}, "one\npg_amcheck found rot")
+
+
+def target(job, host, error=""):
+    return prometheus.Target(job, host, "down" if error else "up", error)
 
 
 def term(whose, ends):
@@ -253,7 +257,23 @@ CASES = [
     ),
     (seen(stanza=replace(STANZA, ok=False, empty=True, backups=())), Kind.NO_BACKUP, "", "nothing can be restored"),
     (seen(stanza=replace(STANZA, ok=False, message="other")), Kind.REPOSITORY_UNREADABLE, "", "not well: other"),
+    (
+        seen(targets=Unreachable("prometheus does not answer: refused")),
+        Kind.MONITORING_SILENT, "monitoring", "the monitoring tells nothing: prometheus does not answer",
+    ),
+    (
+        seen(targets=(target("host", "pg2-node1"), target("postgres", "pg2-node1", "connection refused"))),
+        Kind.SCRAPE_FAILS, "pg2-node1", "cannot read the metrics of pg2-node1 (postgres): connection refused",
+    ),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("looked", [
+    seen(targets=(target("host", "pg2-node1"), target("patroni", "pg2-node1", "timed out"))),
+    seen(targets=(target("host", "pg2-node1", "no route"), target("patroni", "pg2-node1", "no route"))),
+])  # fmt: skip
+def test_what_is_told_by_itself_is_not_told_of_its_metrics(looked):
+    assert find_problems(looked) == ()
 
 
 def test_a_backup_after_a_gap_in_the_archive_ends_it():

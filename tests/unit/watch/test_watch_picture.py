@@ -47,6 +47,12 @@ def test_a_repository_is_as_its_container(make_project, seen):
     assert (box.name, box.kind, box.state) == ("pgbackrest", "repository", "missing")
 
 
+def test_the_monitoring_is_a_site_of_its_own(make_project, seen):
+    topology = make_project(data_centers=3, nodes=1, monitoring=True).topology
+    (box,) = next(site.hosts for site in sites(topology, seen) if site.kind == "monitoring")
+    assert (box.name, box.kind, box.state) == ("monitoring", "monitoring", "missing")
+
+
 def test_etcd_members_are_as_they_are_seen(project, seen):
     away = {**seen.containers, "etcd3": replace(seen.containers["etcd3"], state="exited")}
 
