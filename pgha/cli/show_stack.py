@@ -62,7 +62,7 @@ def show_plan(title: str, plan: Plan) -> None:
     words = {True: "yes", False: "NO", None: "-"}
     rows = []
     for outcome in plan.outcomes:
-        if outcome.kind in ("site", "two sites") or not outcome.survived:
+        if outcome.kind in ("site", "machine", "two sites") or not outcome.survived:
             answers = (outcome.etcd_quorum, outcome.candidate, outcome.acknowledged_safe, outcome.backups)
             rows.append((outcome.loss, *(words[answer] for answer in answers), words[outcome.survived]))
     for kind in ("one node", "two nodes"):

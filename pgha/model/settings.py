@@ -14,6 +14,9 @@ from pgha.model.rules import find_wrong
 
 ENVIRONMENT = "INVOKE_PGHA_"
 
+Machines = Mapping[str, Mapping[str, str]]
+"""Site -> `engine` and perhaps `address`."""
+
 
 def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
@@ -118,6 +121,10 @@ class Settings:
         "a table of [replication slots](#replication-slots) that outlive a change of the leader: `{cdc: {database: "
         "app}}`",
     )
+    machines: Machines = _table_setting(  # noqa: RUF009
+        "a table of [machines](machines.md), one for each site: `{dc1: ssh://root@db-a, ...}`, or `{dc1: {engine: "
+        "ssh://root@db-a, address: 10.0.2.9}, ...}`; empty: everything on this host",
+    )
     up_timeout: int = _setting(180, "seconds `up` and `start` wait until every member streams")
     long_transaction: int = _setting(
         60,
@@ -193,6 +200,10 @@ class Settings:
 FIELDS = {f.name: f for f in fields(Settings)}
 
 
+AMONG_MACHINES = {"postgres_port": 5432}
+"""Each machine has a port of its own for Postgres: the usual one."""
+
+
 STOCK = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10}
 """Patroni's own defaults (patroni/config.py), for those that are not given."""
 
@@ -207,6 +218,8 @@ def read_settings(*layers: Mapping[str, Any]) -> Settings:
         merged.update(layer)
     if is_on(merged.get("stock", False)):
         merged = {**STOCK, **merged}
+    if merged.get("machines"):
+        merged = {**AMONG_MACHINES, **merged}
     values, problems = {}, []
     for key, value in merged.items():
         if key not in FIELDS:
@@ -239,6 +252,7 @@ _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "nodes": {"nodes", "data_centers"},
     "slots": {"slots", "prefix", "data_centers", "nodes"},
     "subnet": {"subnet", "data_centers"},
+    "machines": {"machines", "data_centers", "nodes", "pgbackrest", "tls"},
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
 }
 """A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from pgha.model.machines import Machine, machines_of
 from pgha.model.settings import Settings
 from pgha.model.urls import Urls
 
@@ -33,6 +34,8 @@ class Host:
 
     name: str
     site: Site
+    machine: Machine | None = None
+    """whose engine runs it; None: this host's"""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,19 @@ class Topology:
             return 1
         return len(self.nodes) // len(self.data_centers)
 
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """Those it runs on; none where everything runs on this host."""
+        return tuple(dict.fromkeys(host.machine for host in self.hosts if host.machine))
+
+    def on(self, machine: Machine) -> Topology:
+        """The part that runs on one machine."""
+        return self.without([host.name for host in self.hosts if host.machine != machine])
+
+    def sites_on(self, machine: Machine) -> tuple[Site, ...]:
+        """The sites that are lost with a machine."""
+        return tuple(site for site in self.sites if any(host.machine == machine for host in self.at(site)))
+
     def at(self, site: Site) -> tuple[Host, ...]:
         """The hosts of one site."""
         return tuple(host for host in self.hosts if host.site == site)
@@ -120,19 +136,24 @@ def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
     witness_site = Site("witness", "witness")
     backup = Site("backup", "backup")
 
+    places = machines_of(settings.machines)
+
+    def placed(name: str, site: Site) -> Host:
+        return Host(name, site, places.get(site.name))
+
     nodes = [
-        Host(f"{settings.prefix}{dc}-node{n}", site)
+        placed(f"{settings.prefix}{dc}-node{n}", site)
         for dc, site in enumerate(data_centers, start=1)
         for n in range(1, settings.nodes + 1)
     ]
     members = etcd_member_count(settings.node_count)
-    etcd = [Host(f"etcd{i + 1}", data_centers[i % len(data_centers)]) for i in range(members)]
+    etcd = [placed(f"etcd{i + 1}", data_centers[i % len(data_centers)]) for i in range(members)]
     sites = list(data_centers)
     if witness or (witness is None and len(data_centers) == 2):
-        etcd[-1] = Host(etcd[-1].name, witness_site)
+        etcd[-1] = placed(etcd[-1].name, witness_site)
         sites.append(witness_site)
     repository = None
     if settings.pgbackrest:
-        repository = Host(REPOSITORY, backup)
+        repository = placed(REPOSITORY, backup)
         sites.append(backup)
     return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls))

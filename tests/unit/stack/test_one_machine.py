@@ -1,4 +1,4 @@
-"""What is rendered for one machine, byte for byte: a change of it makes every container of everybody again, and shows in
+"""What is rendered for one machine, byte for byte: a change of it makes everybody's containers again, and shows in
 `tests/data/rendered.txt`. To write that anew: `PGHA_WRITE=1 pytest tests/unit/stack/test_one_machine.py`."""
 
 import os
