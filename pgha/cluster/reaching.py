@@ -26,7 +26,9 @@ def target(project: Project, node: str, address: str = "") -> libpq.Target:
         port = project.ports["postgres"][node]
     except KeyError:
         raise NotRendered(f"Nothing is rendered for {node}", "inv render") from None
-    return at(project, node, port, address or project.settings.client_address)
+    host = project.topology.host(node)
+    here = project.settings.client_address
+    return at(project, node, port, address or (host.found_at(here) if host else here))
 
 
 def at(project: Project, name: str, port: int, address: str) -> libpq.Target:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pgha.model.urls import POSTGRES
 from pgha.model.words import named
 
 if TYPE_CHECKING:
@@ -54,14 +55,17 @@ def as_given(value: Any) -> dict[str, str]:
     return {str(key): str(entry).strip() for key, entry in value.items() if entry is not None}
 
 
-def machines_of(given: Mapping[str, Mapping[str, str]]) -> dict[str, Machine]:
-    """Site -> its machine; sites of one engine have the same one. Of an engine's entries one may give the address."""
+def machines_of(
+    given: Mapping[str, Mapping[str, str]], looked_up: Mapping[str, str] | None = None
+) -> dict[str, Machine]:
+    """Site -> its machine; sites of one engine have the same one. Of an engine's entries one may give the address;
+    `looked_up` has those of engines that are named."""
     addresses = {entry["engine"]: entry["address"] for entry in given.values() if entry.get("address")}
     found = {}
     for site, entry in given.items():
         engine = entry["engine"]
         name = _name(engine)
-        found[site] = Machine(name, engine, addresses.get(engine) or _host(engine))
+        found[site] = Machine(name, engine, (looked_up or {}).get(engine) or addresses.get(engine) or _host(engine))
     return found
 
 
@@ -89,6 +93,8 @@ def wrong_machines(s: Settings) -> Iterator[str]:
     if all(_is_url(entry["engine"]) for entry in given.values()):
         yield from _wrong_sites(s)
         yield from _one_twice(given)
+    if s.postgres_port != POSTGRES:
+        yield f"machines: postgres_port {s.postgres_port}: on a machine Postgres has {POSTGRES}, its usual port"
     if not s.tls:
         yield "machines: with tls off anybody between the machines could read and change etcd: leave tls on"
 

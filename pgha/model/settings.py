@@ -11,6 +11,7 @@ from pgha.errors import BadSettings
 from pgha.model.casts import CASTS, is_on
 from pgha.model.releases import Release, release_for
 from pgha.model.rules import find_wrong
+from pgha.model.urls import POSTGRES
 
 ENVIRONMENT = "INVOKE_PGHA_"
 
@@ -200,7 +201,7 @@ class Settings:
 FIELDS = {f.name: f for f in fields(Settings)}
 
 
-AMONG_MACHINES = {"postgres_port": 5432}
+AMONG_MACHINES = {"postgres_port": POSTGRES}
 """Each machine has a port of its own for Postgres: the usual one."""
 
 
@@ -252,7 +253,7 @@ _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "nodes": {"nodes", "data_centers"},
     "slots": {"slots", "prefix", "data_centers", "nodes"},
     "subnet": {"subnet", "data_centers"},
-    "machines": {"machines", "data_centers", "nodes", "pgbackrest", "tls"},
+    "machines": {"machines", "data_centers", "nodes", "pgbackrest", "tls", "postgres_port"},
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
 }
 """A rule's key -> every key the rule looks at: where one of them could not be read, the rule says nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgha.model.machines import Machine, machines_of
@@ -36,6 +36,10 @@ class Host:
     site: Site
     machine: Machine | None = None
     """whose engine runs it; None: this host's"""
+
+    def found_at(self, here: str) -> str:
+        """The address of its published ports, for clients; `here` is this host's."""
+        return self.machine.address if self.machine else here
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,13 @@ class Topology:
         """The part that runs on one machine."""
         return self.without([host.name for host in self.hosts if host.machine != machine])
 
+    def elsewhere(self, host: Host) -> dict[str, str]:
+        """Host of another machine -> the address it is found at from this one. Those of the same machine are found by
+        the engine's own name service."""
+        return {
+            other.name: other.machine.address for other in self.hosts if other.machine and other.machine != host.machine
+        }
+
     def sites_on(self, machine: Machine) -> tuple[Site, ...]:
         """The sites that are lost with a machine."""
         return tuple(site for site in self.sites if any(host.machine == machine for host in self.at(site)))
@@ -125,18 +136,20 @@ def etcd_member_count(nodes: int) -> int:
     return max(3, (nodes // 2 + 1) | 1)
 
 
-def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
+def build_topology(
+    settings: Settings, witness: bool | None = None, addresses: Mapping[str, str] | None = None
+) -> Topology:
     """The topology of these settings.
 
     etcd members go round the data centers, so none holds a majority as soon as there are three. With two,
     the last member stands at a witness site: else one of the two would hold the majority. `witness` asks for
-    such a site, or for none, whatever the number of data centers.
+    such a site, or for none, whatever the number of data centers. `addresses` are those of engines.
     """
     data_centers = [Site(f"dc{n}", "data center") for n in range(1, settings.data_centers + 1)]
     witness_site = Site("witness", "witness")
     backup = Site("backup", "backup")
 
-    places = machines_of(settings.machines)
+    places = machines_of(settings.machines, addresses)
 
     def placed(name: str, site: Site) -> Host:
         return Host(name, site, places.get(site.name))
@@ -156,4 +169,16 @@ def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
     if settings.pgbackrest:
         repository = placed(REPOSITORY, backup)
         sites.append(backup)
-    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls))
+    slots = _slots([nodes, etcd]) | ({REPOSITORY: 1} if repository and repository.machine else {})
+    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls, slots))
+
+
+def _slots(kinds: Iterable[Sequence[Host]]) -> dict[str, int]:
+    """How many of its kind are before a host on its machine. (The repository comes after a node: both have sshd and
+    pgBackRest's server.)"""
+    return {
+        host.name: sum(other.machine == host.machine for other in hosts[:index])
+        for hosts in kinds
+        for index, host in enumerate(hosts)
+        if host.machine
+    }

@@ -22,6 +22,10 @@ def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_fre
     """
     hosts = {"postgres": topology.nodes, "ssh": topology.ssh_hosts}
     first = settings.first_ports
+    if topology.machines:
+        # The others have to know them: they follow from the settings alone.
+        return {kind: {h.name: topology.urls.port(h.name, first[kind]) for h in members}
+                for kind, members in hosts.items()}  # fmt: skip
     wished = {
         (kind, host.name): recorded.get(kind, {}).get(host.name, first[kind] + index)
         for kind, members in hosts.items()

@@ -100,7 +100,7 @@ def compose(
     line: Callable[[str], None] | None = None,
 ) -> Answer:
     """Compose on the project's rendered file. Raises ToolFailed with `message` and Compose's words."""
-    command = require_compose().command(project.compose_file, project.name, *arguments, timeout=timeout)
+    command = require_compose().command(project.compose_file(), project.name, *arguments, timeout=timeout)
     # v2's default build and progress output moves the cursor; v1 knows no such variable.
     answer = shell.run(command, environment={"COMPOSE_PROGRESS": "plain", "COMPOSE_ANSI": "never"}, line=line)
     if not answer.ok:

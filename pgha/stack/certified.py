@@ -13,7 +13,7 @@ from pgha.cluster.leaving import require_quorum_without
 from pgha.cluster.quorum import read_etcd
 from pgha.cluster.rolling import leading_etcd
 from pgha.cluster.view import able_member
-from pgha.model.urls import CLIENT, REST
+from pgha.model.urls import CLIENT, PGBACKREST, REST
 from pgha.project import successors
 from pgha.project.certificates import hosts_with_one
 from pgha.project.project import Project
@@ -94,14 +94,16 @@ def _ports(project: Project, host: str) -> list[int]:
     """Where a host's servers listen that show its certificate."""
     topology, tls = project.topology, project.settings.tls
     nodes, members = ([host.name for host in hosts] for hosts in (topology.nodes, topology.etcd))
-    served = [CLIENT] if host in members else [trust.PGBACKREST_PORT] if topology.repository else []
+    served = [CLIENT] if host in members else [PGBACKREST] if topology.repository else []
     return [*served, *([REST] if tls and host in nodes else [])]
 
 
 def _shown_by(project: Project, host: str, port: int) -> trust.Shown:
     """etcd is asked by a node: nothing in its own container could."""
     asker = able_member(project) if port == CLIENT else host
-    return trust.parse_server(connect(project).run(asker, trust.ask_server(port, host)).stdout)
+    return trust.parse_server(
+        connect(project).run(asker, trust.ask_server(project.topology.urls.port(host, port), host)).stdout
+    )
 
 
 def _lacks_authority(project: Project, host: str) -> str:

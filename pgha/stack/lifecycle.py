@@ -264,4 +264,4 @@ def show_logs(project: Project, host: str, *, follow: bool, tail: int) -> int:
     if host:
         return shell.attach(docker.logs(project.container(host), follow=follow, tail=tail))
     arguments = ["logs", "--tail", str(tail), *(["--follow"] if follow else [])]
-    return shell.attach(readiness.require_compose().command(project.compose_file, project.name, *arguments))
+    return shell.attach(readiness.require_compose().command(project.compose_file(), project.name, *arguments))

@@ -67,7 +67,15 @@ def render_project(project: Project, *, at_once: bool = False) -> RenderReport:
     known = project.record()
     freed = _freed(known, placed.ports)
     project.write_record(
-        replace(known, flags=project.flags, ports=placed.ports, freed=freed, first=first, subnet=str(placed.block))
+        replace(
+            known,
+            flags=project.flags,
+            ports=placed.ports,
+            freed=freed,
+            first=first,
+            subnet=str(placed.block),
+            addresses=dict(project.addresses),
+        )
     )
     # They name the addresses.
     ensure_certificates(project)

@@ -102,7 +102,7 @@ def test_another_shape_is_refused_before_anything_is_written(make_project, there
     with pytest.raises(OtherData, match="-d 3 -p 2") as caught:
         render_project(make_project(nodes=3))
     assert "inv render -d 3 -p 2 -n pg -v 17" in caught.value.hint
-    assert not make_project().compose_file.exists()
+    assert not make_project().compose_file().exists()
 
 
 def test_where_no_engine_can_tell_nothing_is_replaced(make_project, write_down_passwords):
