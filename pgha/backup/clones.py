@@ -114,7 +114,7 @@ READY = Command(("test", "-e", "/pgha/config/pgbackrest.conf"), timeout=10)
 
 def remove(project: Project) -> bool:
     """Remove the clone with its data; returns whether there was one."""
-    engine.require_engine()
+    engine.require_engine(project)
     return engine.remove_clones(project)
 
 
@@ -180,6 +180,6 @@ def _port(project: Project, port: int) -> int:
 def require_up(project: Project) -> None:
     """Raises Missing when the project is not up."""
     require_repository(project)
-    engine.require_engine()
+    engine.require_engine(project)
     if not any(container.state == "running" for container in engine.containers(project).values()):
         raise NotUp(f"Project {project.name} is not up", "inv up")

@@ -13,7 +13,7 @@ from pgha.console import Progress
 from pgha.errors import NotBuilt, NotReady, ToolFailed, Unreachable
 from pgha.model.releases import Release
 from pgha.project.project import Project
-from pgha.remote import engine, shell
+from pgha.remote import readiness, shell
 from pgha.remote.engine import HERE
 from pgha.stack.wheels import fetch_wheels
 from pgha.tools import debian, docker
@@ -62,7 +62,7 @@ def build_images(
     registry and mirror cannot be reached, ToolFailed when a build step fails.
     """
     release = project.settings.release
-    engine.require_engine()
+    readiness.require_engine()
     _ensure_base(release, progress)
     fetch_wheels(IMAGES / "patroni", progress)
     base = {"BASE_IMAGE": release.base_image}

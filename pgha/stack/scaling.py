@@ -92,7 +92,7 @@ def check(project: Project, data_centers: str, nodes: str) -> Checked:
     SubnetTaken when the block has no room for the networks, LosesStandbys when nobody would be left, and what the gates
     refuse with when nodes are made again.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     target, runs = target_of(project, data_centers, nodes), as_it_runs(project)
     record = project.record()
     if runs.running is None:

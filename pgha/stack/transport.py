@@ -49,7 +49,7 @@ def _differs(project: Project) -> bool:
     if ran is None or ran == project.settings.tls:
         return False
     etcds = {f"{project.name}_{member.name}" for member in project.topology.etcd}
-    return engine.engine_problem() is not None or any(volume.name in etcds for volume in engine.volumes(project))
+    return engine.engine_problem(project) is not None or any(volume.name in etcds for volume in engine.volumes(project))
 
 
 def begin(project: Project, progress: Progress) -> None:

@@ -155,7 +155,7 @@ def _freed(known: Record, chosen: Ports) -> Ports:
 def _own_ports(project: Project) -> set[int]:
     """Ports this project's running containers publish: taken, but by ourselves. Those of a host that a scale removes
     are free when it is gone, and not before."""
-    if engine.engine_problem() is not None:
+    if engine.engine_problem(project) is not None:
         return set()
     return {
         port

@@ -83,7 +83,7 @@ def check(project: Project, major: int, *, drop_slots: bool) -> Checked | None:
     `project` is as the settings say, and they may name the new major already. The caller holds the lock. Raises what is
     in the way: BadValue, NotUp, HalfDone, Unhealthy, NoRoom, NoStanza, Parted, and whatever a rollout is refused with.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     seen = as_it_runs(project)
     if seen.running is None:
         raise NotUp(f"Project {project.name} is not up", "inv up")

@@ -10,11 +10,13 @@ from shlex import quote
 import pytest
 
 import pgha.tools
+from pgha.model.machines import Machine
 from pgha.model.merging import flatten
 from pgha.model.releases import SUITES
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
 from pgha.tools import (
+    archives,
     cron,
     databases,
     debian,
@@ -38,12 +40,14 @@ from pgha.tools import (
     processes,
     restarts,
     rotation,
+    ssh,
     trust,
 )
 from pgha.tools.command import Command
 
 TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
 URLS = TOPOLOGY.urls
+DB_A = Machine("db-a", "ssh://root@db-a:2222", "10.0.1.9")
 FOLDER = Path("images/patroni")
 DATA = "/pgdata/17"
 ETCD3 = "etcdctl --endpoints=https://etcd3:2379"
@@ -355,6 +359,16 @@ CASES = [
     (docker.docker("version"), "docker version"),
     (docker.image_exists("debian:trixie-slim"), "docker image inspect --format '{{.Id}}' debian:trixie-slim"),
     (docker.pull("debian:trixie-slim"), "docker pull debian:trixie-slim"),
+    (archives.save(["a:1", "b:1"]), "docker save a:1 b:1"),
+    (archives.load(), "docker load --quiet"),
+    (archives.unpack_into("p-etcd1"), "docker cp - p-etcd1:/"),
+    (
+        ssh.open_master(DB_A, "/d/a.ctl", "/d/a.sock"),
+        "ssh -fNM -S /d/a.ctl -o ControlPersist=10m -o BatchMode=yes -o StrictHostKeyChecking=yes"
+        " -o ExitOnForwardFailure=yes -o StreamLocalBindUnlink=yes -o ConnectTimeout=2 -o ServerAliveInterval=2"
+        " -o ServerAliveCountMax=3 -L /d/a.sock:/var/run/docker.sock -p 2222 root@db-a",
+    ),
+    (ssh.close_master(DB_A, "/d/a.ctl"), "ssh -S /d/a.ctl -O exit -p 2222 root@db-a"),
     (docker.remove_images(["a:drill", "b:drill"]), "docker image rm a:drill b:drill"),
     (
         docker.build(FOLDER, ["a:1", "a"], {"POSTGRES": "17", "BASE": "x"}),
