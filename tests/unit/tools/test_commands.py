@@ -643,6 +643,7 @@ CASES = [
     # The client
     (docker_client.context(), "docker context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}'"),
     (docker_client.server_version(), "docker version --format '{{.Server.Version}}'"),
+    (docker_client.info(), "docker info --format '{{json .}}'"),
     (docker.PLUGIN.version(), "docker compose version --short"),
     (docker.PROGRAM.version(), "docker-compose version --short"),
 ]
