@@ -29,11 +29,13 @@ def show_images(built: list[Built]) -> None:
 def show_topology(project: Project, report: RenderReport) -> None:
     topology, rows = project.topology, []
     for host in topology.hosts:
-        rows.append((host.name, host.site.name, project.container(host.name),
+        place = (host.site.name, host.machine.name) if host.machine else (host.site.name,)
+        rows.append((host.name, *place, project.container(host.name),
                      report.ports["postgres"].get(host.name, ""), report.ports["ssh"].get(host.name, "")))  # fmt: skip
+    places = ("Site", "Machine") if topology.machines else ("Site",)
     release = project.settings.release
     title = f"{project.name}: PostgreSQL {project.settings.postgres} on {release.base_image}"
-    console.show(console.table(title, ("Host", "Site", "Container", "Postgres port", "SSH port"), rows))
+    console.show(console.table(title, ("Host", *places, "Container", "Postgres port", "SSH port"), rows))
     console.show(f"etcd: {len(topology.etcd)} members, quorum {topology.etcd_quorum}. " + _durability_text(project))
     for line in report.moved:
         console.err().print(line, markup=False)

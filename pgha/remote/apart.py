@@ -130,8 +130,12 @@ def deliver(project: Project, hosts: Collection[str]) -> None:
     held = _secrets(project)
     for host in hosts:
         if host in held:
-            packed = pack(project, held[host])
-            engine_of(project, host).must(archives.unpack_into(project.container(host)), given=packed)
+            bring(project, engine_of(project, host), project.container(host), held[host])
+
+
+def bring(project: Project, engine: Engine, container: str, secrets: dict[str, str]) -> None:
+    """Give a container its secrets: name inside -> path here. Raises ToolFailed."""
+    engine.must(archives.unpack_into(container), given=pack(project, secrets))
 
 
 def _secrets(project: Project) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 from pgha.errors import MachineUnreachable
 from pgha.project.project import Project
 from pgha.remote import apart
+from pgha.remote.apart import bring as bring
 from pgha.remote.apart import deliver as deliver
 from pgha.remote.engines import HERE as HERE
 from pgha.remote.engines import PORT_TAKEN as PORT_TAKEN

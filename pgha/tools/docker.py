@@ -104,9 +104,17 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
 
 
 def run_aside(name: str, image: str, arguments: Sequence[str], *, labels: Sequence[str], network: str, port: str,
-              shm_size: str, files: dict[str, str], environment: dict[str, str]) -> Command:  # fmt: skip
+              shm_size: str, files: dict[str, str], environment: dict[str, str],
+              started: bool = True) -> Command:  # fmt: skip
     """A container of its own, beside Compose's; `files` are secrets: name inside -> path here."""
-    argv = ["run", "--detach", "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
+    argv = [
+        *(("run", "--detach") if started else ("create",)),
+        "--init",
+        "--name",
+        name,
+        "--hostname",
+        name.rsplit("-", 1)[-1],
+    ]
     for label in labels:
         argv += ["--label", label]
     argv += ["--network", network, "--publish", port, "--shm-size", shm_size]

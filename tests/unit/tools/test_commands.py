@@ -418,6 +418,22 @@ CASES = [
         " --volume /tls/p/host.key:/run/secrets/host.key:ro image:1 /entrypoint.sh sleep infinity",
     ),
     (
+        docker.run_aside(
+            "p-clone",
+            "image:1",
+            [],
+            labels=[],
+            network="p_wan",
+            port="10.0.1.9:50660:5432",
+            shm_size="256m",
+            files={},
+            environment={},
+            started=False,
+        ),
+        "docker create --init --name p-clone --hostname clone --network p_wan --publish 10.0.1.9:50660:5432"
+        " --shm-size 256m image:1",
+    ),
+    (
         docker.execute("p-clone", postgres.query("select 'a b'")),
         f"docker exec --user postgres p-clone env '{postgres.FREE}' psql -XAtq -v ON_ERROR_STOP=1 -d postgres -c"
         " 'select '\"'\"'a b'\"'\"''",
