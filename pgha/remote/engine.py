@@ -109,7 +109,9 @@ def _every(project: Project) -> dict[str, docker.Container]:
             away = [host.name for host in project.topology.hosts if host.machine == engine.machine]
             return [docker.Container(host, project.container(host), "", UNREACHABLE, "", "", ()) for host in away]
 
-    found = {container.service: container for seen in at_once(engines(project), ask) for container in seen}
+    found = {
+        container.service: container for seen in at_once(engines(project, project.whole), ask) for container in seen
+    }
     return dict(sorted(found.items()))
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pgha.errors import MachineUnreachable, PghaError, ToolFailed
 from pgha.model.machines import Machine
+from pgha.model.topology import Topology
 from pgha.project.project import Project
 from pgha.remote import readiness, shell, tunnels
 from pgha.tools import docker
@@ -96,9 +97,10 @@ def engine_of(project: Project, host: str) -> Engine:
     return Engine(found.machine)
 
 
-def engines(project: Project) -> tuple[Engine, ...]:
-    """Every engine of the project."""
-    return tuple(Engine(machine) for machine in project.whole.machines) or (HERE,)
+def engines(project: Project, topology: Topology | None = None) -> tuple[Engine, ...]:
+    """Every engine of the project, or of this topology; none of a machine all of whose hosts were given up."""
+    machines = (topology or project.topology).machines
+    return tuple(Engine(machine) for machine in machines) or (HERE,)
 
 
 def at_once(wanted: Iterable[Engine], ask: Callable[[Engine], T]) -> list[T]:

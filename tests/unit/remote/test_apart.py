@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,11 @@ def test_a_machine_that_is_away_has_hosts_in_a_state_of_their_own(several, monke
 def test_on_one_machine_secrets_are_nobodys_business(a_project):
     engine.deliver(a_project, ["pg1-node1"])
     assert not Path(a_project.folder).exists()
+
+
+def test_a_machine_that_was_given_up_is_asked_for_what_came_back_and_for_nothing_else(several, make_project):
+    left = replace(several.project, gone=("etcd2", "pg2-node1"))
+    assert [each.machine.name for each in engines.engines(left)] == ["10.0.0.1", "10.0.0.3"]
+    several.states = {"etcd1": "running", "etcd2": "running"}
+    assert list(engine.containers(left)) == ["etcd1"]
+    assert list(engine.given_up(left)) == ["etcd2"]
