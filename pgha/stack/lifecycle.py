@@ -20,7 +20,7 @@ from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, ownership, remaking, rolling, transport
+from pgha.stack import crontab, ownership, probing, remaking, rolling, transport
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
@@ -57,9 +57,9 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     if take_over:
         ownership.take_over(project)
     clock = Stopwatch()
-    ship_images(project, progress)
     report = _render(project, progress, at_once=at_once)
     planned = _compare(project, report)
+    probing.require_reach(project, planned.create, report.ports, progress)
     way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
     _announce(project, way, progress)
     notes = list(report.moved)
@@ -111,6 +111,7 @@ def plan_up(project: Project, *, at_once: bool = False, newer: Mapping[str, str]
 
 
 def _render(project: Project, progress: Progress, *, at_once: bool) -> RenderReport:
+    ship_images(project, progress)
     if at_once:
         transport.begin(project, progress)
     return render_project(project, at_once=at_once)

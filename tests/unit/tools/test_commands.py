@@ -37,6 +37,7 @@ from pgha.tools import (
     pip,
     places,
     postgres,
+    probe,
     processes,
     restarts,
     rotation,
@@ -432,6 +433,15 @@ CASES = [
         ),
         "docker create --init --name p-clone --hostname clone --network p_wan --publish 10.0.1.9:50660:5432"
         " --shm-size 256m image:1",
+    ),
+    (
+        probe.listen("p-probe", "image:1", "pgha.clone=p", "10.0.1.9", [22, 2379]),
+        "docker run --detach --rm --init --name p-probe --label pgha.clone=p --publish 10.0.1.9:22:22"
+        f" --publish 10.0.1.9:2379:2379 image:1 python3 -c {quote(probe.LISTEN)} 22 2379",
+    ),
+    (
+        probe.ask("image:1", "pgha.clone=p", ["10.0.1.9:2379"]),
+        f"docker run --rm --init --label pgha.clone=p image:1 python3 -c {quote(probe.ASK)} 10.0.1.9:2379",
     ),
     (
         docker.execute("p-clone", postgres.query("select 'a b'")),
