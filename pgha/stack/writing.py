@@ -167,7 +167,10 @@ def _own_ports(project: Project) -> set[int]:
 
 def _moved(project: Project, recorded: Ports, chosen: Ports) -> list[str]:
     """Hosts whose port is not the recorded one, or not the settings' one when there is no record."""
-    moved = []
+    moved: list[str] = []
+    if project.topology.machines:
+        # Nobody looks for a free one there.
+        return moved
     first = project.settings.first_ports
     for kind, entries in chosen.items():
         for index, (host, port) in enumerate(entries.items()):

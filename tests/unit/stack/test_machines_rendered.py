@@ -5,8 +5,11 @@ import configparser
 import pytest
 import yaml
 
+from pgha.errors import MachineUnreachable
 from pgha.project.certificates import ensure_certificates, load_certificate, names_in, pair_of
 from pgha.project.record import Record
+from pgha.remote import engines
+from pgha.stack.writing import render_project
 
 A, B, C = "10.0.1.9", "10.0.2.9", "10.0.3.9"
 MACHINES = {
@@ -17,6 +20,10 @@ MACHINES = {
 }
 SETTINGS = {"data_centers": 3, "nodes": 1, "machines": MACHINES, "process_max": 2}
 FOLDERS = {"db-a": ["etcd1", "pg1-node1", "pgbackrest"], B: ["etcd2", "pg2-node1"], "db-c-2222": ["etcd3", "pg3-node1"]}
+
+
+def unreachable(machine):
+    raise MachineUnreachable("away")
 
 
 @pytest.fixture
@@ -121,3 +128,11 @@ def test_a_certificate_has_its_machines_address_and_no_other_ones(make_project):
         names = names_in(load_certificate(pair_of(project, name).certificate.read_bytes()))
         assert own in names
         assert not {A, B, C} - {own} & set(names)
+
+
+def test_the_ports_of_machines_are_not_chosen_and_so_none_moves(make_project, monkeypatch):
+    monkeypatch.setattr(engines.tunnels, "reach", unreachable)
+    report = render_project(make_project(**SETTINGS))
+    assert report.moved == ()
+    assert report.ports["postgres"] == dict.fromkeys(("pg1-node1", "pg2-node1", "pg3-node1"), 5432)
+    assert report.ports["ssh"] == {"pg1-node1": 50651, "pg2-node1": 50651, "pg3-node1": 50651, "pgbackrest": 50661}
