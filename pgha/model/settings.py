@@ -201,8 +201,8 @@ class Settings:
 FIELDS = {f.name: f for f in fields(Settings)}
 
 
-AMONG_MACHINES = {"postgres_port": POSTGRES}
-"""Each machine has a port of its own for Postgres: the usual one."""
+AMONG_MACHINES = {"postgres_port": POSTGRES, "nodes": 1}
+"""Each machine has a port of its own for Postgres, the usual one, and one node that listens there."""
 
 
 STOCK = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10}

@@ -64,7 +64,8 @@ def test_the_table_can_come_from_the_environment():
     assert settings.machines["dc2"] == {"engine": "ssh://b", "address": "10.0.0.2"}
 
 
-def test_postgres_has_its_usual_port_on_a_machine():
+def test_a_machine_has_one_node_unless_asked_otherwise_with_the_usual_port():
+    assert read_settings({"machines": THREE}).nodes == 1
     assert settings_of(THREE).postgres_port == 5432
     assert "postgres_port 6432: on a machine Postgres has 5432" in problems_of(THREE, postgres_port=6432)[0]
     assert read_settings({}).postgres_port == 50551
