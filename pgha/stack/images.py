@@ -63,7 +63,7 @@ def build_images(
     """
     release = project.settings.release
     readiness.require_engine()
-    _ensure_base(release, progress)
+    ensure_base(release, progress)
     fetch_wheels(IMAGES / "patroni", progress)
     base = {"BASE_IMAGE": release.base_image}
     etcd = Image(IMAGES / "etcd", release.etcd_image, base)
@@ -100,8 +100,8 @@ def build_upgrade_image(old: Release, new: Release, name: str, progress: Progres
         raise ToolFailed(f"Building {name} failed", answer.words)
 
 
-def _ensure_base(release: Release, progress: Progress) -> None:
-    """Local, else pulled, else bootstrapped from the Debian mirror."""
+def ensure_base(release: Release, progress: Progress) -> None:
+    """The base image: local, else pulled, else bootstrapped from the Debian mirror. Raises Unreachable, NotReady."""
     if HERE.has_image(release.base_image):
         return
     with progress.stage(f"pull {release.base_image}") as step:
