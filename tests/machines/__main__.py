@@ -69,6 +69,16 @@ def fill(bed: Bed, given: argparse.Namespace) -> None:
         bed.fill(name, given.leave)
 
 
+def gates(bed: Bed, given: argparse.Namespace) -> None:
+    from .gates import GATES, Gates, line
+
+    played = Gates(bed, given.dsn)
+    print("| gate | machine | containers run | all stream | write gap | lost | notes |\n|---|---|---|---|---|---|---|")
+    for _ in range(given.runs):
+        for name in given.gates or GATES:
+            print(line(GATES[name](played)), flush=True)
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.machines", description=__doc__)
     made.add_argument("--name", default="", help="the bed; without it this checkout's")
@@ -101,6 +111,10 @@ def parser() -> argparse.ArgumentParser:
     skewing.add_argument("--seconds", type=float, default=0)
     filling = verb("fill", fill, "fill a machine's own disk", "+")
     filling.add_argument("--leave", type=int, default=0, help="bytes (default: none)")
+    playing = verb("gates", gates, "play gates on the cluster that runs there, and print a table of seconds")
+    playing.add_argument("gates", nargs="*", metavar="GATE", help="see gates.py (default: all)")
+    playing.add_argument("--runs", type=int, default=1)
+    playing.add_argument("--dsn", default="", help="of all nodes, for a client that writes meanwhile")
     verb("empty", each("empty"), "take the filling away", "*")
     return made
 
