@@ -24,11 +24,13 @@ class Failed(Exception):
 
 def run(*arguments: str, check: bool = True, timeout: float = 300, stdin: str | None = None) -> str:
     """A docker command of this host's engine; its output."""
-    answer = subprocess.run(
-        ["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    line = ["docker", *arguments]
+    try:
+        answer = subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{shlex.join(line)} did not end within {timeout:g} s") from None
     if check and answer.returncode:
-        raise Failed(f"docker {shlex.join(arguments)}: {answer.stdout}{answer.stderr}")
+        raise Failed(f"{shlex.join(line)}: {answer.stdout}{answer.stderr}")
     return answer.stdout
 
 

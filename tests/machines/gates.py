@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pgha.drills.recorder import Recorder
 
 from .bed import Bed
 from .engine import Failed
+
+Seen = TypeVar("Seen")
 
 PATIENCE = 180
 """Seconds after which a gate is not passed."""
@@ -75,14 +78,13 @@ class Gates:
         return {node: json.loads(text[2:]) for node, text in answers.items() if text.startswith("t|")}
 
     def leader(self) -> str:
-        (leader,) = self._look()
-        return leader
+        """Who takes writes; waited for."""
 
-    def names(self) -> dict[str, str]:
-        """Node -> the name it streams under: its host name."""
-        return {
-            node: self.bed.docker(machine, "exec", node, "hostname").strip() for node, machine in self.nodes.items()
-        }
+        def one() -> str:
+            seen = list(self._look())
+            return seen[0] if len(seen) == 1 else ""
+
+        return _until(one)
 
     def _run(self) -> bool:
         with ThreadPoolExecutor() as pool:
@@ -270,9 +272,10 @@ def line(run: Run) -> str:
     return f"| {' | '.join([run.gate, run.about, *seconds, lost, '; '.join(run.notes)])} |"
 
 
-def _until(look: Callable[[], object]) -> None:
+def _until(look: Callable[[], Seen]) -> Seen:
     deadline = time.monotonic() + PATIENCE
-    while not look():
+    while not (seen := look()):
         if time.monotonic() > deadline:
             raise Failed(f"not within {PATIENCE} s")
         time.sleep(0.1)
+    return seen
