@@ -23,7 +23,7 @@ from pgha.tools.command import Answer
 PATIENCE = 2
 """Seconds for an engine to answer a ping."""
 
-REMEMBERED = 3
+REMEMBERED = 10
 """Seconds after which a machine that did not answer is asked again: all that want it meanwhile hear so at once."""
 
 PING = b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n"

@@ -104,8 +104,8 @@ CASES = [
     (pgbackrest.stanza_upgrade(), "pgbackrest --stanza=pg_ha_db stanza-upgrade"),
     (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
     (
-        pgbackrest.unreached(["pg1-node1", "pg2-node1"]),
-        f"sh -c {quote(pgbackrest.UNREACHED)} unreached pg1-node1 pg2-node1",
+        pgbackrest.unreached({"pg1-node1": 8432, "pg2-node1": 8442}),
+        f"sh -c {quote(pgbackrest.UNREACHED)} unreached pg1-node1:8432 pg2-node1:8442",
     ),
     (pgbackrest.archive_histories(DATA), f"sh -c {quote(pgbackrest.HISTORIES)} histories {DATA} pg_ha_db"),
     (
