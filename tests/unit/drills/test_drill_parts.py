@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from pgha.drills import report, series
+from pgha.drills.clients import server_of
 from pgha.drills.ledger import ACKNOWLEDGED, Gap, Read, Verdict, Write
 from pgha.drills.result import Marks, Result, broken_promises
 from pgha.drills.scenarios import BY_NAME, SCENARIOS
@@ -202,3 +203,11 @@ def test_the_page_needs_nothing_else_and_shows_a_plot_of_each_run(a_project, mon
     assert "http://" not in page and "https://" not in page
     assert "17 &lt;b&gt;" in page
     assert "run 2: a promise" in page and "witness-killed (why)" in page
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "server"),
+    [("pg2-node1", 5432, "pg2-node1"), ("127.0.0.1", 50552, "pg3-node1"), ("127.0.0.1", 50559, "50559")],
+)
+def test_a_client_knows_whom_it_speaks_with(host, port, server):
+    assert server_of(host, port, {"pg2-node1": 5432, "pg3-node1": 50552}) == server
