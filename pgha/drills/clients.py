@@ -113,7 +113,7 @@ def _duplicate(descriptor: int) -> int:
 
 
 def server_of(host: str, port: int, members: Mapping[str, int]) -> str:
-    """Whose Postgres a connection leads to: with TLS the string has the member's name, else its published port tells."""
+    """Whose Postgres a connection leads to: with TLS the string has the member's name, else a published port tells."""
     if host in members:
         return host
     return next((name for name, published in members.items() if published == port), str(port))

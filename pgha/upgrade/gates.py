@@ -85,8 +85,7 @@ def check(project: Project, major: int, *, drop_slots: bool) -> Checked | None:
     """
     if project.topology.machines:
         raise BadValue(
-            "Among several machines there is no major upgrade yet: pg_upgrade runs beside the leader, from files of this "
-            "host",
+            "Among several machines there is no major upgrade yet: pg_upgrade reads files of this host",
             "docs/machines.md",
         )
     engine.require_engine(project)
