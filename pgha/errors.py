@@ -204,6 +204,10 @@ class OtherKeys(Unreachable):
     """A host refuses this checkout's key, or shows another host key than it knows."""
 
 
+class MachineUnreachable(Unreachable):
+    """A machine does not answer, or its container engine does not."""
+
+
 class TimedOut(PghaError):
     """What was waited for did not come in time."""
 

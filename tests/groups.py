@@ -15,6 +15,7 @@ GROUPS = {
     "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
     "stages": ("restore_stages", "rolling", "rotation", "upgrade", "runbooks_major"),
     "shape": ("shapes", "scaling", "plan_reality", "monitoring"),
+    "machines": ("several_machines",),
 }  # fmt: skip
 """A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""
 

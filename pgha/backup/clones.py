@@ -83,7 +83,7 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
     target = preparation.settle_end(project, preparation.settle(project, prepared, progress))
     try:
         with progress.stage(f"start {place.name}"):
-            place.engine.must(_container(project, place.name, port))
+            _start(project, place, port)
             wait_until(lambda: place.run(READY), lambda answer: answer.ok, f"{place.name} is ready", timeout=30)
             _make_tablespaces(project, place)
         with progress.stage(f"pgbackrest restore {target.backup.label}"):
@@ -100,7 +100,10 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
     except BaseException:
         remove(project)
         raise
-    conninfo = reaching.clone_string(project, port, SUPERUSER, "postgres", passfile=str(project.pgpass))
+    address = place.engine.machine.address if place.engine.machine else ""
+    conninfo = reaching.clone_string(
+        project, port, SUPERUSER, "postgres", passfile=str(project.pgpass), address=address
+    )
     return Report(point, target.backup.label, port, conninfo)
 
 
@@ -114,27 +117,40 @@ READY = Command(("test", "-e", "/pgha/config/pgbackrest.conf"), timeout=10)
 
 def remove(project: Project) -> bool:
     """Remove the clone with its data; returns whether there was one."""
-    engine.require_engine()
+    engine.require_engine(project)
     return engine.remove_clones(project)
 
 
-def _container(project: Project, name: str, port: int) -> Command:
+def _start(project: Project, place: Clone, port: int) -> None:
     """With a node's certificate and pgBackRest's configuration, which is all that a restore needs, and the password it
     shall have."""
-    node = project.topology.nodes[0]
-    secrets = rendering.secrets_of(project, node)
+    secrets = rendering.secrets_of(project, project.topology.nodes[0])
     wanted = ("pgbackrest.conf", "ca.crt", "host.crt", "host.key", "pgpass")
     files = {key: str((Path(project.folder) / secrets[key]).resolve()) for key in wanted}
+    if place.engine.machine is None:
+        place.engine.must(_container(project, place, port, files))
+        return
+    place.engine.must(_container(project, place, port, {}, started=False))
+    engine.bring(project, place.engine, place.name, files)
+    place.engine.must(docker.signal("start", [place.name]))
+
+
+def _address(project: Project, place: Clone) -> str:
+    return place.engine.machine.address if place.engine.machine else project.settings.publish_address
+
+
+def _container(project: Project, place: Clone, port: int, files: dict[str, str], started: bool = True) -> Command:
     return docker.run_aside(
-        name,
+        place.name,
         project.settings.release.patroni_image,
         ("/entrypoint.sh", "sleep", "infinity"),
         labels=(docker.clone_label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}"),
         network=f"{project.name}_{WAN}",
-        port=f"{project.settings.publish_address}:{port}:{postgres.PORT}",
+        port=f"{_address(project, place)}:{port}:{postgres.PORT}",
         shm_size=project.settings.shm_size,
         files=files,
         environment={"STANZA_NAME": STANZA, "NO_PROXY": "*", "no_proxy": "*"},
+        started=started,
     )
 
 
@@ -168,18 +184,22 @@ def _listen(project: Project, place: Clone) -> None:
 
 def _port(project: Project, port: int) -> int:
     address = project.settings.publish_address
+    # What is taken on another machine only its engine tells, when the clone starts.
+    here = not project.topology.machines
     if port:
-        if not can_bind(address, port):
+        if here and not can_bind(address, port):
             raise BadValue(f"Port {port} is taken on this host", "inv clone --port <another>")
         return port
     own = {p for entries in project.ports.values() for p in entries.values()}
     first = max(own, default=project.settings.ssh_port) + 1
-    return next_free(first, own | reserved_by_others(project), lambda candidate: can_bind(address, candidate))
+    return next_free(
+        first, own | reserved_by_others(project), lambda candidate: not here or can_bind(address, candidate)
+    )
 
 
 def require_up(project: Project) -> None:
     """Raises Missing when the project is not up."""
     require_repository(project)
-    engine.require_engine()
+    engine.require_engine(project)
     if not any(container.state == "running" for container in engine.containers(project).values()):
         raise NotUp(f"Project {project.name} is not up", "inv up")

@@ -45,7 +45,7 @@ def prepare(project: Project, request: Request, progress: Progress) -> Prepared:
     or every node is away. Nothing is changed; only for a restore point or a transaction the leader is asked to
     archive the segment it writes.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     require_repository(project)
     _ = request.point
     _await_leader(project, progress)

@@ -10,6 +10,7 @@ from pgha.cluster.view import node_names, require_leader
 from pgha.console import Progress
 from pgha.errors import BadValue, Parted, ToolFailed
 from pgha.model.topology import REPOSITORY, STANZA
+from pgha.model.urls import PGBACKREST
 from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.project.repositories import in_use
@@ -50,7 +51,8 @@ def require_repository_reaches(project: Project, node: str, what: str) -> None:
 
 def unreached(project: Project, nodes: Sequence[str]) -> list[str]:
     """Those of these nodes whose pgBackRest the repository does not reach."""
-    answer = connect(project).must(REPOSITORY, pgbackrest.unreached(nodes), "The nodes could not be asked")
+    places = {node: project.topology.urls.port(node, PGBACKREST) for node in nodes}
+    answer = connect(project).must(REPOSITORY, pgbackrest.unreached(places), "The nodes could not be asked")
     return sorted(answer.stdout.split())
 
 

@@ -30,11 +30,13 @@ def show_images(built: list[Built]) -> None:
 def show_topology(project: Project, report: RenderReport) -> None:
     topology, rows = project.topology, []
     for host in topology.hosts:
-        rows.append((host.name, host.site.name, project.container(host.name),
+        place = (host.site.name, host.machine.name) if host.machine else (host.site.name,)
+        rows.append((host.name, *place, project.container(host.name),
                      report.ports["postgres"].get(host.name, ""), report.ports["ssh"].get(host.name, "")))  # fmt: skip
+    places = ("Site", "Machine") if topology.machines else ("Site",)
     release = project.settings.release
     title = f"{project.name}: PostgreSQL {project.settings.postgres} on {release.base_image}"
-    console.show(console.table(title, ("Host", "Site", "Container", "Postgres port", "SSH port"), rows))
+    console.show(console.table(title, ("Host", *places, "Container", "Postgres port", "SSH port"), rows))
     console.show(f"etcd: {len(topology.etcd)} members, quorum {topology.etcd_quorum}. " + _durability_text(project))
     if topology.monitoring:
         ports = {name: report.ports[name][topology.monitoring.name] for name in ("prometheus", "alertmanager")}
@@ -67,7 +69,7 @@ def show_plan(title: str, plan: Plan) -> None:
     words = {True: "yes", False: "NO", None: "-"}
     rows = []
     for outcome in plan.outcomes:
-        if outcome.kind in ("site", "two sites") or not outcome.survived:
+        if outcome.kind in ("site", "machine", "two sites") or not outcome.survived:
             answers = (outcome.etcd_quorum, outcome.candidate, outcome.acknowledged_safe, outcome.backups)
             rows.append((outcome.loss, *(words[answer] for answer in answers), words[outcome.survived]))
     for kind in ("one node", "two nodes"):

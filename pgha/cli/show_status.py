@@ -79,11 +79,16 @@ def show_survey(project: Project, survey: Survey) -> None:
     console.show(console.table(title, columns, rows))
     console.show(*_lock_lines(survey.seen), _etcd_line(survey.seen), *_backup_lines(survey.seen))
     console.show(*_monitoring_lines(survey.seen))
-    console.show(f'ports on {project.settings.client_address}; connect with: psql "$(inv dsn)"')
+    console.show(f'ports on {_addresses(project)}; connect with: psql "$(inv dsn)"')
     for problem in survey.problems:
         console.show(f"! {problem}")
     if survey.problems:
         console.hint(survey.hint)
+
+
+def _addresses(project: Project) -> str:
+    machines = project.topology.machines
+    return ", ".join(m.address for m in machines) if machines else project.settings.client_address
 
 
 def _lock_lines(seen: Seen) -> list[str]:

@@ -76,7 +76,10 @@ def printed_string(project: Project, login: Login, *, standby: bool) -> tuple[st
     Raises BadValue for a login that cannot be.
     """
     _check(login)
-    published = project.settings.publish_address
+    machines = project.topology.machines
+    published = "" if machines else project.settings.publish_address
+    if login.address and machines:
+        raise BadValue("--address is for one machine: of several each has its own in the string", "inv dsn")
     notes = []
     if login.inside:
         balance = project.settings.release.libpq >= libpq.BALANCES

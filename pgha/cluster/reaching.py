@@ -26,7 +26,9 @@ def target(project: Project, node: str, address: str = "") -> libpq.Target:
         port = project.ports["postgres"][node]
     except KeyError:
         raise NotRendered(f"Nothing is rendered for {node}", "inv render") from None
-    return at(project, node, port, address or project.settings.client_address)
+    host = project.topology.host(node)
+    here = project.settings.client_address
+    return at(project, node, port, address or (host.found_at(here) if host else here))
 
 
 def at(project: Project, name: str, port: int, address: str) -> libpq.Target:
@@ -56,10 +58,11 @@ def inside_string(project: Project, node: str, user: str, dbname: str, *, passfi
     return _string(libpq.Target(node, postgres.PORT), user, dbname, passfile, trusting(project, inside=True))
 
 
-def clone_string(project: Project, port: int, user: str, dbname: str, *, passfile: str) -> str:
-    """The clone's published port. It shows the certificate of a node, and is none."""
-    here = at(project, "localhost", port, project.settings.client_address)
-    return _string(here, user, dbname, passfile, trusting(project))
+def clone_string(project: Project, port: int, user: str, dbname: str, *, passfile: str, address: str = "") -> str:
+    """The clone's published port, here or at another machine's address. It shows the certificate of a node, and is
+    none."""
+    where = at(project, "localhost", port, address or project.settings.client_address)
+    return _string(where, user, dbname, passfile, trusting(project))
 
 
 def parameters(user: str, dbname: str, passfile: str, trust: Mapping[str, str]) -> dict[str, str | int]:

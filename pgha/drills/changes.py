@@ -90,7 +90,8 @@ CHANGES = (
     Scenario("etcd-member-replaced", "nothing: the etcd member that leads is made anew with an empty volume", GOES_ON,
              "drill_gap_bystander", _replace_leading_etcd),
     Scenario("scale-out", "nothing: one node more in each data center, then back", GOES_ON, "drill_gap_planned", _grow,
-             mend=_give_back, needs=_room_for_more),
+             mend=_give_back, needs=_room_for_more, one_machine=True),
     Scenario("scale-in", "nothing: one node fewer in each data center, the leader among them, then back", GOES_ON,
-             "drill_gap_planned", _shrink, prepare=_lead_from_the_last, mend=_give_back, needs=_one_to_spare),
+             "drill_gap_planned", _shrink, prepare=_lead_from_the_last, mend=_give_back, needs=_one_to_spare,
+             one_machine=True),
 )  # fmt: skip

@@ -112,11 +112,18 @@ def _duplicate(descriptor: int) -> int:
     return os.dup(descriptor)
 
 
+def server_of(host: str, port: int, members: Mapping[str, int]) -> str:
+    """Whose Postgres a connection leads to: with TLS the string has the member's name, else a published port tells."""
+    if host in members:
+        return host
+    return next((name for name, published in members.items() if published == port), str(port))
+
+
 class Writer(Client):
     """Writes numbers no other client writes, and remembers what the server said to each."""
 
     def __init__(
-        self, conninfo: str, clock: Callable[[], float], numbers: itertools.count[int], members: Mapping[int, str],
+        self, conninfo: str, clock: Callable[[], float], numbers: itertools.count[int], members: Mapping[str, int],
         pause: float = WRITE_PAUSE, connect_pause: float = CONNECT_PAUSE, table: str = TABLE,
     ) -> None:  # fmt: skip
         super().__init__(conninfo, clock, pause, connect_pause)
@@ -135,7 +142,7 @@ class Writer(Client):
         import psycopg
 
         number, began, self._warned = next(self._numbers), self._clock(), False
-        server = self._members.get(connection.info.port, str(connection.info.port))
+        server = server_of(connection.info.host, connection.info.port, self._members)
         try:
             cursor = connection.execute(
                 f"insert into {self._table} values (%s) returning pg_walfile_name(pg_current_wal_lsn())", (number,)
@@ -155,7 +162,7 @@ class Writer(Client):
 class Reader(Client):
     """Reads on a random standby."""
 
-    def __init__(self, conninfo: str, clock: Callable[[], float], members: Mapping[int, str]) -> None:
+    def __init__(self, conninfo: str, clock: Callable[[], float], members: Mapping[str, int]) -> None:
         super().__init__(conninfo, clock, READ_PAUSE)
         self._members = members
         self.reads: list[Read] = []
@@ -163,7 +170,7 @@ class Reader(Client):
     def _round(self, connection: psycopg.Connection[Any]) -> None:
         began = self._clock()
         row = connection.execute(f"select coalesce(max(n), 0) from {TABLE}").fetchone()
-        server = self._members.get(connection.info.port, str(connection.info.port))
+        server = server_of(connection.info.host, connection.info.port, self._members)
         self.reads.append(Read(began, self._clock(), server, row[0] if row else 0))
 
 
@@ -175,7 +182,7 @@ class Probe(Writer):
 
     def __init__(
         self, member: str, conninfo: str, clock: Callable[[], float], numbers: itertools.count[int],
-        members: Mapping[int, str],
+        members: Mapping[str, int],
     ) -> None:  # fmt: skip
         super().__init__(conninfo, clock, numbers, members, PROBE_PAUSE)
         self.member = member

@@ -25,7 +25,7 @@ TOLERATED = (Kind.BROKEN, Kind.PENDING_RESTART, Kind.SLOT_RETAINS_WAL, Kind.SLOT
 
 def require_healthy(project: Project) -> None:
     """Raises Missing when the cluster is not healthy, or runs with another durability than the settings say."""
-    engine.require_engine()
+    engine.require_engine(project)
     require_client()
     if broken.still(project, engine.containers(project).values()):
         raise Unhealthy("The cluster is still broken by chaos", "inv chaos.heal")

@@ -119,5 +119,6 @@ BREAKS = "the leader's data center and another one, with etcd's quorum, for good
 
 LOSSES = (
     Scenario("site-lost-for-good", BREAKS, PROMISE, "drill_gap_recovery", _lose, new_leader=True, first=_fall_behind,
-             react=_recover, may_lose=True, compare=compare, mend=_bring_back, needs=quorum_in_two_centers),
+             react=_recover, may_lose=True, compare=compare, mend=_bring_back, needs=quorum_in_two_centers,
+             one_machine=True),
 )  # fmt: skip

@@ -139,7 +139,7 @@ def _traffic(project: Project) -> Traffic:
         connection_string(project, Login(), standby=False),
         connection_string(project, Login(), standby=True),
         members,
-        {port: name for name, port in ports.items()},
+        ports,
     )
 
 

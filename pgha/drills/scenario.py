@@ -80,6 +80,15 @@ def quorum_in_two_centers(topology: Topology) -> str:
     return ""
 
 
+def centers_apart(topology: Topology) -> str:
+    """Two data centers, and no machine that is more than one of them: they are cut off by machines."""
+    for machine in topology.machines:
+        names = [site.name for site in topology.sites_on(machine)]
+        if len(names) > 1:
+            return f"takes a machine for each site: {' and '.join(names)} are on {machine.name}"
+    return centers(2)(topology)
+
+
 def other_with_etcd(topology: Topology, center: Site) -> Site:
     """The other data center that has the most etcd members."""
     others = [site for site in topology.data_centers if site != center]
@@ -127,8 +136,13 @@ class Scenario:
     only_by_name: str = ""
     """Why it is not played among all."""
 
+    one_machine: bool = False
+    """It takes what there is not among several machines."""
+
     def lacking(self, settings: Settings, topology: Topology) -> str:
         """Why it cannot be played here; nothing when it can."""
+        if self.one_machine and topology.machines:
+            return "takes one machine"
         return self.needs(topology) or self.needs_settings(settings)
 
     def allowed(self, settings: Settings) -> float:

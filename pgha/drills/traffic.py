@@ -31,7 +31,7 @@ class Traffic:
     """All clients of one drill, from `with` to its end. Its clock begins at 0 seconds."""
 
     def __init__(
-        self, conninfo: str, standby_conninfo: str, members: Mapping[str, str], ports: Mapping[int, str]
+        self, conninfo: str, standby_conninfo: str, members: Mapping[str, str], ports: Mapping[str, int]
     ) -> None:
         """`conninfo` and `standby_conninfo` find the cluster, `members` names each member's own; `ports` tells whose
         a published port is."""

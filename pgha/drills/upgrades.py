@@ -102,5 +102,5 @@ UPGRADES = (
              GOES_ON, "drill_gap_planned", _roll_out, prepare=_build, mend=_roll_back, needs=nodes(2)),
     Scenario("upgrade-major", "PostgreSQL: pg_upgrade to the next major", "writes come back, on the new one",
              "drill_gap_upgrade", _upgrade, prepare=_prepare, mend=_keep, needs_settings=newer_major, new_history=True,
-             only_by_name="cannot be taken back: inv drill --name upgrade-major"),
+             one_machine=True, only_by_name="cannot be taken back: inv drill --name upgrade-major"),
 )  # fmt: skip

@@ -46,7 +46,7 @@ def site_named(project: Project, name: str) -> Site:
 
 def require_running(project: Project, hosts: Iterable[Host]) -> dict[str, docker.Container]:
     """The project's containers; raises Missing when one of these does not run."""
-    engine.require_engine()
+    engine.require_engine(project)
     containers = engine.containers(project)
     for host in hosts:
         state = containers[host.name].state if host.name in containers else "not there"

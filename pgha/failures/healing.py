@@ -42,7 +42,7 @@ def heal(project: Project, progress: Progress, wait: bool = True) -> Healing:
     The caller holds the lock. Idempotent; an entry is forgotten only when it is undone, so that a heal that failed
     or was interrupted can be repeated. Raises Missing when nothing is up, TimedOut when a member does not come.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     containers = engine.containers(project)
     entries = broken.read(project)
     if not containers:

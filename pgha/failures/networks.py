@@ -8,7 +8,7 @@ from pgha.errors import BadValue, Missing, ToolFailed
 from pgha.failures import broken
 from pgha.failures.aims import helper_image, postgres_node, require_running, site_named, wan_network
 from pgha.failures.broken import Broken, Mechanism
-from pgha.model.topology import Host
+from pgha.model.topology import Host, Site
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.tools import docker, network
@@ -26,6 +26,7 @@ def partition(project: Project, dc: str, from_: str = "") -> list[Broken]:
     others = [site_named(project, from_)] if from_ else [s for s in project.topology.sites if s != site]
     if site in others:
         raise BadValue(f"{dc} cannot be cut off from itself", "--from takes another site")
+    _require_apart(project, site, others)
     hosts = project.topology.at(site)
     containers = require_running(project, hosts)
     entries = [
@@ -46,6 +47,11 @@ def isolate(project: Project, node: str) -> list[Broken]:
     """
     host = postgres_node(project, node)
     others = [other.name for other in project.topology.nodes if other != host]
+    if project.topology.machines:
+        raise BadValue(
+            "Among machines a node cannot be cut off from the other nodes alone: etcd is at the same addresses",
+            f"inv chaos.partition --dc {host.site.name}",
+        )
     if not others:
         raise BadValue(f"{node} is the only Postgres node", "inv chaos.partition --dc <a site>")
     containers = require_running(project, [host])
@@ -75,13 +81,33 @@ def _drop(project: Project, containers: dict[str, docker.Container], entries: Se
 def _cut(project: Project, containers: dict[str, docker.Container], host: Host, known: Sequence[Broken]) -> Command:
     """All cuts of one host, this one and those before."""
     cut = {name for e in known if e.mechanism == Mechanism.PARTITION and e.host == host.name for name in e.sites[1:]}
-    names = [other.name for other in project.topology.hosts if other.site.name in cut or other.name in cut]
+    others = [other for other in project.topology.hosts if other.site.name in cut or other.name in cut]
+    elsewhere = {other.machine.address for other in others if other.machine and other.machine != host.machine}
+    names = [other.name for other in others if other.machine == host.machine]
     # One that does not run now is cut off as well when it comes back.
     known_at = [{**containers[name].fixed, **containers[name].addresses} for name in names if name in containers]
     # Hosts of one site also have its own network.
     ways = (wan_network(project), f"{project.name}_{host.site.name}")
     addresses = [at[way] for at in known_at for way in ways if way in at]
-    return network.cut(project.container(host.name), helper_image(project), addresses)
+    return network.cut(project.container(host.name), helper_image(project), [*addresses, *elsewhere])
+
+
+def _require_apart(project: Project, site: Site, others: Sequence[Site]) -> None:
+    """What comes from another machine has that machine's address, whoever on it sent it.
+
+    Raises BadValue for a cut from some of its sites only.
+    """
+    topology = project.topology
+    own = {host.machine for host in topology.at(site)}
+    for machine in topology.machines:
+        there = topology.sites_on(machine)
+        wanted = [other for other in there if other in others]
+        if machine not in own and wanted and len(wanted) < len(there):
+            names = " and ".join(other.name for other in there)
+            raise BadValue(
+                f"{names} are on {machine.name}: {site.name} cannot be cut off from one of them alone",
+                f"inv chaos.partition --dc {site.name}",
+            )
 
 
 def delay(project: Project, dc: str, milliseconds: int) -> list[Broken]:

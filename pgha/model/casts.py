@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pgha.model.machines import EXAMPLE, as_given
 from pgha.model.typed import read_typed
 
 
@@ -79,6 +80,17 @@ def _tables(value: Any) -> dict[str, dict[str, str]]:
     return {str(name): _table(entry, SLOT_EXAMPLE) for name, entry in _mapping(value, SLOT_EXAMPLE).items()}
 
 
+def _machines(value: Any) -> dict[str, dict[str, str]]:
+    """A table of machines, or its text: site -> `{engine: ..., address: ...}`."""
+    found = {}
+    for site, entry in _mapping(value, f"{{dc1: {EXAMPLE}}}").items():
+        try:
+            found[str(site)] = as_given(entry)
+        except ValueError as error:
+            raise ValueError(f"{site}: {error}") from None
+    return found
+
+
 CASTS: dict[str, Callable[[Any], Any]] = {
     "int": _integer,
     "float": _number,
@@ -86,5 +98,6 @@ CASTS: dict[str, Callable[[Any], Any]] = {
     "str": _text,
     "Mapping[str, str]": _table,
     "Mapping[str, Mapping[str, str]]": _tables,
+    "Machines": _machines,
 }
 """By the type that a setting is declared with."""

@@ -41,7 +41,7 @@ class Loss:
     name: str
     hosts: frozenset[Host]
     kind: str
-    """`site`, `two sites`, `one node` or `two nodes`."""
+    """`site`, `machine`, `two sites`, `one node` or `two nodes`."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,11 @@ def make_plan(settings: Settings, topology: Topology) -> Plan:
 
 
 def losses(topology: Topology) -> Iterator[Loss]:
-    """Each site, each pair of sites, any one node, any two nodes."""
+    """Each machine, each site, each pair of sites, any one node, any two nodes."""
+    for machine in topology.machines:
+        sites = topology.sites_on(machine)
+        hosts = frozenset(host for site in sites for host in topology.at(site))
+        yield Loss(f"{machine.name} with {_listed([site.name for site in sites])}", hosts, "machine")
     for count, kind in ((1, "site"), (2, "two sites")):
         # Nothing depends on the monitoring: lost together with another site it changes nothing.
         some = [site for site in topology.sites if count == 1 or site.kind != "monitoring"]
@@ -147,6 +151,7 @@ def outages(settings: Settings, topology: Topology, copies: int, outcomes: tuple
     follow = 2.0 if copies else 0.0
     named = "the other standbys follow 2 s later" if copies else "the leader hands over"
     lock = (settings.ttl - settings.loop_wait, settings.ttl + PROMOTION)
+    rebooted = [Outage("leader's machine rebooted", 0.0, PROMOTION, "its containers are stopped first: as above")]
     centers = [center.name for center in topology.data_centers]
     needed = [o.loss for o in outcomes if o.loss in centers and not (o.etcd_quorum and o.candidate)]
     lost = "leader's container or host lost" if needed else "leader's container, host or data center lost"
@@ -154,6 +159,7 @@ def outages(settings: Settings, topology: Topology, copies: int, outcomes: tuple
         Outage("switchover", 0.0, PROMOTION, "the leader hands over"),
         Outage("switchover to a candidate", follow, follow + PROMOTION, named),
         Outage("leader stopped", 0.0, PROMOTION, "Patroni releases the lock on SIGTERM"),
+        *(rebooted if topology.machines else []),
         *found,
         Outage(f"{lost}, or frozen", *lock, "the lock expires after ttl"),
         Outage("leader's disk full", 0.0, None, "it keeps the lead: inv switchover, then up to ttl"),
@@ -198,6 +204,7 @@ def _warnings(settings: Settings, topology: Topology, copies: int) -> list[str]:
         if len(centers) > 1 and members >= topology.etcd_quorum:
             found.append(f"{site.name} holds {members} of {len(topology.etcd)} etcd members, a majority: without it "
                          "nobody can be promoted")  # fmt: skip
+    found += _warnings_of_machines(topology)
     if len(centers) > 2 and len(centers) % 2 == 0:
         found.append(f"{len(centers)} data centers: no more of them may be lost than with {len(centers) - 1}")
     if len(topology.nodes) == 1:
@@ -206,6 +213,20 @@ def _warnings(settings: Settings, topology: Topology, copies: int) -> list[str]:
         found.append("durability is async: acknowledged writes can be lost with the leader")
     if topology.repository is None:
         found.append("no repository: there are no backups")
+    return found
+
+
+def _warnings_of_machines(topology: Topology) -> list[str]:
+    """Sites of one machine that are there to survive each other."""
+    found = []
+    for machine in topology.machines:
+        kinds = {site.name: site.kind for site in topology.sites_on(machine)}
+        centers = [name for name, kind in kinds.items() if kind == "data center"]
+        with_etcd = [name for name, kind in kinds.items() if kind != "backup"]
+        if len(with_etcd) > 1:
+            found.append(f"{_listed(with_etcd)} are on {machine.name}, and lost together with it")
+        if centers and len(kinds) > len(with_etcd):
+            found.append(f"the backups are on {machine.name} with {_listed(centers)}, and lost together with it")
     return found
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cronsim import CronSim, CronSimError
 
+from pgha.model.machines import wrong_machines
 from pgha.model.releases import MAJORS, SUITES, suite_of
 from pgha.model.words import counted
 
@@ -277,5 +278,5 @@ def _notify(s: Settings) -> Iterator[str]:
 
 RULES = (
     _names, _shape, _release, _patroni, _ports, _certificate_names, _subnet, _backups, _bounds, _parameters,
-    wrong_slots, _secrets, _notify,
+    wrong_slots, wrong_machines, _secrets, _notify,
 )  # fmt: skip

@@ -11,8 +11,12 @@ from pgha.errors import BadSettings
 from pgha.model.casts import CASTS, is_on
 from pgha.model.releases import Release, release_for
 from pgha.model.rules import find_wrong
+from pgha.model.urls import POSTGRES
 
 ENVIRONMENT = "INVOKE_PGHA_"
+
+Machines = Mapping[str, Mapping[str, str]]
+"""Site -> `engine` and perhaps `address`."""
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -134,6 +138,10 @@ class Settings:
         "",
         "the mail server for a mail address, such as `mail.example.com:587`; it has to offer STARTTLS",
     )
+    machines: Machines = _table_setting(  # noqa: RUF009
+        "a table of [machines](machines.md), one for each site: `{dc1: ssh://root@db-a, ...}`, or `{dc1: {engine: "
+        "ssh://root@db-a, address: 10.0.2.9}, ...}`; empty: everything on this host",
+    )
     up_timeout: int = _setting(180, "seconds `up` and `start` wait until every member streams")
     long_transaction: int = _setting(
         60,
@@ -215,6 +223,10 @@ class Settings:
 FIELDS = {f.name: f for f in fields(Settings)}
 
 
+AMONG_MACHINES = {"postgres_port": POSTGRES, "nodes": 1}
+"""Each machine has a port of its own for Postgres, the usual one, and one node that listens there."""
+
+
 STOCK = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10}
 """Patroni's own defaults (patroni/config.py), for those that are not given."""
 
@@ -229,6 +241,8 @@ def read_settings(*layers: Mapping[str, Any]) -> Settings:
         merged.update(layer)
     if is_on(merged.get("stock", False)):
         merged = {**STOCK, **merged}
+    if merged.get("machines"):
+        merged = {**AMONG_MACHINES, **merged}
     values, problems = {}, []
     for key, value in merged.items():
         if key not in FIELDS:
@@ -261,6 +275,7 @@ _KEYS_TOGETHER = {key: {key} for key in FIELDS} | {
     "nodes": {"nodes", "data_centers"},
     "slots": {"slots", "prefix", "data_centers", "nodes"},
     "subnet": {"subnet", "data_centers", "monitoring"},
+    "machines": {"machines", "data_centers", "nodes", "pgbackrest", "tls", "postgres_port", "monitoring"},
     "ttl": {"ttl", "loop_wait", "retry_timeout"},
     "notify": {"notify", "notify_smarthost", "monitoring", "base_image", "postgres"},
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pgha.model.machines import Machine, machines_of
 from pgha.model.settings import Settings
 from pgha.model.urls import Urls
 
@@ -36,6 +37,12 @@ class Host:
 
     name: str
     site: Site
+    machine: Machine | None = None
+    """whose engine runs it; None: this host's"""
+
+    def found_at(self, here: str) -> str:
+        """The address of its published ports, for clients; `here` is this host's."""
+        return self.machine.address if self.machine else here
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,26 @@ class Topology:
             return 1
         return len(self.nodes) // len(self.data_centers)
 
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """Those it runs on; none where everything runs on this host."""
+        return tuple(dict.fromkeys(host.machine for host in self.hosts if host.machine))
+
+    def on(self, machine: Machine) -> Topology:
+        """The part that runs on one machine."""
+        return self.without([host.name for host in self.hosts if host.machine != machine])
+
+    def elsewhere(self, host: Host) -> dict[str, str]:
+        """Host of another machine -> the address it is found at from this one. Those of the same machine are found by
+        the engine's own name service."""
+        return {
+            other.name: other.machine.address for other in self.hosts if other.machine and other.machine != host.machine
+        }
+
+    def sites_on(self, machine: Machine) -> tuple[Site, ...]:
+        """The sites that are lost with a machine."""
+        return tuple(site for site in self.sites if any(host.machine == machine for host in self.at(site)))
+
     def at(self, site: Site) -> tuple[Host, ...]:
         """The hosts of one site."""
         return tuple(host for host in self.hosts if host.site == site)
@@ -115,34 +142,53 @@ def etcd_member_count(nodes: int) -> int:
     return max(3, (nodes // 2 + 1) | 1)
 
 
-def build_topology(settings: Settings, witness: bool | None = None) -> Topology:
+def build_topology(
+    settings: Settings, witness: bool | None = None, addresses: Mapping[str, str] | None = None
+) -> Topology:
     """The topology of these settings.
 
     etcd members go round the data centers, so none holds a majority as soon as there are three. With two,
     the last member stands at a witness site: else one of the two would hold the majority. `witness` asks for
-    such a site, or for none, whatever the number of data centers.
+    such a site, or for none, whatever the number of data centers. `addresses` are those of engines.
     """
     data_centers = [Site(f"dc{n}", "data center") for n in range(1, settings.data_centers + 1)]
     witness_site = Site("witness", "witness")
     backup = Site("backup", "backup")
 
+    places = machines_of(settings.machines, addresses)
+
+    def placed(name: str, site: Site) -> Host:
+        return Host(name, site, places.get(site.name))
+
     nodes = [
-        Host(f"{settings.prefix}{dc}-node{n}", site)
+        placed(f"{settings.prefix}{dc}-node{n}", site)
         for dc, site in enumerate(data_centers, start=1)
         for n in range(1, settings.nodes + 1)
     ]
     members = etcd_member_count(settings.node_count)
-    etcd = [Host(f"etcd{i + 1}", data_centers[i % len(data_centers)]) for i in range(members)]
+    etcd = [placed(f"etcd{i + 1}", data_centers[i % len(data_centers)]) for i in range(members)]
     sites = list(data_centers)
     if witness or (witness is None and len(data_centers) == 2):
-        etcd[-1] = Host(etcd[-1].name, witness_site)
+        etcd[-1] = placed(etcd[-1].name, witness_site)
         sites.append(witness_site)
     repository = None
     if settings.pgbackrest:
-        repository = Host(REPOSITORY, backup)
+        repository = placed(REPOSITORY, backup)
         sites.append(backup)
     monitoring = None
     if settings.monitoring:
         monitoring = Host(MONITORING, Site(MONITORING, "monitoring"))
         sites.append(monitoring.site)
-    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls), monitoring)
+    slots = _slots([nodes, etcd]) | ({REPOSITORY: 1} if repository and repository.machine else {})
+    return Topology(tuple(sites), tuple(nodes), tuple(etcd), repository, Urls(settings.tls, slots), monitoring)
+
+
+def _slots(kinds: Iterable[Sequence[Host]]) -> dict[str, int]:
+    """How many of its kind are before a host on its machine. (The repository comes after a node: both have sshd and
+    pgBackRest's server.)"""
+    return {
+        host.name: sum(other.machine == host.machine for other in hosts[:index])
+        for hosts in kinds
+        for index, host in enumerate(hosts)
+        if host.machine
+    }

@@ -131,7 +131,9 @@ def names_of(project: Project, host: Host) -> list[str]:
     # Of another shape, which it has no room for, the next rendering chooses another.
     found = addresses(project.topology, block, host) if block and fits(project.topology, block) else {}
     published = [settings.client_address, *settings.certificate_names.split()] if host in project.topology.nodes else []
-    return list(dict.fromkeys([*own, "localhost", "127.0.0.1", *map(str, found.values()), *published]))
+    # What it sends to other machines comes from its own one's address.
+    machine = [host.machine.address] if host.machine else []
+    return list(dict.fromkeys([*own, "localhost", "127.0.0.1", *map(str, found.values()), *machine, *published]))
 
 
 def names_in(certificate: x509.Certificate) -> list[str]:

@@ -28,6 +28,10 @@ def choose_ports(settings: Settings, topology: Topology, recorded: Ports, is_fre
     if topology.monitoring:
         hosts |= dict.fromkeys(("prometheus", "alertmanager"), (topology.monitoring,))
     first = settings.first_ports
+    if topology.machines:
+        # The others have to know them: they follow from the settings alone.
+        return {kind: {h.name: topology.urls.port(h.name, first[kind]) for h in members}
+                for kind, members in hosts.items()}  # fmt: skip
     wished = {
         (kind, host.name): recorded.get(kind, {}).get(host.name, first[kind] + index)
         for kind, members in hosts.items()

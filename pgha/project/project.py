@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,17 @@ import yaml
 
 from pgha import ROOT
 from pgha.errors import BadSettings
+from pgha.model.machines import Machine
 from pgha.model.settings import Settings, read_settings
 from pgha.model.topology import Topology, build_topology
+from pgha.project.addresses import machine_addresses
 from pgha.project.files import write_file
 from pgha.project.lock import held
 from pgha.project.record import RECORD, Record, folder_of, read_record
+
+SECRETS = "secrets.json"
+"""Host -> its secrets: name in the container -> path here, relative to the project's folder. Only with machines, whose
+engines do not find these files themselves."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Project:
     """None: as the settings say"""
     gone: tuple[str, ...] = ()
     """hosts that `inv recover` has given up"""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """engine -> address of its machine, where the settings give a name"""
 
     @property
     def name(self) -> str:
@@ -59,9 +67,12 @@ class Project:
     def certificates_folder(self) -> Path:
         return self.root / "tls" / self.name
 
-    @property
-    def compose_file(self) -> Path:
-        return self.folder / "compose.yaml"
+    def relative_compose_file(self, machine: Machine | None) -> str:
+        """Relative to the project's folder: of a machine, or of this host."""
+        return f"{machine.name}/compose.yaml" if machine else "compose.yaml"
+
+    def compose_file(self, machine: Machine | None = None) -> Path:
+        return self.folder / self.relative_compose_file(machine)
 
     @property
     def ssh_config(self) -> Path:
@@ -92,11 +103,11 @@ class Project:
     @cached_property
     def whole(self) -> Topology:
         """What the settings say, those among it that were given up."""
-        return build_topology(self.settings)
+        return build_topology(self.settings, addresses=self.addresses)
 
     @property
     def rendered(self) -> bool:
-        return self.compose_file.exists()
+        return all(self.compose_file(machine).exists() for machine in self.topology.machines or (None,))
 
     @property
     def ports(self) -> dict[str, dict[str, int]]:
@@ -145,7 +156,9 @@ def open_project(layers: list[Mapping[str, Any]], flags: Mapping[str, str] | Non
     name = _project_name(layers)
     record = read_record(root, name)
     chosen = dict(flags) if flags is not None else record.flags
-    return Project(read_settings(*layers, chosen), chosen, root, gone=record.gone)
+    settings = read_settings(*layers, chosen)
+    addresses = machine_addresses(settings, record.addresses)
+    return Project(settings, chosen, root, gone=record.gone, addresses=addresses)
 
 
 def _project_name(layers: list[Mapping[str, Any]]) -> str:

@@ -46,6 +46,8 @@ class Record:
     """Hosts that `inv recover` has given up; `inv scale` makes them anew."""
     repository: str = ""
     """The shape of what is in the repository, where its volume was made with an older one: another major version."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Engine -> the address of its machine, as it was looked up."""
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -67,8 +69,9 @@ def read_record(root: Path, name: str) -> Record:
             IPv4Network(subnet)
         replacing = str(document.get("replacing", ""))
         shape = str(document.get("shape", ""))
-        made, scaling, identities = (
-            {str(k): str(v) for k, v in document.get(key, {}).items()} for key in ("made", "scaling", "identities")
+        made, scaling, identities, addresses = (
+            {str(k): str(v) for k, v in document.get(key, {}).items()}
+            for key in ("made", "scaling", "identities", "addresses")
         )
         gone = tuple(str(host) for host in document.get("gone", ()))
         repository = str(document.get("repository", ""))
@@ -90,7 +93,7 @@ def read_record(root: Path, name: str) -> Record:
             "and the ports",
             f"rm {path.relative_to(root)}, then `inv render` with the flags used before",
         ) from None
-    known = (scheduled, taken, subnet, replacing, shape, made, scaling, identities, freed, gone, repository)
+    known = (scheduled, taken, subnet, replacing, shape, made, scaling, identities, freed, gone, repository, addresses)
     return Record(flags, ports, first, *known)
 
 

@@ -64,7 +64,7 @@ def take_account(project: Project) -> Account:
     Unhealthy for a lost site that was stopped for maintenance or an etcd member that is left and does not run, NoQuorum
     and NoLeader when there is no etcd member or no Postgres node to go on with.
     """
-    engine.require_engine()
+    engine.require_any_engine(project)
     topology, containers = project.topology, engine.containers(project)
     states = {host.name: _state(containers, host) for host in topology.hosts}
     if not any(state in LIVE for state in states.values()):

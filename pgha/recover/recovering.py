@@ -140,6 +140,7 @@ def _make_etcd(project: Project, record: Record, progress: Progress) -> None:
         try:
             write_file(file, etcd_alone.forcing(rendered))
             # The file is looked up again when the container starts.
+            engine.deliver(project, [record.etcd])
             engine.engine_of(project, record.etcd).must(docker.restart(project.container(record.etcd)))
             wait_until(
                 lambda: _commits(project, record.etcd),
@@ -151,6 +152,7 @@ def _make_etcd(project: Project, record: Record, progress: Progress) -> None:
         finally:
             # With it the next start would give up those that have joined since.
             write_file(file, rendered)
+            engine.deliver(project, [record.etcd])
     names = [
         entry.name
         for entry in etcd.parse_members(_on_any(project, etcd_alone.list_members(project.topology.urls, record.etcd)))

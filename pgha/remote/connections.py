@@ -247,6 +247,7 @@ class Connections:
 
     def _new(self, host: str) -> fabric.Connection:
         project = self._project
+        where = project.topology.host(host)
         try:
             port = project.ports["ssh"][host]
         except KeyError:
@@ -255,7 +256,7 @@ class Connections:
             ) from None
         require_user_key(project)
         connection = fabric.Connection(
-            project.settings.client_address,
+            where.found_at(project.settings.client_address) if where else project.settings.client_address,
             user="postgres",
             port=port,
             # Never the operator's own ~/.ssh/config, agent or keys.

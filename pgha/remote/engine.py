@@ -1,6 +1,6 @@
-"""The container engines: are they there, what runs on them, and Compose in whichever version there is.
+"""What runs on the container engines of a project, and Compose in whichever version there is.
 
-Every call names its engine, by the host (container) it is about or by the machine. There is one engine, this host's.
+Every call names its engine, by the host (container) it is about or by the machine.
 """
 
 from __future__ import annotations
@@ -10,57 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from pgha.errors import ToolFailed
+from pgha.errors import MachineUnreachable
 from pgha.project.project import Project
-from pgha.remote import shell
-from pgha.remote.readiness import engine_problem as engine_problem
-from pgha.remote.readiness import require_compose
-from pgha.remote.readiness import require_engine as require_engine
+from pgha.remote import apart
+from pgha.remote.apart import bring as bring
+from pgha.remote.apart import deliver as deliver
+from pgha.remote.engines import HERE as HERE
+from pgha.remote.engines import PORT_TAKEN as PORT_TAKEN
+from pgha.remote.engines import UNREACHABLE, at_once, by_engine, engines
+from pgha.remote.engines import Engine as Engine
+from pgha.remote.engines import engine_of as engine_of
+from pgha.remote.engines import engine_problem as engine_problem
+from pgha.remote.engines import require_any_engine as require_any_engine
+from pgha.remote.engines import require_engine as require_engine
 from pgha.tools import docker
 from pgha.tools.command import Answer, Command
-from pgha.waiting import wait_until
-
-PORT_TAKEN = "address already in use"
-
-PORT_PATIENCE = 90
-"""Seconds to wait for a port that another connection had: TIME-WAIT lasts 60 on Linux (tcp(7))."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """The container engine of one machine."""
-
-    machine: str = ""
-    """nothing: this host"""
-
-    def run(self, command: Command, line: Callable[[str], None] | None = None) -> Answer:
-        """Run a docker command, whatever its exit code. Raises TimedOut, and Missing without docker."""
-        return shell.run(command, line=line)
-
-    def must(self, command: Command, message: str = "", hint: str = "") -> Answer:
-        """As `run`. Raises ToolFailed with docker's words when the exit code is not 0."""
-        return shell.must(command, message or f"docker failed: {command}", hint)
-
-    def has_image(self, name: str) -> bool:
-        return self.run(docker.image_exists(name)).ok
-
-    def image_label(self, name: str, label: str) -> str:
-        """What it says; nothing without such an image or label."""
-        return self.run(docker.image_label(name, label)).stdout.strip()
-
-
-HERE = Engine()
-"""The engine of this host; images are built here."""
-
-
-def engine_of(project: Project, host: str) -> Engine:
-    """The engine on which this host's container runs."""
-    return HERE
-
-
-def engines(project: Project) -> tuple[Engine, ...]:
-    """Every engine of the project."""
-    return (HERE,)
 
 
 def together(project: Project, commands: Mapping[str, Command]) -> list[Answer]:
@@ -72,16 +36,8 @@ def together(project: Project, commands: Mapping[str, Command]) -> list[Answer]:
 
 def signal(project: Project, mechanism: str, hosts: Iterable[str]) -> None:
     """Stop, kill, pause, unpause or start the containers of these hosts: on each engine all with one command."""
-    for engine, names in _by_engine(project, hosts).items():
+    for engine, names in by_engine(project, hosts).items():
         engine.must(docker.signal(mechanism, names))
-
-
-def _by_engine(project: Project, hosts: Iterable[str]) -> dict[Engine, list[str]]:
-    """Engine -> the names of these hosts' containers on it."""
-    found: dict[Engine, list[str]] = {}
-    for host in hosts:
-        found.setdefault(engine_of(project, host), []).append(project.container(host))
-    return found
 
 
 @dataclass(frozen=True)
@@ -102,14 +58,13 @@ def compose(
     *arguments: str,
     timeout: float = 300,
     line: Callable[[str], None] | None = None,
-) -> Answer:
-    """Compose on the project's rendered file. Raises ToolFailed with `message` and Compose's words."""
-    command = require_compose().command(project.compose_file, project.name, *arguments, timeout=timeout)
-    # v2's default build and progress output moves the cursor; v1 knows no such variable.
-    answer = shell.run(command, environment={"COMPOSE_PROGRESS": "plain", "COMPOSE_ANSI": "never"}, line=line)
-    if not answer.ok:
-        raise ToolFailed(message, answer.words)
-    return answer
+) -> None:
+    """Compose on the project's rendered files. Raises ToolFailed with `message` and Compose's words."""
+    run = apart.Run(project, message, timeout, line)
+    if project.topology.machines:
+        apart.compose(run, *arguments)
+    else:
+        run.on(HERE, *arguments)
 
 
 def revive(project: Project) -> None:
@@ -119,27 +74,16 @@ def revive(project: Project) -> None:
 
 
 def start(project: Project, hosts: Iterable[str], hint: str) -> None:
-    """Start the containers of these hosts. While they did not run, a client's outgoing connection may have got one of
-    their ports; when it ends, the kernel keeps that for another minute (TIME-WAIT).
+    """Start the containers of these hosts; on another machine each gets its secrets first. While they did not run, a
+    client's outgoing connection may have got one of their ports; when it ends, the kernel keeps that for another minute
+    (TIME-WAIT).
 
     Raises TimedOut with `hint` when a port is not free after PORT_PATIENCE seconds, ToolFailed for what else is wrong.
     """
-    for engine, names in _by_engine(project, hosts).items():
-        _start(engine, docker.signal("start", names), hint)
-
-
-def _start(engine: Engine, command: Command, hint: str) -> None:
-    answer = wait_until(
-        lambda: engine.run(command),
-        lambda answer: answer.ok or PORT_TAKEN not in answer.words,
-        "The ports of the containers are free",
-        timeout=PORT_PATIENCE,
-        interval=2,
-        explain=lambda answer: answer.last_words,
-        hint=f"ss -tan tells who has them; {hint}",
-    )
-    if not answer.ok:
-        raise ToolFailed(f"docker failed: {command}", answer.words)
+    wanted = list(hosts)
+    apart.deliver(project, wanted)
+    for engine, names in by_engine(project, wanted).items():
+        engine.start(docker.signal("start", names), hint)
 
 
 def containers(project: Project) -> dict[str, docker.Container]:
@@ -153,12 +97,21 @@ def given_up(project: Project) -> dict[str, docker.Container]:
 
 
 def _every(project: Project) -> dict[str, docker.Container]:
-    found: dict[str, docker.Container] = {}
-    for engine in engines(project):
-        names = _listed(engine, docker.containers(project.name))
-        if names:
-            seen = docker.parse_containers(engine.must(docker.inspect("container", names)).stdout)
-            found.update({container.service: container for container in seen})
+    """Those of a machine that does not answer have the state UNREACHABLE."""
+
+    def ask(engine: Engine) -> list[docker.Container]:
+        try:
+            names = _listed(engine, docker.containers(project.name))
+            if not names:
+                return []
+            return list(docker.parse_containers(engine.must(docker.inspect("container", names)).stdout))
+        except MachineUnreachable:
+            away = [host.name for host in project.topology.hosts if host.machine == engine.machine]
+            return [docker.Container(host, project.container(host), "", UNREACHABLE, "", "", ()) for host in away]
+
+    found = {
+        container.service: container for seen in at_once(engines(project, project.whole), ask) for container in seen
+    }
     return dict(sorted(found.items()))
 
 
@@ -170,7 +123,7 @@ def image_ids(names: Iterable[str]) -> dict[str, str]:
 
 def remove(project: Project, hosts: Iterable[str]) -> None:
     """Remove the containers of these hosts; their volumes stay."""
-    for engine, names in _by_engine(project, hosts).items():
+    for engine, names in by_engine(project, hosts).items():
         engine.must(docker.remove(*names))
 
 

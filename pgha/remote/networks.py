@@ -10,7 +10,8 @@ from pgha.model.addresses import addresses, block_of
 from pgha.model.topology import WAN, Host
 from pgha.project.project import Project
 from pgha.project.subnets import Taken
-from pgha.remote.engine import containers, engine_of, engine_problem, engines
+from pgha.remote.engine import containers, engine_of, engine_problem
+from pgha.remote.engines import engines
 from pgha.tools import ipam
 from pgha.tools.ipam import LiveNetwork
 
@@ -32,15 +33,18 @@ def every_network(project: Project) -> tuple[LiveNetwork, ...]:
 
 def taken(project: Project) -> Taken:
     """Which addresses this project cannot have. Without an engine only this host's routes tell."""
-    live = every_network(project) if engine_problem() is None else ()
+    live = every_network(project) if engine_problem(project) is None else ()
     own = {subnet for network in live if network.project == project.name for subnet in network.subnets}
     foreign = {
         subnet: network.name for network in live if network.project != project.name for subnet in network.subnets
     }
-    return Taken(frozenset(own), foreign, _routes())
+    return Taken(frozenset(own), foreign, _routes(project))
 
 
-def _routes() -> frozenset[IPv4Network]:
+def _routes(project: Project) -> frozenset[IPv4Network]:
+    """Where packets go that must not go to a container: of this host, or to the machines themselves."""
+    if project.topology.machines:
+        return frozenset(IPv4Network(machine.address) for machine in project.topology.machines)
     # Only Linux has it; elsewhere the engine runs in a machine of its own.
     with suppress(OSError):
         return ipam.parse_routes(Path(ipam.ROUTES).read_text())

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from pgha.errors import Missing, NotReady, TimedOut, ToolFailed
 from pgha.tools.command import Answer, Command
@@ -18,20 +19,22 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     line: Callable[[str], None] | None = None,
+    given: bytes = b"",
 ) -> Answer:
-    """Run to the end; with `line`, hand over each line of output as it comes (stdout and stderr together).
+    """Run to the end, with something `given` to read; with `line`, hand over each line of output as it comes (stdout
+    and stderr together).
 
     Raises Missing when the program is not there, TimedOut after `command.timeout` seconds (0: never).
     """
     env = {**os.environ, **environment} if environment else None
     try:
-        process = subprocess.Popen(
+        process: subprocess.Popen[Any] = subprocess.Popen(
             command.argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if line else subprocess.PIPE,
-            text=True,
-            errors="replace",
+            text=not given,
+            errors=None if given else "replace",
             env=env,
             # Ctrl-C reaches this process alone; it then ends the child in its own order.
             start_new_session=True,
@@ -41,7 +44,11 @@ def run(
     try:
         if line:
             return _follow(process, command, line)
-        stdout, stderr = process.communicate(timeout=command.timeout or None)
+        if given:
+            written = process.communicate(given, timeout=command.timeout or None)
+            stdout, stderr = (stream.decode(errors="replace") for stream in written)
+        else:
+            stdout, stderr = process.communicate(timeout=command.timeout or None)
         return Answer(command, stdout, stderr, process.returncode)
     except subprocess.TimeoutExpired:
         raise TimedOut(f"{command.argv[0]} did not end within {command.timeout:g} s: {command}") from None
@@ -73,7 +80,7 @@ def _follow(process: subprocess.Popen[str], command: Command, line: Callable[[st
     return Answer(command, "".join(seen), "", process.returncode)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[Any]) -> None:
     """Leave nothing running behind an interrupt or a timeout."""
     if process.poll() is not None:
         return
@@ -93,10 +100,39 @@ def must(command: Command, message: str, hint: str = "", **options: object) -> A
     return answer
 
 
-def attach(command: Command) -> int:
+def pipe(source: Command, target: Command, environment: Mapping[str, str]) -> Answer:
+    """Let one command read what another one writes; the environment is the reader's. The answer is the reader's, or the
+    writer's when that fails. Raises Missing, TimedOut after the reader's time."""
+    try:
+        writer = subprocess.Popen(source.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  start_new_session=True)  # fmt: skip
+    except (FileNotFoundError, PermissionError) as error:
+        raise _not_runnable(source, error) from None
+    assert writer.stdout is not None and writer.stderr is not None
+    try:
+        reader = subprocess.Popen(target.argv, stdin=writer.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  env={**os.environ, **environment}, start_new_session=True)  # fmt: skip
+        # The writer notices when the reader ends.
+        writer.stdout.close()
+        try:
+            stdout, stderr = reader.communicate(timeout=target.timeout or None)
+        except subprocess.TimeoutExpired:
+            raise TimedOut(f"{target.argv[0]} did not end within {target.timeout:g} s: {target}") from None
+        finally:
+            _end(reader)
+        said = writer.stderr.read()
+        code = writer.wait(source.timeout or None)
+        if code and not reader.returncode:
+            return Answer(source, "", said.decode(errors="replace"), code)
+        return Answer(target, stdout.decode(errors="replace"), stderr.decode(errors="replace"), reader.returncode)
+    finally:
+        _end(writer)
+
+
+def attach(command: Command, environment: Mapping[str, str] | None = None) -> int:
     """Run with this terminal's own input and output; returns the exit code."""
     try:
-        return subprocess.run(command.argv, check=False).returncode
+        return subprocess.run(command.argv, check=False, env={**os.environ, **(environment or {})}).returncode
     except (FileNotFoundError, PermissionError) as error:
         raise _not_runnable(command, error) from None
 

@@ -13,6 +13,7 @@ from pgha.remote import connections, engine
 from pgha.remote.readiness import compose_version
 from pgha.stack import rolling, rollout
 from pgha.stack.images import require_images
+from pgha.stack.shipping import ship_images
 from pgha.stack.writing import render_project
 
 
@@ -22,8 +23,9 @@ def make_every_again(project: Project, because: str, progress: Progress) -> Roll
     `project` is as the settings say. Interrupted, `up` completes it. Raises Unhealthy where one after another cannot
     be, what the gates refuse with, and TimedOut at the first that does not come back.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     require_images(project)
+    ship_images(project, progress)
     report = render_project(project)
     hosts = tuple(report.services)
     planned = rollout.plan(project, report.services, report.block, compose_version)

@@ -14,7 +14,7 @@ from pgha.cluster.quorum import read_etcd
 from pgha.cluster.rolling import leading_etcd
 from pgha.cluster.view import able_member
 from pgha.model.topology import MONITORING
-from pgha.model.urls import CLIENT, EXPORTER, REST
+from pgha.model.urls import CLIENT, EXPORTER, PGBACKREST, REST
 from pgha.project import successors
 from pgha.project.certificates import hosts_with_one
 from pgha.project.project import Project
@@ -108,7 +108,7 @@ def _ports(project: Project, host: str) -> list[int]:
     if host == MONITORING:
         # It asks, and shows its certificate to whom it asks.
         return []
-    served = [CLIENT] if host in members else [trust.PGBACKREST_PORT] if topology.repository else []
+    served = [CLIENT] if host in members else [PGBACKREST] if topology.repository else []
     exporters = [EXPORTER] if topology.monitoring and host not in members else []
     return [*served, *([REST] if tls and host in nodes else []), *(exporters if tls else [])]
 
@@ -116,7 +116,7 @@ def _ports(project: Project, host: str) -> list[int]:
 def _shown_by(project: Project, host: str, port: int) -> trust.Shown | None:
     """None where no Patroni listens. etcd is asked by a node: nothing in its own container could."""
     asker = able_member(project) if port == CLIENT else host
-    told = connect(project).run(asker, trust.ask_server(port, host)).stdout
+    told = connect(project).run(asker, trust.ask_server(project.topology.urls.port(host, port), host)).stdout
     if port == REST:
         return trust.parse_listening(told, "Patroni")
     return trust.parse_server(told, "etcd" if port == CLIENT else "pgBackRest's server")

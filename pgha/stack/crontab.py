@@ -12,6 +12,7 @@ from pgha.errors import BadValue, Missing, PghaError, ToolFailed
 from pgha.model.topology import REPOSITORY, Host
 from pgha.project.project import Project
 from pgha.project.repositories import in_use
+from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.tools import cron, pgbackrest
 from pgha.tools.command import Answer
@@ -70,6 +71,7 @@ def install(project: Project, hosts: Collection[str]) -> None:
     """
     tables = {host.name: (project.folder / host.name / "crontab").read_text() for host in project.topology.ssh_hosts}
     commands = {name: cron.install(text) for name, text in tables.items() if name in hosts}
+    engine.deliver(project, list(commands))
     for name, answer in connect(project).everywhere(commands).items():
         if isinstance(answer, PghaError):
             raise answer

@@ -66,6 +66,8 @@ def bring(project: Project, hosts: Collection[str], names: Collection[str], serv
     """Give these hosts, whose containers run, the files of these names, as they are here now; a service then reads
     its own again. Raises ToolFailed."""
     wanted = [host for host in project.topology.hosts if host.name in hosts]
+    # One that is started later takes them from its secrets.
+    engine.deliver(project, [host.name for host in wanted])
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
         for done in [pool.submit(_bring, project, host, names, service) for host in wanted]:
             done.result()

@@ -12,6 +12,7 @@ from pgha.project.project import Project
 from pgha.project.upgrade_record import read_upgrade
 from pgha.remote import engine
 from pgha.remote.engine import Volume
+from pgha.stack.placing import require_places
 from pgha.stack.rendering import shape
 
 PASSPHRASE = GIVEN["repository"]
@@ -28,9 +29,10 @@ def fitting_passwords(project: Project) -> Passwords:
     kept = kept_passwords(project)
     changed = replaced(project, kept)
     passwords = settled_passwords(project, kept)
-    problem = engine.engine_problem()
+    problem = engine.engine_problem(project)
     if problem is None:
         volumes = engine.volumes(project)
+        require_places(project, volumes)
         _require_shape(project, volumes)
         _require_passwords(project, volumes, kept, passwords, changed)
     elif changed:

@@ -13,6 +13,7 @@ from pgha.errors import NotReady, PghaError, Unreachable
 from pgha.project.project import Project
 from pgha.remote import postgres_client, readiness, shell
 from pgha.remote.engine import HERE
+from pgha.stack.machine_parts import check_machines
 from pgha.tools import debian
 from pgha.waiting import wait_until
 
@@ -34,7 +35,8 @@ class Part:
 
 def check_host(project: Project) -> list[Part]:
     """What is there and what lacks; changes nothing."""
-    return [_client(), _engine(), _compose(), _base_image(project), _psql()]
+    machines = [Part(*found) for found in check_machines(project)]
+    return [_client(), _engine(), _compose(project), _base_image(project), _psql(), *machines]
 
 
 def _client() -> Part:
@@ -52,10 +54,12 @@ def _engine() -> Part:
     return Part("engine", "", problem.message, packages)
 
 
-def _compose() -> Part:
+def _compose(project: Project) -> Part:
     if readiness.find_compose() is None:
         return Part("compose", "", "Docker Compose is not installed", debian.COMPOSE_PACKAGES)
-    problem = readiness.compose_problem() if readiness.engine_problem() is None else None
+    # It runs against the machines' engines, and makes no container again there.
+    used = readiness.engine_problem() is None and not project.topology.machines
+    problem = readiness.compose_problem() if used else None
     if problem:
         return Part("compose", "", problem.message, debian.COMPOSE_PACKAGES)
     return Part("compose", f"{' '.join(readiness.require_compose().program)} {readiness.compose_version()}")

@@ -13,7 +13,7 @@ from pgha.console import Progress
 from pgha.errors import NotBuilt, NotReady, ToolFailed, Unreachable
 from pgha.model.releases import Release
 from pgha.project.project import Project
-from pgha.remote import engine, shell
+from pgha.remote import readiness, shell
 from pgha.remote.engine import HERE
 from pgha.stack.wheels import fetch_wheels
 from pgha.tools import debian, docker
@@ -72,8 +72,8 @@ def build_images(
     registry and mirror cannot be reached, ToolFailed when a build step fails.
     """
     release = project.settings.release
-    engine.require_engine()
-    _ensure_base(release, progress)
+    readiness.require_engine()
+    ensure_base(release, progress)
     fetch_wheels(IMAGES / "patroni", progress)
     base = {"BASE_IMAGE": release.base_image}
     etcd = Image(IMAGES / "etcd", release.etcd_image, base)
@@ -134,8 +134,8 @@ def build_upgrade_image(old: Release, new: Release, name: str, progress: Progres
         raise ToolFailed(f"Building {name} failed", answer.words)
 
 
-def _ensure_base(release: Release, progress: Progress) -> None:
-    """Local, else pulled, else bootstrapped from the Debian mirror."""
+def ensure_base(release: Release, progress: Progress) -> None:
+    """The base image: local, else pulled, else bootstrapped from the Debian mirror. Raises Unreachable, NotReady."""
     if HERE.has_image(release.base_image):
         return
     with progress.stage(f"pull {release.base_image}") as step:

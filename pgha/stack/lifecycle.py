@@ -14,19 +14,20 @@ from pgha.cluster.rollout_record import forget_rollout
 from pgha.cluster.slots import await_slots, warnings_of_new_slots
 from pgha.cluster.view import wait_until_well
 from pgha.console import Progress
-from pgha.errors import NotRendered, NotUp, PortTaken, SubnetTaken, ToolFailed, Unhealthy
+from pgha.errors import BadValue, NotRendered, NotUp, PortTaken, SubnetTaken, ToolFailed, Unhealthy
 from pgha.failures import broken
 from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.project.running import note_running
 from pgha.remote import connections, engine, networks, readiness, shell
-from pgha.stack import crontab, ownership, remaking, rolling, silencing, transport
+from pgha.stack import crontab, ownership, probing, remaking, rolling, silencing, transport
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.images import require_images
 from pgha.stack.maintenance import stopped
 from pgha.stack.rollout import GONE, Rollout, plan, without_network
 from pgha.stack.rotating import refuse_half_rotated
+from pgha.stack.shipping import ship_images
 from pgha.stack.writing import RenderReport, preview_project, render_project
 from pgha.tools import docker, ipam, patroni
 from pgha.waiting import Stopwatch
@@ -58,6 +59,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
     clock = Stopwatch()
     report = _render(project, progress, at_once=at_once)
     planned = _compare(project, report)
+    probing.require_reach(project, planned.create, report.ports, progress)
     way = rolling.choose_way(project, planned, at_once=at_once, stopped=_stopped(project))
     _announce(project, way, progress)
     notes = list(report.moved)
@@ -110,6 +112,7 @@ def plan_up(project: Project, *, at_once: bool = False, newer: Mapping[str, str]
 
 
 def _render(project: Project, progress: Progress, *, at_once: bool) -> RenderReport:
+    ship_images(project, progress)
     if at_once:
         transport.begin(project, progress)
     return render_project(project, at_once=at_once)
@@ -120,11 +123,12 @@ def _names(project: Project) -> list[str]:
 
 
 def _require_all(project: Project, *, at_once: bool) -> None:
-    engine.require_engine()
+    engine.require_engine(project)
     if not at_once:
         transport.require_same(project)
     refuse_half_rotated(project)
-    readiness.require_fitting_compose()
+    if not project.topology.machines:
+        readiness.require_fitting_compose()
     fitting_passwords(project)
     require_images(project)
 
@@ -170,6 +174,9 @@ def _compose_up(project: Project, planned: Rollout, progress: Progress, left_out
             engine.remove(project, lost)
         try:
             only = ["--no-deps", *(name for name in _names(project) if name not in left_out)] if left_out else []
+            if planned.again and project.topology.machines:
+                # Their Compose need not know how to make a container again, on whatever engine there is.
+                remaking.take_away(project, planned.again)
             if not planned.again:
                 # Somebody may have built an image since: what was not announced stays.
                 only.insert(0, "--no-recreate")
@@ -208,7 +215,7 @@ def stop(project: Project, progress: Progress) -> None:
 
 def start(project: Project, progress: Progress) -> patroni.ClusterView:
     """Start stopped containers; returns when every member streams."""
-    engine.require_engine()
+    engine.require_engine(project)
     require_rendered(project)
     if not engine.containers(project):
         raise NotUp(f"Project {project.name} has no containers to start", "inv up")
@@ -246,7 +253,7 @@ def _wait_until_well(
 
 def compose(project: Project, progress: Progress, title: str, message: str, *arguments: str) -> None:
     """Have Compose do it to the whole stack, also to frozen containers. Raises NotRendered, or ToolFailed."""
-    engine.require_engine()
+    engine.require_engine(project)
     require_rendered(project)
     connections.close_all()
     engine.revive(project)
@@ -256,15 +263,18 @@ def compose(project: Project, progress: Progress, title: str, message: str, *arg
 
 def running(project: Project) -> list[str]:
     """The hosts whose containers run, frozen ones, too. Raises Missing without an engine."""
-    engine.require_engine()
+    engine.require_engine(project)
     return [name for name, c in engine.containers(project).items() if c.state in ("running", "paused")]
 
 
 def show_logs(project: Project, host: str, *, follow: bool, tail: int) -> int:
     """Give this terminal to a container's log, or the whole project's; returns the exit code."""
-    engine.require_engine()
+    engine.require_engine(project)
     require_rendered(project)
     if host:
-        return shell.attach(docker.logs(project.container(host), follow=follow, tail=tail))
+        environment = engine.engine_of(project, host).environment
+        return shell.attach(docker.logs(project.container(host), follow=follow, tail=tail), environment)
+    if project.topology.machines:
+        raise BadValue("The logs of several machines do not come together", "inv logs --node pg1-node1")
     arguments = ["logs", "--tail", str(tail), *(["--follow"] if follow else [])]
-    return shell.attach(readiness.require_compose().command(project.compose_file, project.name, *arguments))
+    return shell.attach(readiness.require_compose().command(project.compose_file(), project.name, *arguments))

@@ -102,7 +102,7 @@ def stop_hosts(project: Project, hosts: Sequence[Host], progress: Progress, *, d
 
 def _containers(project: Project, hosts: Sequence[Host]) -> dict[str, docker.Container]:
     """Raises NotUp when one of these hosts has no container, or nothing runs."""
-    engine.require_engine()
+    engine.require_engine(project)
     containers = engine.containers(project)
     missing = [host.name for host in hosts if host.name not in containers]
     if missing:

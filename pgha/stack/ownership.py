@@ -16,7 +16,7 @@ def require_ours(project: Project) -> None:
 
     One without the label is older than the label, and anybody's. Without an engine there is nothing to change.
     """
-    if engine.engine_problem() is not None:
+    if engine.engine_problem(project) is not None:
         return
     containers, volumes = engine.owners(project), engine.volume_owners(project)
     if not {*containers, *volumes} - {""}:

@@ -23,7 +23,7 @@ def down(project: Project, progress: Progress) -> None:
 
     Raises Missing when the record of what is broken is damaged.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     # What was done to a container ends with it; the volume of a node that had a small disk still holds older data.
     over = [entry for entry in broken.read(project) if entry.mechanism != "fill"]
     _remove_containers(project, progress)
@@ -44,7 +44,7 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
     With `keep_repository` its volume stays, and with it the passwords: the restored data was made with them, and the
     repository is encrypted with one.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     removed = []
     if project.rendered:
         _remove_containers(project, progress)

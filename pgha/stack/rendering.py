@@ -18,15 +18,15 @@ from pgha.documents import read_yaml
 from pgha.model import privileges
 from pgha.model.addresses import addresses, networks
 from pgha.model.dynamic import bootstrap_configuration
-from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host
-from pgha.model.urls import CLIENT, REST
+from pgha.model.topology import REPOSITORY, SCOPE, STANZA, WAN, Host, Topology
+from pgha.model.urls import CLIENT, PEER, PGBACKREST, REST
 from pgha.project import coming
 from pgha.project.certificates import authority, hosts_with_one, is_to_be_made_again, pair_of
 from pgha.project.checkout import checkout_id
 from pgha.project.keys import authorized_keys_text
 from pgha.project.passwords import ROTATED, Passwords
 from pgha.project.ports import LOOPBACK, Ports
-from pgha.project.project import Project
+from pgha.project.project import SECRETS, Project
 from pgha.project.repositories import Repository, repositories
 from pgha.stack.crontab import jobs_of
 from pgha.stack.watching import monitoring_files
@@ -120,12 +120,26 @@ def render(project: Project, passwords: Passwords, ports: Ports, block: IPv4Netw
         "passphrase_id": passwords.repository_id,
         "checkout": checkout_id(project.root),
     }
-    services = read_yaml(text("compose.yaml", definitions=dict.fromkeys(digests, ""), **values))["services"]
-    definitions = {name: _definition(service) for name, service in services.items()}
-    for name, service in services.items():
-        service["labels"]["pgha.definition"] = definitions[name]
-    files["compose.yaml"] = text("compose.yaml", definitions=definitions, **values)
+    services: dict[str, Any] = {}
+    for path, here in compose_files(project).items():
+        parts: dict[str, Any] = {"here": here, "networks": networks(here, block), **values}
+        own = read_yaml(text("compose.yaml", definitions=dict.fromkeys(digests, ""), **parts))["services"]
+        definitions = {name: _definition(service) for name, service in own.items()}
+        for name, service in own.items():
+            service["labels"]["pgha.definition"] = definitions[name]
+        files[path] = text("compose.yaml", definitions=definitions, **parts)
+        services |= own
+    if topology.machines:
+        files[SECRETS] = json.dumps(secrets, indent=1, sort_keys=True) + "\n"
     return Rendered(files, digests, services)
+
+
+def compose_files(project: Project) -> dict[str, Topology]:
+    """Compose file, relative to the project's folder -> the hosts it makes: one, or one a machine."""
+    topology = project.topology
+    if not topology.machines:
+        return {project.relative_compose_file(None): topology}
+    return {project.relative_compose_file(machine): topology.on(machine) for machine in topology.machines}
 
 
 def _definition(service: dict[str, Any]) -> str:
@@ -142,7 +156,6 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
         "project": project.name,
         "passwords": passwords,
         "ports": ports,
-        "networks": networks(project.topology, block),
         "addresses": {host.name: addresses(project.topology, block, host) for host in project.topology.hosts},
         "address": settings.publish_address,
         "loopback": LOOPBACK,
@@ -154,6 +167,8 @@ def _templates(project: Project, passwords: Passwords, ports: Ports, block: IPv4
         "urls": project.topology.urls,
         "privileges": privileges,
         "client_port": CLIENT,
+        "peer_port": PEER,
+        "pgbackrest_port": PGBACKREST,
         "rest_port": REST,
         "data_dir": postgres.data_dir(settings.postgres),
         "path": SEARCH_PATH.format(major=settings.postgres),

@@ -69,7 +69,7 @@ def check(project: Project, host: Host, *, degraded: bool = False) -> Checked:
     Raises IsLeader for the member that leads, LosesQuorum, LosesStandbys when one is replaced that others need, unless
     `degraded`; NoLeader, NoQuorum, Unhealthy in a pause, HalfDone while another host is being replaced.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     require_images(project)
     other = project.record().replacing
     if other not in ("", host.name):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgha.model.addresses import networks as networks_in
+from pgha.model.machines import Machine
 from pgha.model.words import counted
 from pgha.project.project import Project
 from pgha.remote import engine
@@ -100,7 +101,7 @@ def plan(
             container = containers[host]
             why = f"every container has a fixed address in {block}" if renumbered else ""
             why = why or _why(container, service, images[service["image"]], live, compose)
-            if not why and container.folder not in ("", str(project.folder)):
+            if not why and container.folder not in ("", str(project.compose_file(_machine(project, host)).parent)):
                 why = f"the checkout was moved from {Path(container.folder).parent.parent}"
             if why:
                 again[host] = why
@@ -112,6 +113,11 @@ def plan(
         interrupted=tuple(host for host in again if there[host] in RUNNING),
         renumbered=renumbered,
     )
+
+
+def _machine(project: Project, name: str) -> Machine | None:
+    host = project.topology.host(name)
+    return host.machine if host else None
 
 
 def _is_renumbered(project: Project, block: IPv4Network, live: Iterable[LiveNetwork]) -> bool:

@@ -104,7 +104,7 @@ def require_rotatable(project: Project, what: str) -> bool:
     """
     if kept_passwords(project) is None:
         raise NotRendered(f"Nothing is rendered for project {project.name}", "inv render, or inv up")
-    engine.require_engine()
+    engine.require_engine(project)
     if not engine.containers(project):
         raise NotUp(f"Project {project.name} has no containers", "inv up")
     half_done = half_rotated(project)
@@ -146,7 +146,7 @@ def refuse_half_rotated(project: Project) -> None:
     """Raises HalfDone while something is being replaced and hosts run: they may have the old or the new one."""
     what = half_rotated(project)
     names = [host.name for host in project.topology.ssh_hosts]
-    if what and engine.engine_problem() is None and running_of(project, names):
+    if what and engine.engine_problem(project) is None and running_of(project, names):
         raise HalfDone(f"A rotation of the {what} is half done", completes(what))
 
 

@@ -26,6 +26,7 @@ from pgha.project.passwords import (
     write_passwords,
 )
 from pgha.project.project import Project
+from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.remote.engine import engine_of
 from pgha.stack.rotating import (
@@ -73,6 +74,7 @@ def rotate_passwords(project: Project, progress: Progress) -> Rotated:
     # Last what tells an interrupted command's successor that all is done; a container that starts reads these files.
     for path, text in files.items():
         write_file(project.folder / path, text, 0o600)
+    engine.deliver(project, hosts)
     write_passwords(project, new)
     if engine_of(project, "clone").must(docker.clones(project.name)).stdout.strip():
         progress.note("the clone keeps the former password: inv clone --remove, then make another one")

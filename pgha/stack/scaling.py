@@ -12,7 +12,7 @@ from pgha.cluster.gates import require_open
 from pgha.cluster.leaving import require_not_paused
 from pgha.cluster.quorum import read_etcd
 from pgha.cluster.view import read_view
-from pgha.errors import BadSettings, HalfDone, LosesStandbys, NoLeader, NotUp, SubnetTaken, Unhealthy
+from pgha.errors import BadSettings, BadValue, HalfDone, LosesStandbys, NoLeader, NotUp, SubnetTaken, Unhealthy
 from pgha.model import rules
 from pgha.model.addresses import block_of, fits
 from pgha.model.topology import Host
@@ -92,7 +92,12 @@ def check(project: Project, data_centers: str, nodes: str) -> Checked:
     SubnetTaken when the block has no room for the networks, LosesStandbys when nobody would be left, and what the gates
     refuse with when nodes are made again.
     """
-    engine.require_engine()
+    if project.topology.machines:
+        raise BadValue(
+            "Among several machines the shape is not changed: the hosts there would not find the new ones",
+            "inv destroy --keep-repository, then inv up restore with the other shape",
+        )
+    engine.require_engine(project)
     target, runs = target_of(project, data_centers, nodes), as_it_runs(project)
     record = project.record()
     if runs.running is None:

@@ -46,14 +46,14 @@ def _words(tls: bool) -> str:
 
 def _differs(project: Project) -> bool:
     ran = ran_with_tls(project)
-    if ran is None and engine.engine_problem() is None:
+    if ran is None and engine.engine_problem(project) is None:
         # An `up` that came to no end, or another checkout's.
         members = engine.containers(project).values()
         ran = any(member.tls for member in members) if members else None
     if ran is None or ran == project.settings.tls:
         return False
     etcds = {f"{project.name}_{member.name}" for member in project.topology.etcd}
-    return engine.engine_problem() is not None or any(volume.name in etcds for volume in engine.volumes(project))
+    return engine.engine_problem(project) is not None or any(volume.name in etcds for volume in engine.volumes(project))
 
 
 def begin(project: Project, progress: Progress) -> None:

@@ -69,7 +69,7 @@ def look(project: Project, progress: Progress) -> Looked:
 
     Raises NotBuilt, NotUp without containers, Unreachable when a mirror cannot be reached.
     """
-    engine.require_engine()
+    engine.require_engine(project)
     require_images(project)
     containers = engine.containers(project)
     if not containers:

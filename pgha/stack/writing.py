@@ -70,7 +70,15 @@ def render_project(project: Project, *, at_once: bool = False) -> RenderReport:
     known = project.record()
     freed = _freed(known, placed.ports)
     project.write_record(
-        replace(known, flags=project.flags, ports=placed.ports, freed=freed, first=first, subnet=str(placed.block))
+        replace(
+            known,
+            flags=project.flags,
+            ports=placed.ports,
+            freed=freed,
+            first=first,
+            subnet=str(placed.block),
+            addresses=dict(project.addresses),
+        )
     )
     # They name the addresses.
     ensure_certificates(project)
@@ -153,7 +161,7 @@ def _freed(known: Record, chosen: Ports) -> Ports:
 def _own_ports(project: Project) -> set[int]:
     """Ports this project's running containers publish: taken, but by ourselves. Those of a host that a scale removes
     are free when it is gone, and not before."""
-    if engine.engine_problem() is not None:
+    if engine.engine_problem(project) is not None:
         return set()
     return {
         port
@@ -165,7 +173,10 @@ def _own_ports(project: Project) -> set[int]:
 
 def _moved(project: Project, recorded: Ports, chosen: Ports) -> list[str]:
     """Hosts whose port is not the recorded one, or not the settings' one when there is no record."""
-    moved = []
+    moved: list[str] = []
+    if project.topology.machines:
+        # Nobody looks for a free one there.
+        return moved
     first = project.settings.first_ports
     for kind, entries in chosen.items():
         for index, (host, port) in enumerate(entries.items()):

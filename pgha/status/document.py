@@ -18,7 +18,7 @@ from pgha.tools import etcd, patroni, pgbackrest, postgres
 
 def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
     """The survey for `--json`."""
-    seen = survey.seen
+    seen, topology = survey.seen, project.topology
     return {
         "project": project.name,
         "healthy": survey.healthy,
@@ -49,6 +49,10 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
         "backup": _backup_document(seen),
         "monitoring": monitoring_document(seen),
         "address": project.settings.publish_address,
+        "machines": [
+            {"name": machine.name, "address": machine.address, "sites": [s.name for s in topology.sites_on(machine)]}
+            for machine in topology.machines
+        ],
     }
 
 

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     NETWORK_MISSING = "network_missing"
     STRANGER = "stranger"
     CONTAINER_AWAY = "container_away"
+    MACHINE_UNREACHABLE = "machine_unreachable"
     MAINTENANCE = "maintenance"
     HOSTS_GONE = "hosts_gone"
     GONE_IS_BACK = "gone_is_back"

@@ -13,6 +13,7 @@ from pgha.project.running import SHAPE, UNCHANGEABLE
 from pgha.remote.postgres_client import Refusal
 from pgha.status import backup_problems, half_done, monitoring_problems
 from pgha.status.kinds import Kind, Problem, Rule, first_line
+from pgha.status.machine_problems import is_on_one_away, machines
 from pgha.status.seen import Seen
 from pgha.tools import patroni
 from pgha.tools.leader import Facts, Slot
@@ -106,6 +107,7 @@ def _members(seen: Seen) -> Iterator[Problem]:
         m for m in seen.members
         if m.name != seen.leader and m.state != "streaming" and m.name not in seen.late
         and not seen.is_in_maintenance(m.name) and not _waits_for_a_leader(seen, m.name)
+        and not is_on_one_away(seen, m.name)
     ]  # fmt: skip
     # One that says nothing before one that is on its way.
     for member in sorted(unwell, key=lambda m: not isinstance(seen.told[m.name], PghaError)):
@@ -237,7 +239,7 @@ def _containers(seen: Seen) -> Iterator[Problem]:
     """Hosts without a Postgres; a member whose container is away says so in its state."""
     members = {member.name for member in seen.members}
     for name in seen.hosts:
-        if name in members or seen.is_in_maintenance(name) or _is_lost_member(seen, name):
+        if name in members or seen.is_in_maintenance(name) or _is_lost_member(seen, name) or is_on_one_away(seen, name):
             continue
         if seen.state_of(name) != "running":
             sentence = f"{name}: container {seen.state_of(name)}"
@@ -274,9 +276,9 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     half_done.restore, half_done.recovery, half_done.upgrade, half_done.scaling, half_done.replacing,
-    half_done.rollout, half_done.rotation, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off, _members,
-    _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, half_done.gone, _maintenance, _networks,
-    backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
+    half_done.rollout, half_done.rotation, machines, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off,
+    _members, _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, half_done.gone, _maintenance,
+    _networks, backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
     backup_problems.backups, backup_problems.jobs, backup_problems.certificates, _pending_restart,
     monitoring_problems.monitoring,
 )  # fmt: skip

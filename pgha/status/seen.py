@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pgha.backup import restore_record, verification
@@ -14,6 +14,7 @@ from pgha.project import upgrade_record
 from pgha.project.maintenance import Stopped
 from pgha.project.successors import Term
 from pgha.recover import record as recover_record
+from pgha.remote.engines import UNREACHABLE
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
 from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, prometheus, repository, space
@@ -96,6 +97,8 @@ class Seen:
     """setting -> how it differs from what runs"""
     lock: Lock | PghaError | None = None
     """asked while nobody leads: that of a leader that is lost, until it expires"""
+    machines: Mapping[str, str] = field(default_factory=dict)
+    """host -> its machine, where there are several"""
     former: int = 0
     """the repository of a former passphrase that is kept; 0 without one"""
     targets: tuple[prometheus.Target, ...] | PghaError = ()
@@ -184,6 +187,8 @@ class Seen:
         if isinstance(told, PghaError) and name not in self.late:
             away = "unreachable" if isinstance(told, Unreachable) else "Patroni does not answer"
             state = away if self.state_of(name) == "running" else f"container {self.state_of(name)}"
+            if self.state_of(name) == UNREACHABLE:
+                state = UNREACHABLE
             if role == "leader" and name != self.leader:
                 # Until its lock expires the others go on naming it.
                 role = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ def take(project: Project) -> Survey:
 
     Raises NotUp when nothing runs, and the first node's error when no node at all can be asked.
     """
-    engine.require_engine()
+    engine.require_any_engine(project)
     containers = engine.containers(project)
     if not any(container.state == "running" for container in containers.values()):
         state = "stopped" if containers else "not up"
@@ -73,20 +74,22 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
     Raises the first node's error when no node at all can be asked.
     """
     half_done, record = restore_record.read_restore(project), project.record()
-    has_repository = project.topology.repository is not None
+    hosts, has_repository = project.topology.hosts, project.topology.repository is not None
     with ThreadPoolExecutor(max_workers=4) as pool:
         members_ = pool.submit(read_members, project)
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
         kept_ = pool.submit(or_error, lambda: verification.read_kept(project))
         targets_ = pool.submit(_targets, project, containers)
-        told = _of_any(members_.result())
+        told = members_.result()
+        _require_one(told)
         view = or_error(lambda: agreed_view(project, told))
         leader = leading(view, told)
         login_ = pool.submit(or_error, lambda: log_in(project, leader or "")) if leader else None
         facts = or_error(lambda: read_facts(project, leader)) if leader else None
         return Seen(
-            hosts={host.name: host.site.name for host in project.topology.hosts},
-            networks={host.name: networks.networks_of(project, host) for host in project.topology.hosts},
+            hosts={host.name: host.site.name for host in hosts},
+            machines={host.name: host.machine.name for host in hosts if host.machine},
+            networks={host.name: networks.networks_of(project, host) for host in hosts},
             containers=containers,
             told=told,
             late=cut_off(project, told),
@@ -118,19 +121,18 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
         )
 
 
-def _of_any(told: dict[str, Told | PghaError]) -> dict[str, Told | PghaError]:
-    """What the nodes told. Raises the first one's error when none at all can be asked."""
-    unreachable = [answer for answer in told.values() if isinstance(answer, (Unreachable, Missing))]
-    if len(unreachable) == len(told):
-        raise unreachable[0]
-    return told
-
-
 def _targets(project: Project, containers: dict[str, docker.Container]) -> tuple[Target, ...] | PghaError:
     """Whom Prometheus asks; nobody while the monitoring does not run: that is said as of any container."""
     host = project.topology.monitoring
     runs = host is not None and host.name in containers and containers[host.name].state == "running"
     return or_error(lambda: read_targets(project)) if runs else ()
+
+
+def _require_one(told: Mapping[str, Told | PghaError]) -> None:
+    """Raises the first node's error when no node can be asked."""
+    unreachable = [answer for answer in told.values() if isinstance(answer, (Unreachable, Missing))]
+    if len(unreachable) == len(told):
+        raise unreachable[0]
 
 
 def _gone(project: Project) -> dict[str, str]:

@@ -110,10 +110,12 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
 
 
 def run_aside(name: str, image: str, arguments: Sequence[str], *, labels: Sequence[str], network: str, port: str,
-              shm_size: str, files: dict[str, str], environment: dict[str, str]) -> Command:  # fmt: skip
+              shm_size: str, files: dict[str, str], environment: dict[str, str],
+              started: bool = True) -> Command:  # fmt: skip
     """A container of its own, beside Compose's; `files` are secrets: name inside -> path here. Its root can give files
     to other users, and nothing else."""
-    argv = ["run", "--detach", "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
+    argv = [*(("run", "--detach") if started else ("create",))]
+    argv += ["--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
     argv += ["--cap-drop", "ALL", *(w for right in privileges.FILES for w in ("--cap-add", right))]
     argv += ["--security-opt", "no-new-privileges:true"]
     for label in labels:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
+from pgha.errors import ToolFailed
 from pgha.tools import docker
 from pgha.tools.command import Command
 from pgha.tools.versions import major
@@ -53,6 +57,34 @@ def parse_context(text: str) -> Endpoint:
 
 def server_version() -> Command:
     return docker.docker("version", "--format", "{{.Server.Version}}", timeout=15)
+
+
+@dataclass(frozen=True)
+class Info:
+    """What an engine says of the machine it runs on."""
+
+    version: str
+    architecture: str
+    """`x86_64`"""
+    cpus: int
+    memory: int
+    """bytes"""
+    time: datetime
+
+
+def info() -> Command:
+    return docker.docker("info", "--format", "{{json .}}", timeout=15)
+
+
+def parse_info(text: str) -> Info:
+    """Raises ToolFailed when it is something else."""
+    try:
+        found = json.loads(text)
+        # With nanoseconds, which datetime does not read.
+        time = datetime.fromisoformat(re.sub(r"(\.\d{1,6})\d*", r"\1", found["SystemTime"]))
+        return Info(found["ServerVersion"], found["Architecture"], int(found["NCPU"]), int(found["MemTotal"]), time)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ToolFailed("docker info says nothing of its machine", text[:2000]) from error
 
 
 def is_new_engine(version: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -88,16 +88,18 @@ def stanza_upgrade() -> Command:
 
 
 UNREACHED = """
-for host; do
-    { pgbackrest server-ping "$host" > /dev/null 2>&1 || echo "$host"; } &
+for place; do
+    host=${place%:*}
+    { pgbackrest --tls-server-port="${place#*:}" server-ping "$host" > /dev/null 2>&1 || echo "$host"; } &
 done
 wait
 """
 
 
-def unreached(hosts: Sequence[str]) -> Command:
-    """On the repository's host: print those of these hosts whose pgBackRest it does not reach, all asked at once."""
-    return Command(("sh", "-c", UNREACHED, "unreached", *hosts), timeout=30)
+def unreached(places: Mapping[str, int]) -> Command:
+    """On the repository's host: print those of these hosts whose pgBackRest it does not reach at its port, all asked at
+    once. (By itself `server-ping` asks at the port of its own host's server.)"""
+    return Command(("sh", "-c", UNREACHED, "unreached", *(f"{host}:{port}" for host, port in places.items())), 30)
 
 
 HISTORIES = """

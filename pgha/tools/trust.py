@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pgha.errors import ToolFailed
 from pgha.model.topology import STANZA
+from pgha.model.urls import PGBACKREST
 from pgha.tools.command import Command
 from pgha.tools.postgres import PORT, conninfo
 
@@ -29,8 +30,6 @@ project's authority."""
 KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 """Where it puts the keys of all hosts."""
 
-PGBACKREST_PORT = 8432
-
 
 def show_authority() -> Command:
     return Command(("cat", AUTHORITY), timeout=10)
@@ -50,7 +49,7 @@ class Shown:
     """common names"""
 
 
-def ask_server(port: int = PGBACKREST_PORT, host: str = "localhost") -> Command:
+def ask_server(port: int = PGBACKREST, host: str = "localhost") -> Command:
     """What the server at this port shows: pgBackRest's, Patroni's or etcd's. Whoever shows no certificate of its own is
     told that the server is there, and no more."""
     script = f"openssl s_client -connect {host}:{port} < /dev/null 2>&1"

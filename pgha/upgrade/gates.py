@@ -83,7 +83,12 @@ def check(project: Project, major: int, *, drop_slots: bool) -> Checked | None:
     `project` is as the settings say, and they may name the new major already. The caller holds the lock. Raises what is
     in the way: BadValue, NotUp, HalfDone, Unhealthy, NoRoom, NoStanza, Parted, and whatever a rollout is refused with.
     """
-    engine.require_engine()
+    if project.topology.machines:
+        raise BadValue(
+            "Among several machines there is no major upgrade yet: pg_upgrade reads files of this host",
+            "docs/machines.md",
+        )
+    engine.require_engine(project)
     seen = as_it_runs(project)
     if seen.running is None:
         raise NotUp(f"Project {project.name} is not up", "inv up")

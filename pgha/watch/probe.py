@@ -58,7 +58,7 @@ class Probe:
             return
         self._hang_up()
         named = f"{conninfo} application_name={self.table.removeprefix('public.')}"
-        members = {port: name for name, port in project.ports["postgres"].items()}
+        members = project.ports["postgres"]
         self._conninfo = conninfo
         self._writer = _Writer(named, time.time, self._numbers, members, PAUSE, CONNECT_PAUSE, self.table)
         self._writer.start()

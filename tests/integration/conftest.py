@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from far import FarStack
 from tools import PATIENCE, ROOT, STACKS, Stack, docker, told
 
 SIX_NODES = [f"pg{dc}-node{n}" for dc in (1, 2, 3) for n in (1, 2)]
@@ -54,6 +55,7 @@ class Bench:
         self.stacks = {name: Stack(name) for name in STACKS}
         self.stacks["big"].nodes = SIX_NODES
         self.stacks["sites"].nodes = THREE_NODES
+        self.stacks["machines"] = FarStack("machines", THREE_NODES)
         for name in ("second", "small", "daily", "restore", "stages"):
             self.stacks[name].nodes = TWO_NODES
         self.fresh = None

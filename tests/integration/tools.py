@@ -37,7 +37,7 @@ CHECKOUT = hashlib.sha1(str(ROOT).encode()).hexdigest()
 
 FORKS = Forks()
 
-STACKS = ("big", "second", "sites", "small", "daily", "restore", "stages", "shape")
+STACKS = ("big", "second", "sites", "small", "daily", "restore", "stages", "shape", "machines")
 FIRST_PORT, LAST_PORT, PORTS = 10240, 32768, 40
 """Published ports are below the kernel's ephemeral range, from which a client's connection gets its own; a stack has so
 many."""

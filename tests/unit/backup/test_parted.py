@@ -23,7 +23,8 @@ class Repository:
     def must(self, host, command, message, hint=""):
         assert (host, command.argv[3]) == (REPOSITORY, "unreached")
         self.commands.append(command)
-        return Answer(command, "".join(f"{name}\n" for name in command.argv[4:] if name in self.lost), "", 0)
+        asked = [place.removesuffix(":8432") for place in command.argv[4:]]
+        return Answer(command, "".join(f"{name}\n" for name in asked if name in self.lost), "", 0)
 
 
 @pytest.fixture

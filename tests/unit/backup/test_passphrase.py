@@ -215,7 +215,7 @@ def test_a_passphrase_of_the_settings_is_taken_and_stays(world, make_project):
 
 
 def test_while_it_is_half_done_nothing_else_is_rotated_and_afterwards_all(world, monkeypatch):
-    monkeypatch.setattr(rotating.engine, "require_engine", lambda: None)
+    monkeypatch.setattr(rotating.engine, "require_engine", lambda project: None)
     monkeypatch.setattr(rotating.engine, "containers", lambda project: {"pg1-node1": None})
     world.fails_at = 3
     with pytest.raises(PghaError):

@@ -6,13 +6,14 @@ from itertools import count
 import pytest
 
 from pgha.drills import report, series
+from pgha.drills.clients import server_of
 from pgha.drills.ledger import ACKNOWLEDGED, Gap, Read, Verdict, Write
 from pgha.drills.result import Marks, Result, broken_promises
 from pgha.drills.scenarios import BY_NAME, SCENARIOS
 from pgha.drills.scene import Scene
 from pgha.drills.summary import summarize
 from pgha.errors import BadValue, Missed, TimedOut
-from pgha.model.settings import FIELDS, Settings
+from pgha.model.settings import FIELDS, Settings, read_settings
 from pgha.model.topology import build_topology
 from pgha.tools import etcd
 from pgha.tools.patroni import ClusterView, Member
@@ -202,3 +203,25 @@ def test_the_page_needs_nothing_else_and_shows_a_plot_of_each_run(a_project, mon
     assert "http://" not in page and "https://" not in page
     assert "17 &lt;b&gt;" in page
     assert "run 2: a promise" in page and "witness-killed (why)" in page
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "server"),
+    [("pg2-node1", 5432, "pg2-node1"), ("127.0.0.1", 50552, "pg3-node1"), ("127.0.0.1", 50559, "50559")],
+)
+def test_a_client_knows_whom_it_speaks_with(host, port, server):
+    assert server_of(host, port, {"pg2-node1": 5432, "pg3-node1": 50552}) == server
+
+
+MACHINES = {"dc1": "ssh://10.0.0.1", "dc2": "ssh://10.0.0.2", "dc3": "ssh://10.0.0.3", "backup": "ssh://10.0.0.1"}
+
+
+def test_among_machines_what_they_do_not_have_is_left_out_with_its_reason():
+    settings = read_settings({"data_centers": 3, "nodes": 1, "machines": MACHINES})
+    topology = build_topology(settings)
+    lacking = {s.name: s.lacking(settings, topology) for s in SCENARIOS}
+    one = {name for name, reason in lacking.items() if reason == "takes one machine"}
+    assert one == {"scale-out", "scale-in", "upgrade-major", "lagging-candidate", "site-lost-for-good"}
+    assert lacking["link-cut"] == "takes a machine for each site: dc1 and backup are on 10.0.0.1"
+    apart = read_settings({"data_centers": 3, "nodes": 1, "machines": {**MACHINES, "backup": "ssh://10.0.0.4"}})
+    assert BY_NAME["link-cut"].lacking(apart, build_topology(apart)) == ""

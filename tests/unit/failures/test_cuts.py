@@ -91,3 +91,39 @@ def test_a_host_that_rejoins_is_forgotten_and_no_other(a_project, played, monkey
     networks.rejoin(a_project, "pg2-node1")
     assert len(mended) == 1 and "container:pgha-pg2-node1" in mended[0] and "delete table" in mended[0]
     assert [entry.host for entry in broken.read(a_project)] == ["pg3-node1"]
+
+
+# Machines -----------------------------------------------------------------------------------------------------
+
+MACHINES = {"dc1": "ssh://10.0.0.1", "dc2": "ssh://10.0.0.2", "dc3": "ssh://10.0.0.3", "backup": "ssh://10.0.0.1"}
+
+
+@pytest.fixture
+def several(make_project):
+    return make_project(data_centers=3, nodes=1, machines=MACHINES)
+
+
+def dropped(command):
+    return set(str(command).partition("saddr { ")[2].partition(" }")[0].split(", "))
+
+
+def test_a_site_is_cut_off_from_the_other_machines_and_from_sites_beside_it(several, played):
+    there, ran = played(several)
+    networks.partition(several, "dc1")
+    assert set(ran) == {"etcd1", "pg1-node1"}
+    repository = there["pgbackrest"].addresses["pgha_wan"]
+    assert dropped(ran["etcd1"]) == {"10.0.0.2", "10.0.0.3", repository}
+
+
+def test_a_cut_from_one_site_is_one_from_its_machine(several, played):
+    _, ran = played(several)
+    networks.partition(several, "dc1", "dc2")
+    assert dropped(ran["pg1-node1"]) == {"10.0.0.2"}
+
+
+def test_what_shares_a_machine_is_not_cut_off_alone(several, played):
+    played(several)
+    with pytest.raises(BadValue, match=r"dc1 and backup are on 10\.0\.0\.1: dc2 cannot be cut off from one of them"):
+        networks.partition(several, "dc2", "dc1")
+    with pytest.raises(BadValue, match="from the other nodes alone"):
+        networks.isolate(several, "pg2-node1")

@@ -58,7 +58,7 @@ def test_heal_leaves_it_stopped_and_does_not_wait_for_it(a_project, monkeypatch)
     there = {name: container(name, "running") for name in ("etcd1", "pg2-node1")}
     there |= {"pg1-node1": container("pg1-node1"), "etcd3": container("etcd3")}
     started, waited = [], []
-    monkeypatch.setattr(healing.engine, "require_engine", lambda: None)
+    monkeypatch.setattr(healing.engine, "require_engine", lambda project: None)
     monkeypatch.setattr(healing.engine, "containers", lambda project: there)
     monkeypatch.setattr(healing.engine, "start", lambda project, hosts, hint: started.extend(hosts))
     monkeypatch.setattr(healing.networks, "reconnect", lambda project: [])

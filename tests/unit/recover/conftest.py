@@ -72,7 +72,7 @@ def lost(a_project, monkeypatch):
     """Three data centers with two nodes each: etcd1 and etcd4 were at dc1, etcd2 and etcd5 at dc2."""
     lost = Lost(a_project)
     monkeypatch.setattr(account, "connect", lambda project: lost)
-    monkeypatch.setattr(account.engine, "require_engine", lambda: None)
+    monkeypatch.setattr(account.engine, "require_any_engine", lambda project: None)
     monkeypatch.setattr(account.engine, "containers", lost.containers)
     monkeypatch.setattr(account, "read_etcd", lambda project: lost.etcd)
     monkeypatch.setattr(account, "stopped", lambda project, containers: lost.planned)

@@ -119,6 +119,14 @@ def test_etcd_gives_the_others_up_in_one_start_and_never_again(left, member):
     assert len(member.files) == 1, "it can commit: it is alone already"
 
 
+def test_another_machine_hears_of_the_file_that_gives_others_up_and_that_it_is_gone(left, member, monkeypatch):
+    told = []
+    file = left.folder / "etcd3" / "etcd.yml"
+    monkeypatch.setattr(recovering.engine, "deliver", lambda project, hosts: told.append((hosts, file.read_text())))
+    recovering._make_etcd(left, record(), Progress())
+    assert told == [(["etcd3"], "name: etcd3\nforce-new-cluster: true\n"), (["etcd3"], "name: etcd3\n")]
+
+
 def test_a_start_that_fails_leaves_no_file_that_gives_others_up(left, member):
     member.works = False
     with pytest.raises(TimedOut, match="etcd3 can commit alone"):

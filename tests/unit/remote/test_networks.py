@@ -79,9 +79,9 @@ def test_before_addresses_were_chosen_the_engine_chooses(done, a_project):
 def test_what_is_taken_is_what_others_have(monkeypatch, a_project):
     mine, theirs, route = (IPv4Network(f"172.{n}.0.0/24") for n in (20, 21, 22))
     there = (LiveNetwork("1", "pgha_wan", "pgha", (mine,)), LiveNetwork("2", "theirs", "", (theirs,)))
-    monkeypatch.setattr(live, "engine_problem", lambda: None)
+    monkeypatch.setattr(live, "engine_problem", lambda project: None)
     monkeypatch.setattr(live, "every_network", lambda project: there)
-    monkeypatch.setattr(live, "_routes", lambda: frozenset([mine, theirs, route]))
+    monkeypatch.setattr(live, "_routes", lambda project: frozenset([mine, theirs, route]))
     seen = live.taken(a_project)
     assert seen.holder(mine) == ""
     assert seen.holder(IPv4Network("172.21.0.0/16")) == "the network theirs (172.21.0.0/24)"
@@ -90,5 +90,5 @@ def test_what_is_taken_is_what_others_have(monkeypatch, a_project):
 
 
 def test_without_an_engine_the_routes_of_this_host_tell(a_project):
-    assert engine.engine_problem() is not None
+    assert engine.engine_problem(a_project) is not None
     assert live.taken(a_project).foreign == {}

@@ -102,3 +102,25 @@ def test_must_tells_the_tool_s_words():
 def test_attach_gives_the_exit_code(capfd):
     assert shell.attach(Command((sys.executable, "-c", "print('here'); exit(3)"))) == 3
     assert capfd.readouterr().out == "here\n"
+
+
+def test_a_command_reads_what_it_is_given_byte_for_byte():
+    answer = shell.run(Command(("sha256sum",), timeout=5), given=bytes(range(256)))
+    assert answer.stdout.startswith("40aff2e9d2d8922e47afd4648e6967497158785fbd1da870e7110266bf944880")
+
+
+def test_one_command_reads_what_another_one_writes():
+    answer = shell.pipe(sh("printf 'a\\000b'"), sh("wc -c; echo $EXTRA"), {"EXTRA": "more"})
+    assert (answer.stdout.split(), answer.ok) == (["3", "more"], True)
+
+
+def test_the_words_are_those_of_the_one_that_failed():
+    first = shell.pipe(sh("echo no image >&2; exit 3"), sh("cat > /dev/null"), {})
+    assert (first.exit_code, first.words) == (3, "no image")
+    second = shell.pipe(sh("yes"), sh("head -1; echo no room >&2; exit 4"), {})
+    assert (second.exit_code, second.words) == (4, "no room")
+
+
+def test_a_reader_that_does_not_end_is_ended_with_its_writer():
+    with pytest.raises(TimedOut, match=r"sh did not end within 0\.1 s"):
+        shell.pipe(sh("sleep 60"), sh("cat", timeout=0.1), {})

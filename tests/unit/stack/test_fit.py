@@ -7,13 +7,16 @@ import pytest
 from pgha.errors import Damaged, HalfDone, NotReady, OtherData
 from pgha.project.passwords import kept_passwords, passwords_file
 from pgha.project.record import Record
+from pgha.project.running import note_running
 from pgha.project.upgrade_record import Record as Upgrade
 from pgha.project.upgrade_record import write_upgrade
 from pgha.remote import engine
 from pgha.remote.engine import Volume
+from pgha.stack import placing
 from pgha.stack.fit import fitting_passwords
 from pgha.stack.rendering import shape
 from pgha.stack.writing import preview_project, render_project
+from pgha.tools.command import Answer
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def there(monkeypatch):
     """Volumes, as an engine that answers would show them."""
 
     def there(*volumes):
-        monkeypatch.setattr(engine, "engine_problem", lambda: None)
+        monkeypatch.setattr(engine, "engine_problem", lambda project: None)
         monkeypatch.setattr(engine, "volumes", lambda project: volumes)
         monkeypatch.setattr(engine, "containers", lambda project: {})
 
@@ -102,7 +105,7 @@ def test_another_shape_is_refused_before_anything_is_written(make_project, there
     with pytest.raises(OtherData, match="-d 3 -p 2") as caught:
         render_project(make_project(nodes=3))
     assert "inv render -d 3 -p 2 -n pg -v 17" in caught.value.hint
-    assert not make_project().compose_file.exists()
+    assert not make_project().compose_file().exists()
 
 
 def test_where_no_engine_can_tell_nothing_is_replaced(make_project, write_down_passwords):
@@ -246,3 +249,59 @@ def test_a_host_that_comes_back_gets_its_own_port_again(make_project, there):
     assert "pg1-node2" not in one.record().ports["postgres"]
     render_project(both)
     assert (both.record().ports, both.record().freed) == (moved, {"postgres": {}, "ssh": {}})
+
+
+# Machines -----------------------------------------------------------------------------------------------------
+
+MACHINES = {"dc1": "ssh://10.0.0.1", "dc2": "ssh://10.0.0.2", "dc3": "ssh://10.0.0.3", "backup": "ssh://10.0.0.1"}
+SEVERAL = {"data_centers": 3, "nodes": 1, "machines": MACHINES}
+
+
+@pytest.fixture
+def no_engine_here(monkeypatch):
+    monkeypatch.setattr(placing.readiness, "engine_problem", lambda: NotReady("none"))
+
+
+def volume_on(host, project, engine):
+    return replace(Volume(f"pgha_{host}", shape(project, host), ""), engine=engine)
+
+
+def test_a_host_is_never_started_away_from_its_volume(make_project, there, no_engine_here):
+    project = make_project(**SEVERAL)
+    there(volume_on("pg1-node1", project, engine.engine_of(project, "pg2-node1")))
+    with pytest.raises(
+        OtherData, match=r"pg1-node1 of project pgha has its data on 10\.0\.0\.2, and the settings place"
+    ):
+        fitting_passwords(project)
+
+
+def test_a_site_does_not_move_to_another_machine(make_project, there, no_engine_here):
+    there()
+    note_running(make_project(**SEVERAL))
+    moved = make_project(**{**SEVERAL, "machines": {**MACHINES, "dc2": "ssh://10.0.0.9"}})
+    with pytest.raises(OtherData, match=r"etcd2 of project pgha has its data on 10\.0\.0\.2"):
+        fitting_passwords(moved)
+
+
+@pytest.mark.parametrize(("first", "then"), [({}, SEVERAL), (SEVERAL, {"machines": {}})])
+def test_between_one_machine_and_several_nothing_moves(make_project, there, no_engine_here, first, then):
+    there()
+    shape_of = {"data_centers": 3, "nodes": 1}
+    note_running(make_project(**{**shape_of, **first}))
+    with pytest.raises(OtherData, match=r"has its data on .*, and the settings place it elsewhere"):
+        fitting_passwords(make_project(**{**shape_of, **then}))
+
+
+def test_data_on_this_host_is_found_where_machines_were_set_afterwards(make_project, there, monkeypatch):
+    there()
+    monkeypatch.setattr(placing.readiness, "engine_problem", lambda: None)
+    monkeypatch.setattr(engine.Engine, "must", lambda self, command: Answer(command, "pgha_pgbackrest\n", "", 0))
+    with pytest.raises(OtherData, match="pgbackrest of project pgha has its data on this host"):
+        fitting_passwords(make_project(**SEVERAL))
+
+
+def test_the_address_of_a_machine_may_change(make_project, there, no_engine_here):
+    there()
+    note_running(make_project(**SEVERAL))
+    given = {"engine": "ssh://10.0.0.2", "address": "10.1.0.2"}
+    fitting_passwords(make_project(**{**SEVERAL, "machines": {**MACHINES, "dc2": given}}))

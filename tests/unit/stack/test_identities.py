@@ -253,7 +253,7 @@ def test_one_rotation_after_another(world, monkeypatch):
     from pgha.remote import engine
     from pgha.stack import rotating
 
-    monkeypatch.setattr(engine, "require_engine", lambda: None)
+    monkeypatch.setattr(engine, "require_engine", lambda project: None)
     monkeypatch.setattr(engine, "containers", lambda project: {"pg1-node1": object()})
     world.fails_at = 1
     with pytest.raises(ToolFailed):

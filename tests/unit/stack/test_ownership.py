@@ -14,7 +14,7 @@ def owned(monkeypatch):
     """What the engine would say: containers (checkout -> folder), and the checkouts of volumes."""
 
     def owned(containers, volumes):
-        monkeypatch.setattr(engine, "engine_problem", lambda: None)
+        monkeypatch.setattr(engine, "engine_problem", lambda project: None)
         monkeypatch.setattr(engine, "owners", lambda project: containers)
         monkeypatch.setattr(engine, "volume_owners", lambda project: set(volumes))
 

@@ -134,7 +134,7 @@ def cluster(monkeypatch, make_project):
         etcds = [f"etcd{n}" for n in (1, 2, 3)]
         etcd = EtcdView(tuple(e for e in etcds if e not in away), tuple(e for e in etcds if e in away))
         view = view_of("pg1-node1", streaming=[node for node in NODES if node not in away])
-        monkeypatch.setattr(engine, "require_engine", lambda: None)
+        monkeypatch.setattr(engine, "require_engine", lambda project: None)
         monkeypatch.setattr(replacing, "require_images", lambda project: None)
         monkeypatch.setattr(replacing, "read_view", lambda project: view)
         monkeypatch.setattr(replacing, "read_etcd", lambda project: etcd)

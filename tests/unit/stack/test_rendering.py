@@ -639,6 +639,11 @@ def test_postgres_containers_have_the_shared_memory_of_the_settings(rendering):
     assert sizes(shm_size="1g")["pg1-node2"] == "1g"
 
 
+def test_a_node_s_attempts_to_connect_end_soon(rendering):
+    services = compose_of(rendering(data_centers=1))["services"]
+    assert services["pg1-node1"]["sysctls"] == {"net.ipv4.tcp_syn_retries": "2"}
+
+
 def test_the_repository_s_volume_tells_its_passphrase_by_a_mark(make_project, rendering):
     def marks(**settings):
         volumes = compose_of(rendering(**settings))["volumes"]

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from pgha.errors import BadSettings
+from pgha.errors import BadSettings, BadValue
 from pgha.project.record import Record
 from pgha.remote import engine
 from pgha.remote.engine import Volume
+from pgha.stack import scaling
 from pgha.stack.scaling import change_of, target_of
 from pgha.tools.docker import Container
+from pgha.upgrade import gates
 
 
 @pytest.fixture
@@ -91,3 +93,12 @@ def test_hosts_that_were_given_up_are_made_anew_and_what_is_left_of_them_goes_fi
     smaller = change_of(runs, target_of(runs, "1", ""))
     assert {"etcd2", "pg3-node1"} & set(smaller.remove) == {"pg3-node1"}
     assert set(smaller.anew) == {"etcd1", "etcd2", "pg1-node1"}
+
+
+def test_among_machines_the_shape_is_not_changed(make_project):
+    machines = {"dc1": "ssh://10.0.0.1", "backup": "ssh://10.0.0.2"}
+    project = make_project(data_centers=1, nodes=1, machines=machines)
+    with pytest.raises(BadValue, match="Among several machines the shape is not changed"):
+        scaling.check(project, "2", "1")
+    with pytest.raises(BadValue, match="no major upgrade yet"):
+        gates.check(project, 18, drop_slots=False)

@@ -52,7 +52,7 @@ def world(make_project, monkeypatch):
     project.write_record(project.record())
     note_running(project)
     made = World(make_project(data_centers=1, nodes=1))
-    monkeypatch.setattr(engine, "engine_problem", lambda: None)
+    monkeypatch.setattr(engine, "engine_problem", lambda project: None)
     monkeypatch.setattr(engine, "volumes", lambda project: made.volumes)
     monkeypatch.setattr(engine, "containers", made.containers)
     monkeypatch.setattr(engine, "engine_of", lambda project, host: made)

@@ -57,7 +57,7 @@ def engine(monkeypatch, make_project):
 
     local = SimpleNamespace(run=run, must=lambda command: run(command), has_image=lambda image: image in HELD)
     monkeypatch.setattr(upgrading, "HERE", local)
-    monkeypatch.setattr(upgrading.engine, "require_engine", lambda: None)
+    monkeypatch.setattr(upgrading.engine, "require_engine", lambda project: None)
     monkeypatch.setattr(upgrading, "require_images", lambda project: None)
     monkeypatch.setattr(upgrading.engine, "containers", lambda project: seen.containers)
     monkeypatch.setattr(upgrading.engine, "image_ids", lambda names: {name: ids[name] for name in names})

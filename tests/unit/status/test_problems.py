@@ -124,7 +124,25 @@ def term(whose, ends):
 
 GAP = ("000000010000000000000100", "000000010000000000000101")
 
+MACHINES = {name: f"db-{site}" for name, site in HOSTS.items()}
+
+
+def a_machine_away():
+    away = {name: container(name, "machine unreachable") for name in ("etcd2", "pg2-node1")}
+    return seen(
+        machines=MACHINES,
+        containers={**WELL.containers, **away},
+        told={**WELL.told, "pg2-node1": Unreachable("pg2-node1 cannot be reached")},
+        view=view(member("pg1-node1"), member("pg3-node1")),
+        etcd=etcd.EtcdView(("etcd1", "etcd3"), ("etcd2",)),
+    )
+
+
 CASES = [
+    (
+        a_machine_away(), Kind.MACHINE_UNREACHABLE, "db-dc2",
+        "machine db-dc2 is unreachable, with etcd2, pg2-node1",
+    ),
     (
         seen(differs={"publish_address": "publish_address 192.0.2.2, not 127.0.0.1", "slots": "slots"}),
         Kind.SETTINGS_DIFFER, "", "differ from what runs: publish_address 192.0.2.2, not 127.0.0.1; slots",
@@ -546,3 +564,13 @@ def test_a_half_done_major_upgrade_comes_first_with_its_ways():
 def test_a_newer_major_in_the_settings_is_an_upgrade():
     (problem,) = find_problems(seen(differs={"postgres": "postgres 18, not 17"}))
     assert "inv upgrade --major" in problem.hint
+
+
+def test_a_machine_that_is_away_is_one_problem_with_all_that_is_on_it():
+    (problem,) = find_problems(a_machine_away())
+    assert (problem.kind, problem.host) == (Kind.MACHINE_UNREACHABLE, "db-dc2")
+
+
+def test_a_member_whose_machine_is_away_says_so_and_no_more():
+    states = {m.name: m.state for m in a_machine_away().members}
+    assert states["pg2-node1"] == "machine unreachable"

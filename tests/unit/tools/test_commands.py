@@ -10,11 +10,13 @@ from shlex import quote
 import pytest
 
 import pgha.tools
+from pgha.model.machines import Machine
 from pgha.model.merging import flatten
 from pgha.model.releases import SUITES
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
 from pgha.tools import (
+    archives,
     cron,
     databases,
     debian,
@@ -35,15 +37,18 @@ from pgha.tools import (
     pip,
     places,
     postgres,
+    probe,
     processes,
     restarts,
     rotation,
+    ssh,
     trust,
 )
 from pgha.tools.command import Command
 
 TOPOLOGY = build_topology(read_settings({"data_centers": 1, "nodes": 1}))
 URLS = TOPOLOGY.urls
+DB_A = Machine("db-a", "ssh://root@db-a:2222", "10.0.1.9")
 FOLDER = Path("images/patroni")
 DATA = "/pgdata/17"
 ETCD3 = "etcdctl --endpoints=https://etcd3:2379"
@@ -99,8 +104,8 @@ CASES = [
     (pgbackrest.stanza_upgrade(), "pgbackrest --stanza=pg_ha_db stanza-upgrade"),
     (pgbackrest.check(), "pgbackrest --stanza=pg_ha_db --archive-timeout=60 check"),
     (
-        pgbackrest.unreached(["pg1-node1", "pg2-node1"]),
-        f"sh -c {quote(pgbackrest.UNREACHED)} unreached pg1-node1 pg2-node1",
+        pgbackrest.unreached({"pg1-node1": 8432, "pg2-node1": 8442}),
+        f"sh -c {quote(pgbackrest.UNREACHED)} unreached pg1-node1:8432 pg2-node1:8442",
     ),
     (pgbackrest.archive_histories(DATA), f"sh -c {quote(pgbackrest.HISTORIES)} histories {DATA} pg_ha_db"),
     (
@@ -359,6 +364,16 @@ CASES = [
         "docker image inspect --format '{{index .Config.Labels \"pgha.tls\"}}' etcd:1",
     ),
     (docker.pull("debian:trixie-slim"), "docker pull debian:trixie-slim"),
+    (archives.save(["a:1", "b:1"]), "docker save a:1 b:1"),
+    (archives.load(), "docker load --quiet"),
+    (archives.unpack_into("p-etcd1"), "docker cp - p-etcd1:/"),
+    (
+        ssh.open_master(DB_A, "/d/a.ctl", "/d/a.sock"),
+        "ssh -fNM -S /d/a.ctl -o ControlPersist=10m -o BatchMode=yes -o StrictHostKeyChecking=yes"
+        " -o ExitOnForwardFailure=yes -o StreamLocalBindUnlink=yes -o ConnectTimeout=2 -o ServerAliveInterval=2"
+        " -o ServerAliveCountMax=3 -L /d/a.sock:/var/run/docker.sock -p 2222 root@db-a",
+    ),
+    (ssh.close_master(DB_A, "/d/a.ctl"), "ssh -S /d/a.ctl -O exit -p 2222 root@db-a"),
     (docker.remove_images(["a:drill", "b:drill"]), "docker image rm a:drill b:drill"),
     (
         docker.build(FOLDER, ["a:1", "a"], {"POSTGRES": "17", "BASE": "x"}),
@@ -408,6 +423,31 @@ CASES = [
         " --network p_wan --publish 127.0.0.1:50660:5432 --shm-size 256m --env STANZA_NAME=pg_ha_db"
         " --volume /p/pgbackrest.conf:/run/secrets/pgbackrest.conf:ro"
         " --volume /tls/p/host.key:/run/secrets/host.key:ro image:1 /entrypoint.sh sleep infinity",
+    ),
+    (
+        docker.run_aside(
+            "p-clone",
+            "image:1",
+            [],
+            labels=[],
+            network="p_wan",
+            port="10.0.1.9:50660:5432",
+            shm_size="256m",
+            files={},
+            environment={},
+            started=False,
+        ),
+        "docker create --init --name p-clone --hostname clone --network p_wan --publish 10.0.1.9:50660:5432"
+        " --shm-size 256m image:1",
+    ),
+    (
+        probe.listen("p-probe", "image:1", "pgha.clone=p", "10.0.1.9", [22, 2379]),
+        "docker run --detach --rm --init --name p-probe --label pgha.clone=p --publish 10.0.1.9:22:22"
+        f" --publish 10.0.1.9:2379:2379 image:1 python3 -c {quote(probe.LISTEN)} 22 2379",
+    ),
+    (
+        probe.ask("image:1", "pgha.clone=p", ["10.0.1.9:2379"]),
+        f"docker run --rm --init --label pgha.clone=p image:1 python3 -c {quote(probe.ASK)} 10.0.1.9:2379",
     ),
     (
         docker.execute("p-clone", postgres.query("select 'a b'")),
@@ -635,6 +675,7 @@ CASES = [
     # The client
     (docker_client.context(), "docker context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}'"),
     (docker_client.server_version(), "docker version --format '{{.Server.Version}}'"),
+    (docker_client.info(), "docker info --format '{{json .}}'"),
     (docker.PLUGIN.version(), "docker compose version --short"),
     (docker.PROGRAM.version(), "docker-compose version --short"),
 ]
