@@ -90,8 +90,7 @@ def up(project: Project, progress: Progress, *, take_over: bool = False, at_once
         crontab.install(project, running(project))
     for warning in warnings_of_new_slots(project):
         progress.note(warning)
-    changes = apply_settings(project)
-    notes += [f"dynamic configuration: {line}" for line in changes]
+    notes += [f"dynamic configuration: {line}" for line in apply_settings(project)]
     notes += await_slots(project, progress)
     forget_rollout(project, rolling.VERB)
     return UpReport(view, clock.seconds, tuple(notes), rolled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -75,13 +74,12 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
     """
     half_done, record = restore_record.read_restore(project), project.record()
     hosts, has_repository = project.topology.hosts, project.topology.repository is not None
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    with ThreadPoolExecutor(max_workers=5) as pool:
         members_ = pool.submit(read_members, project)
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
         kept_ = pool.submit(or_error, lambda: verification.read_kept(project))
         targets_ = pool.submit(_targets, project, containers)
-        told = members_.result()
-        _require_one(told)
+        told = _of_any(members_.result())
         view = or_error(lambda: agreed_view(project, told))
         leader = leading(view, told)
         login_ = pool.submit(or_error, lambda: log_in(project, leader or "")) if leader else None
@@ -128,11 +126,12 @@ def _targets(project: Project, containers: dict[str, docker.Container]) -> tuple
     return or_error(lambda: read_targets(project)) if runs else ()
 
 
-def _require_one(told: Mapping[str, Told | PghaError]) -> None:
-    """Raises the first node's error when no node can be asked."""
+def _of_any(told: dict[str, Told | PghaError]) -> dict[str, Told | PghaError]:
+    """What the nodes told. Raises the first one's error when none at all can be asked."""
     unreachable = [answer for answer in told.values() if isinstance(answer, (Unreachable, Missing))]
     if len(unreachable) == len(told):
         raise unreachable[0]
+    return told
 
 
 def _gone(project: Project) -> dict[str, str]:

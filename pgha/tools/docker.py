@@ -114,8 +114,8 @@ def run_aside(name: str, image: str, arguments: Sequence[str], *, labels: Sequen
               started: bool = True) -> Command:  # fmt: skip
     """A container of its own, beside Compose's; `files` are secrets: name inside -> path here. Its root can give files
     to other users, and nothing else."""
-    argv = [*(("run", "--detach") if started else ("create",))]
-    argv += ["--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
+    begin = ("run", "--detach") if started else ("create",)
+    argv = [*begin, "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
     argv += ["--cap-drop", "ALL", *(w for right in privileges.FILES for w in ("--cap-add", right))]
     argv += ["--security-opt", "no-new-privileges:true"]
     for label in labels:
@@ -290,12 +290,10 @@ def _container(entry: dict[str, Any]) -> Container:
         folder=labels.get(FOLDER_LABEL, ""),
         tls=any(given.startswith("ETCDCTL_CERT=") for given in entry["Config"].get("Env") or ()),
         made_by=labels.get("com.docker.compose.version", ""),
-        bindings=tuple(
-            sorted(
-                f"{b['HostIp']}:{b['HostPort']}:{port.split('/')[0]}"
-                for port, entries in bindings.items()
-                for b in entries
-            )
-        ),
+        bindings=tuple(sorted(_binding(port, b) for port, entries in bindings.items() for b in entries)),
         networks={name: network.get("NetworkID", "") for name, network in networks.items()},
     )
+
+
+def _binding(port: str, entry: dict[str, str]) -> str:
+    return f"{entry['HostIp']}:{entry['HostPort']}:{port.split('/')[0]}"

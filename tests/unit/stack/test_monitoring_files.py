@@ -99,7 +99,7 @@ def test_it_may_be_switched_on_and_off_over_data(make_project, monkeypatch):
     project = make_project(nodes=1)
     held = fit.shape(project)
     volumes = tuple(engine.Volume(f"pgha_{name}", held, "") for name in ("etcd1", "pg1-node1", "monitoring"))
-    monkeypatch.setattr(engine, "engine_problem", lambda: None)
+    monkeypatch.setattr(engine, "engine_problem", lambda _: None)
     monkeypatch.setattr(engine, "volumes", lambda _: volumes)
     monkeypatch.setattr(fit, "_require_passwords", lambda *_: None)
     fitting_passwords(project)

@@ -437,7 +437,8 @@ CASES = [
             environment={},
             started=False,
         ),
-        "docker create --init --name p-clone --hostname clone --network p_wan --publish 10.0.1.9:50660:5432"
+        "docker create --init --name p-clone --hostname clone --cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE "
+        "--cap-add FOWNER --security-opt no-new-privileges:true --network p_wan --publish 10.0.1.9:50660:5432"
         " --shm-size 256m image:1",
     ),
     (
