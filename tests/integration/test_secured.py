@@ -172,8 +172,7 @@ def test_tls_is_switched_off_and_on_all_at_once(small):
                 said = small.refused(2, verb, tls=tls)
                 assert f"tls is {tls} in the settings" in said and "inv up --at-once" in said
             assert (small.containers("running"), file.read_text()) == (before, rendered)
-            # A client that takes either.
-            with Writer(f"{small.dsn()} sslmode=prefer", "written_while_tls_changed") as writer:
+            with Writer(small.dsn(), "written_while_tls_changed") as writer:
                 small.inv("up", "--at-once", tls=tls)
                 writer.wait_for_more()
             assert not writer.missing()
