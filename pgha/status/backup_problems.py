@@ -78,10 +78,17 @@ def certificates(seen: Seen) -> Iterator[Problem]:
     """They are made together, and are replaced together."""
     if isinstance(seen.terms, PghaError):
         yield Problem(Kind.CERTIFICATE_EXPIRES, "", first_line(seen.terms), seen.terms.hint)
-    elif seen.terms and seen.terms[0].days_left < EXPIRES:
+    elif seen.terms and 0 <= seen.terms[0].days_left < EXPIRES:
         term = seen.terms[0]
-        over = term.days_left < 0
-        left = "has ended" if over else f"ends in {counted(term.days_left, 'day')}"
-        sentence = f"the certificate of {term.whose} {left}: {time_text(term.ends, 'minutes')}"
-        # Nobody is trusted any more who could take others' place one after another.
-        yield Problem(Kind.CERTIFICATE_EXPIRES, "", sentence, ROTATE if over else "inv rotate --what certificates")
+        left = f"ends in {counted(term.days_left, 'day')}: {time_text(term.ends, 'minutes')}"
+        sentence = f"the certificate of {term.whose} {left}"
+        yield Problem(Kind.CERTIFICATE_EXPIRES, "", sentence, "inv rotate --what certificates")
+
+
+def certificates_over(seen: Seen) -> Iterator[Problem]:
+    """With TLS nobody understands anybody then, which the other problems come from; and nobody is trusted any more who
+    could be replaced one after another."""
+    if not isinstance(seen.terms, PghaError) and seen.terms and seen.terms[0].days_left < 0:
+        term = seen.terms[0]
+        sentence = f"the certificate of {term.whose} has ended: {time_text(term.ends, 'minutes')}"
+        yield Problem(Kind.CERTIFICATE_EXPIRES, "", sentence, ROTATE)

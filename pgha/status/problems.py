@@ -276,9 +276,9 @@ def _broken(seen: Seen) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     half_done.restore, half_done.recovery, half_done.upgrade, half_done.scaling, half_done.replacing,
-    half_done.rollout, half_done.rotation, machines, _settings, _paused, _quorum, _etcd_members, _leader, _cut_off,
-    _members, _disks, _replay, _leaders_postgres, _slots, _strangers, _containers, half_done.gone, _maintenance,
-    _networks, backup_problems.repository, backup_problems.archiving, backup_problems.archive_gap, _broken,
-    backup_problems.backups, backup_problems.jobs, backup_problems.certificates, _pending_restart,
-    monitoring_problems.monitoring,
+    half_done.rollout, half_done.rotation, machines, backup_problems.certificates_over, _settings, _paused, _quorum,
+    _etcd_members, _leader, _cut_off, _members, _disks, _replay, _leaders_postgres, _slots, _strangers, _containers,
+    half_done.gone, _maintenance, _networks, backup_problems.repository, backup_problems.archiving,
+    backup_problems.archive_gap, _broken, backup_problems.backups, backup_problems.jobs, backup_problems.certificates,
+    _pending_restart, monitoring_problems.monitoring,
 )  # fmt: skip

@@ -363,6 +363,13 @@ def test_certificates_that_have_ended_are_not_replaced_one_after_another(hours, 
     assert [problem.hint for problem in problems if problem.kind == Kind.CERTIFICATE_EXPIRES] == [hint]
 
 
+def test_certificates_that_have_ended_come_before_what_comes_of_them():
+    problems = find_problems(
+        seen(terms=(term("authority", datetime(2026, 2, 1, tzinfo=UTC)),), etcd=etcd.EtcdView((), ETCD))
+    )
+    assert [problem.kind for problem in problems][:2] == [Kind.CERTIFICATE_EXPIRES, Kind.QUORUM_LOST]
+
+
 def test_every_kind_has_a_case():
     assert {case[1] for case in CASES} == set(Kind)
 
