@@ -41,6 +41,12 @@ def test_the_hosts_have_images_with_exporters(rendering):
     assert images["etcd1"] == "pgha-etcd-3.5:trixie"
 
 
+def test_root_has_the_rights_there_that_it_has_in_etcd_s_containers(rendering):
+    services = compose_of(rendering(monitoring=True))["services"]
+    for what in ("cap_drop", "cap_add", "security_opt"):
+        assert services["monitoring"][what] == services["etcd1"][what]
+
+
 def test_no_node_waits_for_it(rendering):
     services = compose_of(rendering(monitoring=True))["services"]
     assert not any("monitoring" in service.get("depends_on", ()) for service in services.values())
