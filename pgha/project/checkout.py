@@ -56,6 +56,12 @@ def read_checkout(root: Path) -> Checkout | None:
         ) from None
 
 
+def root_of(folder: str) -> Path:
+    """The checkout that a compose file's folder is in: `<root>/build/<project>`, or a machine's within that."""
+    path = Path(folder)
+    return next((parent.parent for parent in path.parents if parent.name == "build"), path.parent.parent)
+
+
 def file_of(root: Path) -> Path:
     return root / "build" / FILE
 

@@ -17,7 +17,7 @@ from pgha.remote.apart import bring as bring
 from pgha.remote.apart import deliver as deliver
 from pgha.remote.engines import HERE as HERE
 from pgha.remote.engines import PORT_TAKEN as PORT_TAKEN
-from pgha.remote.engines import UNREACHABLE, at_once, by_engine, engines
+from pgha.remote.engines import UNREACHABLE, answering, at_once, by_engine, engines
 from pgha.remote.engines import Engine as Engine
 from pgha.remote.engines import engine_of as engine_of
 from pgha.remote.engines import engine_problem as engine_problem
@@ -147,7 +147,7 @@ def _volume(engine: Engine, entry: dict[str, Any]) -> Volume:
 def owners(project: Project) -> dict[str, str]:
     """Which checkouts the project's containers belong to -> the folder of the compose file."""
     found: dict[str, str] = {}
-    for engine in engines(project):
+    for engine in answering(project):
         found.update(docker.parse_owners(engine.must(docker.owners_of_containers(project.name)).stdout))
     return found
 
@@ -156,7 +156,7 @@ def volume_owners(project: Project) -> set[str]:
     """Which checkouts the project's volumes were made by."""
     return {
         owner
-        for engine in engines(project)
+        for engine in answering(project)
         for owner in docker.parse_owners(engine.must(docker.owners_of_volumes(project.name)).stdout)
     }
 

@@ -128,6 +128,13 @@ def require_engine(project: Project) -> None:
         raise problem
 
 
+def answering(project: Project) -> tuple[Engine, ...]:
+    """The engines of the project that answer."""
+    every = engines(project)
+    problems = at_once(every, lambda engine: engine.problem)
+    return tuple(engine for engine, problem in zip(every, problems, strict=True) if problem is None)
+
+
 def require_any_engine(project: Project) -> None:
     """As `require_engine`, only when none of them answers."""
     problems = at_once(engines(project), lambda engine: engine.problem)

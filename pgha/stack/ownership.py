@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from pgha.errors import OtherCheckout
-from pgha.project.checkout import checkout_id
+from pgha.project.checkout import checkout_id, root_of
 from pgha.project.project import Project
 from pgha.remote import engine
 
@@ -14,9 +13,10 @@ from pgha.remote import engine
 def require_ours(project: Project) -> None:
     """Raises OtherCheckout when a container or volume of this name belongs to another checkout.
 
-    One without the label is older than the label, and anybody's. Without an engine there is nothing to change.
+    One without the label is older than the label, and anybody's. Without an engine there is nothing to change; of
+    several those that answer tell.
     """
-    if engine.engine_problem(project) is not None:
+    if not project.topology.machines and engine.engine_problem(project) is not None:
         return
     containers, volumes = engine.owners(project), engine.volume_owners(project)
     if not {*containers, *volumes} - {""}:
@@ -26,7 +26,7 @@ def require_ours(project: Project) -> None:
     foreign = {owner: folder for owner, folder in containers.items() if owner not in ours}
     foreign |= dict.fromkeys(volumes - ours - {*project.record().taken, *foreign}, "")
     if foreign:
-        where = next((f", {Path(folder).parent.parent}," for folder in foreign.values() if folder), "")
+        where = next((f", {root_of(folder)}," for folder in foreign.values() if folder), "")
         raise OtherCheckout(
             f"Project {project.name} belongs to another checkout{where} and not to {project.root}",
             "use that checkout, or choose another name: INVOKE_PGHA_PROJECT=...; "

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Any
 
 from pgha.model.addresses import networks as networks_in
 from pgha.model.machines import Machine
 from pgha.model.words import counted
+from pgha.project.checkout import root_of
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.networks import every_network
@@ -102,7 +102,7 @@ def plan(
             why = f"every container has a fixed address in {block}" if renumbered else ""
             why = why or _why(container, service, images[service["image"]], live, compose)
             if not why and container.folder not in ("", str(project.compose_file(_machine(project, host)).parent)):
-                why = f"the checkout was moved from {Path(container.folder).parent.parent}"
+                why = f"the checkout was moved from {root_of(container.folder)}"
             if why:
                 again[host] = why
     there = {host: container.state for host, container in containers.items() if host in services}

@@ -2,11 +2,12 @@
 
 import pytest
 
-from pgha.errors import OtherCheckout
+from pgha.errors import MachineUnreachable, OtherCheckout
 from pgha.project.checkout import checkout_id
-from pgha.remote import engine
+from pgha.remote import engine, engines
 from pgha.stack.ownership import require_ours, take_over
 from pgha.tools import docker
+from pgha.tools.command import Answer
 
 
 @pytest.fixture
@@ -76,3 +77,19 @@ def test_without_an_engine_nothing_is_asked(a_project):
 def test_the_engine_s_lines_are_read():
     text = "ab12 /a folder/build/pgha\n \ncd34\n"
     assert docker.parse_owners(text) == {"ab12": "/a folder/build/pgha", "": "", "cd34": ""}
+
+
+def test_a_machine_that_is_away_hides_no_other_one_s_project(make_project, monkeypatch):
+    machines = {"dc1": "ssh://10.0.0.1", "backup": "ssh://10.0.0.2"}
+    project = make_project(data_centers=1, nodes=1, machines=machines)
+
+    def reach(machine):
+        if machine.name == "10.0.0.1":
+            raise MachineUnreachable("away")
+        return "/d/b.sock"
+
+    monkeypatch.setattr(engines.tunnels, "reach", reach)
+    answers = {"ps": "other /there/build/pgha/10.0.0.2\n", "volume": "other\n"}
+    monkeypatch.setattr(engines.Engine, "must", lambda self, command: Answer(command, answers[command.argv[1]], "", 0))
+    with pytest.raises(OtherCheckout, match="Project pgha belongs to another checkout, /there,"):
+        require_ours(project)
