@@ -122,6 +122,16 @@ def stop_together(project: Project, hosts: Iterable[str], message: str = "") -> 
     at_once(places, lambda engine: engine.must(docker.signal("stop", places[engine]), message))
 
 
+def take_away(project: Project, hosts: Collection[str]) -> None:
+    """Remove the containers of these hosts, stopped in phases, where there are any; their volumes stay."""
+    seen = states(project) if hosts else {}
+    there = [host for host in hosts if host in seen]
+    for phase in reversed(phases(project, there)):
+        stop_together(project, phase)
+    for engine, names in by_engine(project, there).items():
+        engine.must(docker.remove(*names))
+
+
 def deliver(project: Project, hosts: Collection[str]) -> None:
     """Give the containers of these hosts their secrets, as the files here are now; nothing without machines, whose
     engine finds them. Raises NotRendered, ToolFailed."""

@@ -19,7 +19,7 @@ from pgha.failures import broken
 from pgha.project import maintenance
 from pgha.project.project import Project
 from pgha.project.running import note_running
-from pgha.remote import connections, engine, networks, readiness, shell
+from pgha.remote import apart, connections, engine, networks, readiness, shell
 from pgha.stack import crontab, ownership, probing, remaking, rolling, silencing, transport
 from pgha.stack.delivery import deliver_keys
 from pgha.stack.fit import fitting_passwords
@@ -173,10 +173,10 @@ def _compose_up(project: Project, planned: Rollout, progress: Progress, left_out
             engine.remove(project, lost)
         try:
             only = ["--no-deps", *(name for name in _names(project) if name not in left_out)] if left_out else []
-            if planned.again and project.topology.machines:
-                # Their Compose need not know how to make a container again, on whatever engine there is.
-                remaking.take_away(project, planned.again)
-            if not planned.again:
+            if project.topology.machines:
+                # Compose need not know how to make a container again, on whatever engines there are.
+                apart.take_away(project, planned.again)
+            if not planned.again or project.topology.machines:
                 # Somebody may have built an image since: what was not announced stays.
                 only.insert(0, "--no-recreate")
             engine.compose(project, "Compose could not start the stack", "up", "--detach", "--remove-orphans", *only,

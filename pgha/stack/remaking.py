@@ -25,7 +25,8 @@ def make_again(project: Project, hosts: Collection[str], again: Collection[str],
     completes: a container that is stopped, missing, or not started. (Compose 1.29 renames one before it makes it again,
     and leaves both behind when it is killed then.)"""
     if again:
-        take_away(project, again)
+        engine.signal(project, "stop", again)
+        engine.remove(project, again)
     arguments = ("up", "--detach", "--no-deps", *hosts)
     try:
         engine.compose(project, f"Compose could not make {', '.join(hosts)}", *arguments, line=progress.detail)
@@ -37,12 +38,6 @@ def make_again(project: Project, hosts: Collection[str], again: Collection[str],
     away = [host for host in hosts if states.get(host) in ("created", "exited")]
     if away:
         engine.start(project, away, hint="inv up")
-
-
-def take_away(project: Project, hosts: Collection[str]) -> None:
-    """Stop the containers of these hosts, and remove them; their volumes stay."""
-    engine.signal(project, "stop", hosts)
-    engine.remove(project, hosts)
 
 
 def in_turn(

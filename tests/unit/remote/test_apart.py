@@ -167,3 +167,13 @@ def test_a_machine_that_was_given_up_is_asked_for_what_came_back_and_for_nothing
     several.states = {"etcd1": "running", "etcd2": "running"}
     assert list(engine.containers(left)) == ["etcd1"]
     assert list(engine.given_up(left)) == ["etcd2"]
+
+
+def test_what_is_made_again_is_stopped_in_phases_and_removed_where_it_is_there(several):
+    several.states = {"etcd1": "running", "pg1-node1": "running", "pg2-node1": "exited"}
+    apart.take_away(several.project, ["etcd1", "etcd2", "pg1-node1", "pg2-node1"])
+    words = [words for _, words in several.ran]
+    assert sorted(words[:2]) == ["stop pgha-pg1-node1", "stop pgha-pg2-node1"]
+    assert words[2:] == [
+        "stop pgha-etcd1", "rm --force --volumes pgha-etcd1 pgha-pg1-node1", "rm --force --volumes pgha-pg2-node1",
+    ]  # fmt: skip

@@ -66,3 +66,16 @@ def test_networks_with_other_addresses_are_taken_down_first_and_no_volume_with_t
         lifecycle._compose_up(a_project, Rollout((), {}, (), (), renumbered=True), Progress())
     assert [entry if entry == "clones" else entry[0] for entry in compose] == ["clones", "down", "up"]
     assert not {"-v", "--volumes"} & set(compose[1])
+
+
+MACHINES = {"dc1": "ssh://10.0.0.1", "backup": "ssh://10.0.0.2"}
+
+
+def test_compose_makes_nothing_again_on_machines(make_project, monkeypatch):
+    ran = []
+    project = make_project(data_centers=1, nodes=1, machines=MACHINES)
+    monkeypatch.setattr(engine, "compose", lambda project, message, *words, **options: ran.append(words))
+    monkeypatch.setattr(engine, "containers", lambda project: {})
+    monkeypatch.setattr(lifecycle.apart, "take_away", lambda project, hosts: ran.append(list(hosts)))
+    lifecycle._compose_up(project, Rollout((), {"etcd1": "x"}, (), ("etcd1",)), Progress())
+    assert ran == [["etcd1"], ("up", "--detach", "--remove-orphans", "--no-recreate")]
