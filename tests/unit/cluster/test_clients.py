@@ -185,3 +185,36 @@ def test_without_a_libpq_here_the_leader_s_psql_logs_in_with_the_same_password(p
     host, command = leads.ran[-1]
     assert (host, command.argv[0]) == ("pg1-node1", "psql")
     assert conninfo_to_dict(command.argv[1])["passfile"] == "/pgha/config/pgpass"
+
+
+# Machines -----------------------------------------------------------------------------------------------------
+
+MACHINES = {"dc1": "ssh://10.0.0.1", "dc2": {"engine": "ssh://b", "address": "10.0.0.2"}, "witness": "ssh://10.0.0.3"}
+
+
+@pytest.fixture
+def several(make_project):
+    project = make_project(data_centers=2, nodes=1, machines={**MACHINES, "backup": "ssh://10.0.0.3"})
+    project.write_record(Record({}, {"postgres": {"pg1-node1": 5432, "pg2-node1": 5432}, "ssh": {}}))
+    project.pgpass.write_text("*:*:*:postgres:secret\n")
+    return project
+
+
+def test_each_node_is_found_at_the_address_of_its_machine(several, here):
+    here("psql 17", 170000)
+    parameters, notes = printed(several)
+    assert parameters["host"] == "pg1-node1,pg2-node1"
+    assert parameters["hostaddr"] == "10.0.0.1,10.0.0.2"
+    assert parameters["port"] == "5432,5432"
+    assert notes == []
+
+
+def test_within_the_machines_names_and_ports_are_the_same(several):
+    parameters = conninfo_to_dict(connection_string(several, Login(inside=True), standby=False))
+    assert (parameters["host"], parameters["port"]) == ("pg1-node1,pg2-node1", "5432,5432")
+    assert "hostaddr" not in parameters
+
+
+def test_one_address_stands_for_no_several_machines(several):
+    with pytest.raises(BadValue, match="--address is for one machine"):
+        printed(several, address="192.0.2.7")
