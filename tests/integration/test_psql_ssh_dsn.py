@@ -72,20 +72,20 @@ def test_a_script_runs_on_a_host(small):
 
 
 def test_an_application_has_a_string_of_its_own(small):
-    small.inv("psql", stdin="create role app login password 'it';\ncreate database app owner app;\n")
+    small.inv("psql", stdin="create role crm login password 'it';\ncreate database crm owner crm;\n")
     try:
-        string = small.dsn("--user", "app", "--dbname", "app")
+        string = small.dsn("--user", "crm", "--dbname", "crm")
         assert "passfile" not in conninfo_to_dict(string)
         with psycopg.connect(string, password="it") as connection:
-            assert connection.execute("select current_user || current_database()").fetchone() == ("appapp",)
+            assert connection.execute("select current_user || current_database()").fetchone() == ("crmcrm",)
         for address in ("localhost", "127.0.0.1"):
-            other = small.dsn("--address", address, "--user", "app", "--dbname", "app")
+            other = small.dsn("--address", address, "--user", "crm", "--dbname", "crm")
             trusted = {} if "sslrootcert" in other else {"sslrootcert": small.certificates_folder / "ca.crt"}
             psycopg.connect(other, password="it", **trusted).close()
         with psycopg.connect(small.dsn()) as connection:
             assert connection.execute("select pg_is_in_recovery()").fetchone() == (False,)
     finally:
-        small.inv("psql", stdin="drop database app;\ndrop role app;\n")
+        small.inv("psql", stdin="drop database crm;\ndrop role crm;\n")
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed on this host")
