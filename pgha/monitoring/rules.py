@@ -199,6 +199,7 @@ UNTOLD = {
     "stanza_of_another": "told by comparing the repository with the members, which `inv status` does",
     "backup_of_another": "told by comparing the repository with the members, which `inv status` does",
     "monitoring_silent": "who watches does not tell that it is away",
+    "machine_unreachable": "there is no monitoring on several machines yet",
 }  # fmt: skip
 """Kind -> why no metric tells it."""
 
