@@ -8,6 +8,9 @@ for name in ca.crt host.crt host.key; do
     fi
 done
 
+serve="setpriv --reuid=etcd --regid=etcd --init-groups etcd --config-file /run/secrets/etcd.yml"
+[ -z "${PGHA_STOCK:-}" ] || exec $serve
+
 ask() { etcdctl "--endpoints=$(sed -n 's/^advertise-client-urls: //p' /run/secrets/etcd.yml)" \
     --dial-timeout=1s --command-timeout=2s "$@" 2>/dev/null; }
 
@@ -31,7 +34,7 @@ end() {
     exit 0
 }
 
-setpriv --reuid=etcd --regid=etcd --init-groups etcd --config-file /run/secrets/etcd.yml &
+$serve &
 etcd=$!
 trap end TERM INT
 wait "$etcd"

@@ -60,3 +60,12 @@ def test_one_that_ends_by_itself_ends_the_container_with_its_code(start, tmp_pat
     with start("true", server="exit 7") as program:
         assert program.wait(timeout=20) == 7
     assert not (tmp_path / "asked").exists()
+
+
+def test_with_stock_on_etcd_ends_by_itself(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("PGHA_STOCK", "on")
+    with start("true", server="trap 'exit 3' TERM; while :; do sleep 0.1; done") as program:
+        ran(tmp_path)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(timeout=20) == 3
+    assert not (tmp_path / "asked").exists()
