@@ -36,22 +36,29 @@ def typed(command: str, environment: dict[str, str] | None = None, folder: Path 
     return answer.stdout
 
 
+def environment() -> dict[str, str]:
+    """In which `inv` is found."""
+    return {**os.environ, "PATH": f"{INV.parent}:{os.environ['PATH']}"}
+
+
+def shown(printed: str) -> str:
+    """What was printed, as a reader sees it: with the default project, in a checkout of his own."""
+    printed = printed.replace(f"{DOCS.parent}/", "/srv/pgha/")
+    printed = re.sub(rf"INVOKE_PGHA_PROJECT={PROJECT} (?=inv )", "", printed)
+    return re.sub(r"(?m)[ \t]+$", "", re.sub(rf"\b{PROJECT}(?=\b|_)", "pgha", printed))
+
+
 def main() -> None:
     """Follow the tour from nothing, and write it anew."""
-    environment = {**os.environ, "PATH": f"{INV.parent}:{os.environ['PATH']}"}
 
     def recorded(block: re.Match[str]) -> str:
-        printed = "".join(f"$ {command}\n{typed(command, environment)}" for command in commands(block[1]))
-        printed = re.sub(
-            rf"INVOKE_PGHA_PROJECT={PROJECT} (?=inv )", "", printed.replace(f"{DOCS.parent}/", "/srv/pgha/")
-        )
-        return re.sub(r"(?m)[ \t]+$", "", re.sub(rf"\b{PROJECT}(?=\b|_)", "pgha", printed))
+        return shown("".join(f"$ {command}\n{typed(command, environment())}" for command in commands(block[1])))
 
-    typed("inv destroy --yes", environment)
+    typed("inv destroy --yes", environment())
     try:
         made = BLOCK.sub(recorded, TOUR.read_text())
     finally:
-        typed("inv destroy --yes", environment)
+        typed("inv destroy --yes", environment())
     TOUR.write_text(made)
 
 
