@@ -268,9 +268,11 @@ def running(project: Project) -> list[str]:
 
 def show_logs(project: Project, host: str, *, follow: bool, tail: int) -> int:
     """Give this terminal to a container's log, or the whole project's; returns the exit code."""
-    engine.require_engine(project)
+    if not (host and project.topology.machines):
+        engine.require_engine(project)
     require_rendered(project)
     if host:
+        # Of several machines only its own has to answer.
         environment = engine.engine_of(project, host).environment
         return shell.attach(docker.logs(project.container(host), follow=follow, tail=tail), environment)
     if project.topology.machines:
