@@ -815,7 +815,7 @@ def test(c, all=False, unit=False, runbooks=False, module="", k="", keep=False):
             raise BadValue(f"There is no test_{module}.py in tests/", "ls tests/integration/test_*.py")
     elif runbooks:
         places = sorted(places[0].glob("integration/test_runbooks*.py"))
-    chosen = ["not integration"] if unit else [] if all or runbooks else ["not long"]
+    chosen = ["not integration and not long"] if unit else [] if all or runbooks else ["not long"]
     # Groups of modules run side by side, each with stacks of its own; a choice of them needs no helpers.
     side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadscope"]
     arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]

@@ -97,6 +97,7 @@ def test_a_drill_that_is_interrupted_heals(small):
     assert small.sql(small.wait_well(), "select to_regclass('pgha_drill') is null") == "t"
 
 
+@pytest.mark.long
 def test_a_drill_that_cannot_heal_has_a_verdict_and_logs_all_the_same(small):
     """The record of what is broken is damaged while the repository is away: healing cannot read it."""
     record = small.folder / "broken.yaml"

@@ -9,6 +9,7 @@ from tools import GENEROUS, play, summary
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.long
 def test_a_switchover_under_load(sites):
     document = play(sites, "switchover")
     assert document["runs"][0]["new_leader_seconds"] > 0

@@ -15,6 +15,7 @@ def numbered(sites):
     return numbered_rows(sites)
 
 
+@pytest.mark.long
 def test_back_to_just_before_a_table_was_dropped(numbered):
     write(numbered, 4, 5)
     just_before = now()

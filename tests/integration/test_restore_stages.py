@@ -107,7 +107,8 @@ def test_killed_in_a_stage_and_undone(small, table, stage):
     assert "No restore is half done" in small.refused(3, "restore", "--abort")
 
 
-@pytest.mark.parametrize(("stage", "happens"), [("held", "stop"), pytest.param("restored", "restart", marks=LONG)])
+@LONG
+@pytest.mark.parametrize(("stage", "happens"), [("held", "stop"), ("restored", "restart")])
 def test_an_interrupted_restore_survives_the_containers(small, table, stage, happens):
     xid = write(small, 1, table=table)
     write(small, 2, table=table)
@@ -201,7 +202,8 @@ def test_a_flipped_byte_is_found_and_named(small):
     assert small.status()["healthy"] is True
 
 
-@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=LONG)])
+@LONG
+@pytest.mark.parametrize("seconds", [0, 60])
 def test_the_repository_is_away_under_load(small, table, seconds):
     small.sql(small.leader(), f"create table filler_{table} (b text)")
     count = "select failed_count from pg_stat_archiver"

@@ -287,6 +287,7 @@ def labels(stack):
     return found
 
 
+@pytest.mark.long
 def test_another_passphrase_is_another_repository_and_the_former_one_restores_until_it_goes(small):
     small.wait_synchronous()
     take_backup(small, "--type", "incr")

@@ -46,6 +46,7 @@ def test_start_and_up_of_a_paused_cluster_say_so_instead_of_waiting(paused, verb
     assert paused.sql(paused.leader(), f"select n from before_{verb}") == "1"
 
 
+@pytest.mark.long
 def test_in_a_pause_no_watchdog_ends_a_postgres(paused):
     """Its Patroni is frozen until its lock has expired."""
     leader = paused.leader()
