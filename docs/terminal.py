@@ -84,7 +84,7 @@ def photograph() -> None:
     """The top of the newest drill's report."""
     report = max((DOCS.parent / "build" / PROJECT / "drills").glob("*/report.html"))
     if chromium := shutil.which("chromium"):
-        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1000")
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1120")
         subprocess.run([chromium, *flags, f"--screenshot={REPORT}", report.as_uri()], check=True, capture_output=True)
 
 
