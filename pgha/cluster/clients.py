@@ -49,6 +49,8 @@ def connection_string(project: Project, login: Login, *, standby: bool, balance:
         random.shuffle(targets)
     trust = reaching.trusting(project, inside=login.inside, elsewhere=_elsewhere(project, login))
     parameters = reaching.parameters(login.user, login.dbname, _passfile(project, login), trust)
+    if project.topology.machines or _elsewhere(project, login):
+        parameters |= libpq.LET_GO
     return libpq.cluster_conninfo(targets, parameters, standby=standby, balance=balance)
 
 

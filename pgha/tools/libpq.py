@@ -31,6 +31,14 @@ def where(targets: Sequence[Target]) -> dict[str, str | int]:
     return {**parameters, "port": ",".join(str(target.port) for target in targets)}
 
 
+LET_GO: Mapping[str, int] = {
+    "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
+}  # fmt: skip
+"""For a network between client and server: one from which nothing comes is given up after about 10 s, as members give
+each other up (wal_sender_timeout). The kernel's own are two hours (tcp(7), tcp_keepalive_time) and some 15 minutes
+(tcp_retries2): a client would hang on a leader that was cut off. libpq 12 and newer."""
+
+
 def cluster_conninfo(
     targets: Sequence[Target], parameters: Mapping[str, str | int], *, standby: bool, balance: bool
 ) -> str:

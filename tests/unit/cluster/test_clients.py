@@ -115,6 +115,7 @@ def test_every_address_is_none_for_another_machine(published):
     assert ["--address" in note for note in notes] == [True]
     string, notes = printed(project, address="192.0.2.9")
     assert string["hostaddr"] == "192.0.2.9,192.0.2.9"
+    assert string["tcp_user_timeout"] == "10000"
     # There is no file of this checkout there, and one that is named keeps libpq from the user's own.
     assert "passfile" not in string
     assert "build/pgha/pgpass" in notes[-1]
@@ -206,6 +207,8 @@ def test_each_node_is_found_at_the_address_of_its_machine(several, here):
     assert parameters["host"] == "pg1-node1,pg2-node1"
     assert parameters["hostaddr"] == "10.0.0.1,10.0.0.2"
     assert parameters["port"] == "5432,5432"
+    # A leader that is cut off answers nothing, and ends no connection.
+    assert parameters["tcp_user_timeout"] == "10000" and parameters["keepalives_idle"] == "5"
     assert notes == []
 
 
