@@ -7,13 +7,17 @@ from typing import Any
 
 from pgha.cluster.quorum import require_quorum
 from pgha.cluster.view import able_member, node_names, require_leader
-from pgha.errors import PghaError, ToolFailed
+from pgha.errors import PghaError, TimedOut, ToolFailed
 from pgha.model.dynamic import governed_configuration, slots_of, without_known
 from pgha.model.merging import flatten, merge_patch
 from pgha.model.rules import LIMITS
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import limits, patroni, postgres
+from pgha.waiting import wait_until
+
+HOLDS_PATIENCE = 10
+"""Seconds until a change that was made is what every member reads."""
 
 
 def read_config(project: Project) -> dict[str, Any]:
@@ -35,8 +39,16 @@ def patch_config(project: Project, wanted: Mapping[str, Any]) -> list[str]:
     ssh = connect(project)
     host = able_member(project)
     ssh.must(host, patroni.patch_config(patch), "patronictl edit-config failed")
-    if merge_patch(read_config(project), patch):
-        raise ToolFailed("The dynamic configuration does not hold the change", hint="inv config")
+    try:
+        # Whoever is asked next may know it a moment later: an etcd member that has just joined, for instance.
+        wait_until(
+            lambda: merge_patch(read_config(project), patch),
+            lambda left: not left,
+            "The dynamic configuration holds the change",
+            timeout=HOLDS_PATIENCE,
+        )
+    except TimedOut as error:
+        raise ToolFailed("The dynamic configuration does not hold the change", hint="inv config") from error
     held = flatten(current)
     return [f"{key}: {held.get(key, 'not set')} -> {value}" for key, value in flatten(patch).items()]
 

@@ -149,7 +149,8 @@ def test_a_machine_that_comes_back_with_its_containers_does_no_harm(stack):
             *(f"--label={key}={value}" for key, value in seen["Config"]["Labels"].items()),
             f"--network={stack.name}_wan", f"--ip={addresses(seen)[f'{stack.name}_wan']}", f"--network-alias={host}",
             f"--volume={stack.name}_{host}:/var/lib/etcd",
-            f"--volume={stack.folder / host / 'etcd.yml'}:/run/secrets/etcd.yml:ro", seen["Config"]["Image"],
+            *(f"--volume={m['Source']}:{m['Destination']}:ro" for m in seen["Mounts"] if m["Type"] == "bind"),
+            seen["Config"]["Image"],
         )  # fmt: skip
     until(lambda: not set(etcds) & set(stack.containers("running")), "etcd turns them away")
     assert all("permanently removed" in stack.logs(host) for host in etcds)
