@@ -17,7 +17,7 @@ from pgha.tools import limits, patroni, postgres
 from pgha.waiting import wait_until
 
 HOLDS_PATIENCE = 10
-"""Seconds until a change that was made is what every member reads."""
+"""Seconds until a change that was made is what the member that is asked reads."""
 
 
 def read_config(project: Project) -> dict[str, Any]:

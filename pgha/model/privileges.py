@@ -10,8 +10,10 @@ FILES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 """To give other users copies of the secrets, in folders that are theirs."""
 
 ETCD = (*FILES, "KILL", "SETGID", "SETUID")
+"""To become etcd, and to end it."""
 
 MONITORING = ETCD
+"""Likewise for Prometheus and Alertmanager."""
 
 SSHD = (*ETCD, "AUDIT_WRITE", "NET_BIND_SERVICE", "SYS_CHROOT")
 """With what sshd needs: it ends a session that it cannot write down for an audit (audit-linux.c), listens below 1024,

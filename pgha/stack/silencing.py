@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from pgha.console import Progress
 from pgha.errors import PghaError
@@ -18,22 +18,27 @@ PATIENCE = 45
 def begin(project: Project, hosts: Collection[str], progress: Progress) -> None:
     """Nobody is told of these hosts until `end`, for a day at most. Nothing depends on it: a failure is
     only said."""
-    if project.topology.monitoring is None or MONITORING in hosts:
-        return
-    try:
-        monitoring.silence(project, hosts)
-    except PghaError as error:
-        progress.note(f"alerts of {', '.join(hosts)} are not silenced: {error.message}")
+    _ask(project, hosts, progress, monitoring.silence, "are not silenced")
 
 
 def end(project: Project, hosts: Collection[str], progress: Progress) -> None:
-    """End the silences of these hosts."""
+    """End the silences of these hosts. A failure is only said."""
+    _ask(project, hosts, progress, monitoring.end_silences, "may still be silenced")
+
+
+def _ask(
+    project: Project,
+    hosts: Collection[str],
+    progress: Progress,
+    ask: Callable[[Project, Collection[str]], object],
+    otherwise: str,
+) -> None:
     if project.topology.monitoring is None or MONITORING in hosts:
         return
     try:
-        monitoring.end_silences(project, hosts)
+        ask(project, hosts)
     except PghaError as error:
-        progress.note(f"alerts of {', '.join(hosts)} may still be silenced: {error.message}")
+        progress.note(f"alerts of {', '.join(hosts)} {otherwise}: {error.message}")
 
 
 def settle(project: Project, hosts: Collection[str], progress: Progress) -> None:
