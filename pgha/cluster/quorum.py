@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from pgha.remote.connections import connect
 from pgha.tools import etcd
 
 ALARM_HELP = "docs/runbooks/etcd-alarm.md"
+QUICK, PATIENT = 2.0, 6.0
+"""Seconds a member has to answer: at first, and before anything is refused because it did not (a busy machine)."""
 
 
 def etcd_view(project: Project, members: Members) -> etcd.EtcdView:
@@ -30,8 +33,9 @@ def seen_by(project: Project, members: Members) -> etcd.EtcdView:
     return etcd.EtcdView(healthy, tuple(name for name in names if name not in healthy))
 
 
-def read_etcd(project: Project) -> etcd.EtcdView:
-    """Which etcd members can commit, asked from a node of every data center: the view with the most healthy ones.
+def read_etcd(project: Project, timeout: float = QUICK) -> etcd.EtcdView:
+    """Which etcd members can commit within `timeout` seconds, asked from a node of every data center: the view with the
+    most healthy ones.
 
     Raises the first data center's error when none can ask.
     """
@@ -40,8 +44,8 @@ def read_etcd(project: Project) -> etcd.EtcdView:
 
     def ask(names: list[str]) -> etcd.EtcdView | PghaError:
         try:
-            asked = connect(project).first(names, etcd.health(topology), lambda text: etcd.parse_health(text, topology))
-            return asked[1]
+            command = etcd.health(topology, timeout)
+            return connect(project).first(names, command, lambda text: etcd.parse_health(text, topology))[1]
         except PghaError as error:
             return error
 
@@ -55,6 +59,17 @@ def read_etcd(project: Project) -> etcd.EtcdView:
         return best
     nodes = [node.name for node in topology.nodes]
     return replace(best, size=connect(project).first(nodes, etcd.status(topology), etcd.parse_size)[1])
+
+
+def weigh_etcd(project: Project, leaving: Collection[str] = ()) -> etcd.EtcdView:
+    """Which etcd members can commit, for a verb that refuses when they are too few without those that leave: they get
+    more time before it does.
+
+    Raises as `read_etcd`.
+    """
+    view = read_etcd(project)
+    enough = len(set(view.healthy) - set(leaving)) >= view.quorum
+    return view if enough or view.alarm else read_etcd(project, PATIENT)
 
 
 def read_lock(project: Project, members: Members) -> etcd.Lock | None:
@@ -75,7 +90,7 @@ def read_lock(project: Project, members: Members) -> etcd.Lock | None:
 
 def require_quorum(project: Project) -> None:
     """Raises NoQuorum while etcd cannot commit: nobody can be promoted, nothing can be configured."""
-    require_quorum_in(read_etcd(project))
+    require_quorum_in(weigh_etcd(project))
 
 
 def require_quorum_in(view: etcd.EtcdView) -> None:

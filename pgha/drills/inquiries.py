@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pgha.cluster.quorum import QUICK
 from pgha.cluster.view import freshness
 from pgha.drills.scene import Scene
 from pgha.errors import PghaError, TimedOut
@@ -82,5 +83,5 @@ def _of_the_majority(scene: Scene, beyond: list[str]) -> _Answer:
     """What Patroni and etcdctl say on a node there, none of the survey's reasoning in between."""
     ssh, topology = connect(scene.project), scene.topology
     party, view = ssh.first(beyond, patroni.get(topology.urls, "cluster"), patroni.parse_cluster)
-    health = ssh.first([party], etcd.health(topology), lambda text: etcd.parse_health(text, topology))[1]
+    health = ssh.first([party], etcd.health(topology, QUICK), lambda text: etcd.parse_health(text, topology))[1]
     return _Answer(party, view.leader.name if view.leader else None, health)

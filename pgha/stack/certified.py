@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pgha.cluster.leaving import require_quorum_without
-from pgha.cluster.quorum import read_etcd
+from pgha.cluster.quorum import read_etcd, weigh_etcd
 from pgha.cluster.rolling import leading_etcd
 from pgha.cluster.view import able_member
 from pgha.model.topology import MONITORING
@@ -81,7 +81,7 @@ def _start_etcd_again(project: Project, hosts: Collection[str]) -> None:
     names = [member.name for member in project.topology.etcd if member.name in hosts]
     leader = leading_etcd(project) if names else ""
     for name in sorted(names, key=lambda name: name == leader):
-        require_quorum_without(read_etcd(project), [name])
+        require_quorum_without(weigh_etcd(project, [name]), [name])
         engine.engine_of(project, name).must(docker.restart(project.container(name)))
         wait_until(
             lambda member=name: member in read_etcd(project).healthy,  # type: ignore[misc]
@@ -95,10 +95,8 @@ def _start_etcd_again(project: Project, hosts: Collection[str]) -> None:
 def require_etcd(project: Project, hosts: Collection[str]) -> None:
     """Raises LosesQuorum, NoQuorum when etcd's members among these hosts cannot be started again one after another."""
     names = [member.name for member in project.topology.etcd if member.name in hosts] if project.settings.tls else []
-    if names:
-        view = read_etcd(project)
-        for name in names:
-            require_quorum_without(view, [name])
+    for name in names:
+        require_quorum_without(weigh_etcd(project, [name]), [name])
 
 
 def _ports(project: Project, host: str) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pgha.cluster import leaving
 from pgha.cluster.handover import Handover
-from pgha.cluster.quorum import read_etcd
+from pgha.cluster.quorum import read_etcd, weigh_etcd
 from pgha.cluster.view import read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import NotUp, PghaError, Unhealthy
@@ -79,7 +79,7 @@ def stop_hosts(project: Project, hosts: Sequence[Host], progress: Progress, *, d
     before = read_view(project)
     if not todo:
         return Report(tuple(names), (), None, before, before, read_etcd(project), clock.seconds)
-    leaving.require_quorum_without(read_etcd(project), names)
+    leaving.require_quorum_without(weigh_etcd(project, names), names)
     nodes = [host.name for host in hosts if host in project.topology.nodes]
     if nodes:
         leaving.require_not_paused(before)

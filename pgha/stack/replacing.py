@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pgha.cluster import leaving
 from pgha.cluster.etcd_members import let_in_again
-from pgha.cluster.quorum import read_etcd
+from pgha.cluster.quorum import read_etcd, weigh_etcd
 from pgha.cluster.view import read_view, wait_until_well
 from pgha.console import Progress
 from pgha.errors import BadValue, HalfDone, IsLeader
@@ -76,7 +76,7 @@ def check(project: Project, host: Host, *, degraded: bool = False) -> Checked:
         flag = "etcd" if project.topology.host(other) in project.topology.etcd else "node"
         raise HalfDone(f"{other} is being replaced, and not whole again", f"inv replace --{flag} {other}")
     view = read_view(project)
-    leaving.require_quorum_without(read_etcd(project), [host.name])
+    leaving.require_quorum_without(weigh_etcd(project, [host.name]), [host.name])
     if host in project.topology.nodes:
         if view.leader and view.leader.name == host.name:
             raise IsLeader(f"{host.name} leads: all that was written is there", "inv switchover, then the same again")

@@ -52,9 +52,9 @@ def _ctl(topology: Topology, seconds: float, *arguments: str) -> Command:
     return Command(("etcdctl", *options, *arguments), timeout=seconds + 5)
 
 
-def health(topology: Topology, timeout: float = 2) -> Command:
+def health(topology: Topology, timeout: float) -> Command:
     """Ask every member at once whether it can commit; exits 1 when one cannot, and still prints all."""
-    return _ctl(topology, timeout, "--dial-timeout=1s", "--write-out=json", "endpoint", "health")
+    return _ctl(topology, timeout, f"--dial-timeout={timeout / 2:g}s", "--write-out=json", "endpoint", "health")
 
 
 def curl_health(topology: Topology, timeout: float) -> str:

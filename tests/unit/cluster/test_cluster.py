@@ -7,7 +7,7 @@ import pytest
 from pgha.cluster import configuration, handover, quorum, slots, view
 from pgha.cluster.configuration import apply_settings, patch_config
 from pgha.cluster.handover import hand_over
-from pgha.cluster.quorum import etcd_view, read_etcd
+from pgha.cluster.quorum import etcd_view, read_etcd, weigh_etcd
 from pgha.cluster.view import able_first, able_member, agreed_view, cut_off, read_members, read_view, without_quorum
 from pgha.console import Progress
 from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
@@ -460,6 +460,25 @@ def test_etcd_is_what_the_side_with_more_members_says(project, played):
     played._answer = answer
     played.etcd["etcd1"] = False
     assert read_etcd(project).healthy == ("etcd2", "etcd3")
+
+
+@pytest.mark.parametrize(
+    ("down", "leaving", "asked"), [([], [], "2"), (["etcd1"], [], "2"), (["etcd1"], ["etcd2"], "26")]
+)
+def test_etcd_has_more_time_before_anything_is_refused(project, played, down, leaving, asked):
+    for name in down:
+        played.etcd[name] = False
+    timeouts = []
+    ordinary = played._answer
+
+    def answer(host, argv):
+        if argv[0] == "etcdctl":
+            timeouts.append(next(word for word in argv if word.startswith("--command-timeout="))[18:-1])
+        return ordinary(host, argv)
+
+    played._answer = answer
+    assert len(weigh_etcd(project, leaving).unhealthy) == len(down)
+    assert "".join(dict.fromkeys(timeouts)) == asked
 
 
 def test_etcd_is_what_the_member_saw_that_sees_most(project, played):

@@ -137,7 +137,7 @@ def cluster(monkeypatch, make_project):
         monkeypatch.setattr(engine, "require_engine", lambda project: None)
         monkeypatch.setattr(replacing, "require_images", lambda project: None)
         monkeypatch.setattr(replacing, "read_view", lambda project: view)
-        monkeypatch.setattr(replacing, "read_etcd", lambda project: etcd)
+        monkeypatch.setattr(replacing, "weigh_etcd", lambda project, leaving: etcd)
         return project
 
     return cluster

@@ -187,7 +187,7 @@ CASES = [
         f"sh -c {quote(databases.log_in('').argv[2])} 'host=a user=app'",
     ),
     # etcd
-    (etcd.health(TOPOLOGY), f"{ETCD} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint health"),
+    (etcd.health(TOPOLOGY, 2), f"{ETCD} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint health"),
     (etcd.leader_key(TOPOLOGY), f"{ETCD} --command-timeout=2s --write-out=json get /service/pgha_cluster/leader"),
     (etcd.time_to_live(TOPOLOGY, 31), f"{ETCD} --command-timeout=2s --write-out=json lease timetolive 1f"),
     (etcd.member_keys(TOPOLOGY), f"{ETCD} --command-timeout=5s get --prefix /service/pgha_cluster/members/"),
