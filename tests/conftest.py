@@ -33,8 +33,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Hand out whole groups, the largest first: the fast tests come while the images are built."""
+    """Hand out whole groups in their order: the fast tests come while the images are built."""
     from xdist.scheduler import LoadScopeScheduling
+
+    # By itself it takes the group with the most tests first, and the longest ones have few.
+    config.option.loadscopereorder = False
 
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid):

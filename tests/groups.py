@@ -9,15 +9,16 @@ GROUPS = {
         "main_job", "seed_commands", "handover", "processes", "chaos_sites", "closed", "second_project", "drills_all",
         "tour",
     ),
-    "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites", "watch_sites"),
     "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos"),
-    "daily": ("day_two", "daily", "psql_ssh_dsn", "encrypted", "secured", "runbooks", "watch"),
-    "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
     "stages": ("restore_stages", "rolling", "rotation", "upgrade", "runbooks_major"),
+    "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
+    "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites", "watch_sites"),
+    "daily": ("day_two", "daily", "psql_ssh_dsn", "encrypted", "secured", "runbooks", "watch"),
     "shape": ("shapes", "scaling", "plan_reality", "monitoring"),
     "machines": ("several_machines",),
 }  # fmt: skip
-"""A group is run by one worker, in this order: its modules share a stack. The longest ones come first."""
+"""A group is run by one worker: its modules share a stack. The groups are handed out in this order: what makes the
+images, then the longest ones, so that all workers end together."""
 
 ORDER = [module for modules in GROUPS.values() for module in modules]
 
