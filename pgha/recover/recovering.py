@@ -32,7 +32,7 @@ from pgha.stack.images import require_images
 from pgha.stack.remaking import make_again
 from pgha.stack.writing import render_project
 from pgha.tools import docker, etcd, etcd_alone, patroni, postgres
-from pgha.tools.command import Command
+from pgha.tools.command import Answer, Command
 from pgha.tools.position import POSITION, parse_position
 from pgha.tools.wal import SEGMENT_SIZE, lsn_text, parse_segment
 from pgha.waiting import Stopwatch, wait_until
@@ -131,39 +131,67 @@ def _fence(project: Project, record: Record, progress: Progress) -> Project:
 
 
 def _make_etcd(project: Project, record: Record, progress: Progress) -> None:
-    """One member, with its own data and name. Once it can commit it is alone already: there was no quorum before."""
-    if _commits(project, record.etcd):
+    """One member, with its own data and name, of which those that join later get the same data."""
+    member, mark = record.etcd, str(record.began)
+    if _inside(project, member, etcd_alone.read_mark(project.topology.urls, member)).stdout.strip() == mark:
         return
-    file = project.folder / record.etcd / "etcd.yml"
+    file = project.folder / member / "etcd.yml"
     rendered = file.read_text()
-    with progress.stage(f"{record.etcd} gives every other etcd member up"):
+    with progress.stage(f"{member} gives every other etcd member up"):
         try:
             write_file(file, etcd_alone.forcing(rendered))
-            # The file is looked up again when the container starts.
-            engine.deliver(project, [record.etcd])
-            engine.engine_of(project, record.etcd).must(docker.restart(project.container(record.etcd)))
-            wait_until(
-                lambda: _commits(project, record.etcd),
-                bool,
-                f"{record.etcd} can commit alone",
-                timeout=ETCD_PATIENCE,
-                hint=f"inv logs --node {record.etcd}",
-            )
+            _start_etcd_again(project, member)
+            # Why: see etcd_alone. One more than makes a snapshot.
+            for _ in range(3):
+                _write(project, member, "while it is made alone")
         finally:
             # With it the next start would give up those that have joined since.
             write_file(file, rendered)
-            engine.deliver(project, [record.etcd])
-    names = [
-        entry.name
-        for entry in etcd.parse_members(_on_any(project, etcd_alone.list_members(project.topology.urls, record.etcd)))
-    ]
-    if names != [record.etcd]:
-        raise ToolFailed(f"etcd has other members than {record.etcd}: {', '.join(names)}", hint="inv status")
+            engine.deliver(project, [member])
+        _start_etcd_again(project, member)
+        _remove_others(project, member)
+        _write(project, member, mark)
 
 
-def _commits(project: Project, member: str) -> bool:
-    inside = docker.docker("exec", project.container(member), *etcd_alone.health(project.topology.urls, member).argv)
-    return engine.engine_of(project, member).run(inside).ok
+def _start_etcd_again(project: Project, member: str) -> None:
+    """With the file as it is now: it is looked up again when the container starts. Raises TimedOut."""
+    engine.deliver(project, [member])
+    engine.engine_of(project, member).must(docker.restart(project.container(member)))
+    wait_until(
+        lambda: _inside(project, member, etcd_alone.health(project.topology.urls, member)).ok,
+        bool,
+        f"{member} can commit alone",
+        timeout=ETCD_PATIENCE,
+        hint=f"inv logs --node {member}",
+    )
+
+
+def _write(project: Project, member: str, text: str) -> None:
+    """Until it is answered: an entry that is skipped is not. Raises TimedOut."""
+    wait_until(
+        lambda: _inside(project, member, etcd_alone.mark(project.topology.urls, member, text)).ok,
+        bool,
+        f"{member} takes a key",
+        timeout=ETCD_PATIENCE,
+        hint=f"inv logs --node {member}",
+    )
+
+
+def _remove_others(project: Project, member: str) -> None:
+    """Those whose removal was among the entries that were skipped are listed again after a start. Raises ToolFailed."""
+    listed = etcd_alone.list_members(project.topology.urls, member)
+    for entry in etcd.parse_members(_on_any(project, listed)):
+        if entry.name != member:
+            _on_any(project, etcd.member_remove(project.topology, entry.id))
+    names = [entry.name for entry in etcd.parse_members(_on_any(project, listed))]
+    if names != [member]:
+        raise ToolFailed(f"etcd has other members than {member}: {', '.join(names)}", hint="inv status")
+
+
+def _inside(project: Project, member: str, command: Command) -> Answer:
+    """The answer of etcdctl in the member's own container: no node sees it yet."""
+    inside = docker.docker("exec", project.container(member), *command.argv)
+    return engine.engine_of(project, member).run(inside)
 
 
 def _on_any(project: Project, command: Command) -> str:

@@ -1,5 +1,12 @@
 """etcd without a quorum: what one member still has, and how it is made a cluster of its own (etcd's documentation,
-"Disaster recovery"; the option `force-new-cluster`)."""
+"Disaster recovery"; the option `force-new-cluster`).
+
+What a member has applied can be ahead of what its log calls committed when it ends at once. With `force-new-cluster` it
+cuts its log there, and skips as many new entries, since it takes them for applied. Members that join later and read the
+log from its beginning apply them: they have other data, and other revisions, for ever (etcd/issues/14009; seen with
+3.5.16: a watch that told nothing). So `mark` is written until it is answered: from then on nothing is skipped; and the
+raft snapshot that comes with it makes those that join take this member's data instead of the log.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +19,9 @@ from pgha.errors import ToolFailed
 from pgha.model.urls import Urls
 from pgha.tools.command import Command
 from pgha.tools.etcd import KEYS
+
+MARK = "/pgha/recovered"
+"""A key outside Patroni's: when the recovery began after which this member is alone."""
 
 
 def _ctl(urls: Urls, member: str, seconds: float, *arguments: str) -> Command:
@@ -56,8 +66,19 @@ def failover_request(candidate: str) -> str:
 
 
 def forcing(config: str) -> str:
-    """A rendered etcd.yml for one start that gives every other member up. etcd keeps its data and its own name."""
-    return config.rstrip("\n") + "\nforce-new-cluster: true\n"
+    """A rendered etcd.yml for one start that gives every other member up. etcd keeps its data and its own name, and
+    makes a raft snapshot at every second entry."""
+    return config.rstrip("\n") + "\nforce-new-cluster: true\nsnapshot-count: 1\n"
+
+
+def mark(urls: Urls, member: str, text: str) -> Command:
+    """Write a key that nobody but a recovery reads."""
+    return _ctl(urls, member, 1.5, "put", MARK, text)
+
+
+def read_mark(urls: Urls, member: str) -> Command:
+    """What the last recovery wrote there; nothing before the first one."""
+    return _ctl(urls, member, 2, "get", "--print-value-only", MARK)
 
 
 def parse_index(text: str) -> int:

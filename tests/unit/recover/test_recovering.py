@@ -90,33 +90,73 @@ def test_the_lost_hosts_are_written_down_before_their_containers_go(project, mon
 # etcd -------------------------------------------------------------------------------------------------------
 
 
+FORCING = "name: etcd3\nforce-new-cluster: true\nsnapshot-count: 1\n"
+
+
 @pytest.fixture
 def member(left, monkeypatch):
-    """etcd3: it commits once it was started with the file that gives the others up."""
-    said = SimpleNamespace(alone=False, works=True, members=["etcd3"], files=[])
+    """etcd3: it commits once it was started with the file that gives the others up, and skips the first key."""
+    said = SimpleNamespace(alone=False, works=True, skips=1, members=["etcd3"], mark="", files=[], keys=[])
     file = left.folder / "etcd3" / "etcd.yml"
 
     def run(command):
-        return Answer(command, "", "", 0 if said.alone else 1)
+        words = list(command.argv)
+        if "put" in words and said.alone:
+            said.skips -= 1
+            if said.skips < 0:
+                said.mark = words[-1]
+                said.keys.append((file.read_text(), said.mark))
+        ok = said.alone and said.skips < (0 if "put" in words else 9)
+        return Answer(command, said.mark if "get" in words else "", "", 0 if ok else 1)
 
     def must(command):
         said.files.append(file.read_text())
         said.alone = said.works
         return Answer(command, "", "", 0)
 
-    listed = {"members": [{"ID": n, "name": name} for n, name in enumerate(said.members)]}
+    def on_any(project, command):
+        if "remove" in command.argv:
+            said.members = said.members[:1]
+        return json.dumps({"members": [{"ID": n, "name": name} for n, name in enumerate(said.members)]})
+
     monkeypatch.setattr(recovering.engine, "engine_of", lambda *_: SimpleNamespace(run=run, must=must))
-    monkeypatch.setattr(recovering, "_on_any", lambda project, command: json.dumps(listed))
-    monkeypatch.setattr(recovering, "ETCD_PATIENCE", 0.05)
+    monkeypatch.setattr(recovering, "_on_any", on_any)
+    monkeypatch.setattr(recovering, "ETCD_PATIENCE", 2)
     return said
 
 
 def test_etcd_gives_the_others_up_in_one_start_and_never_again(left, member):
     recovering._make_etcd(left, record(), Progress())
-    assert member.files == ["name: etcd3\nforce-new-cluster: true\n"]
+    assert member.files == [FORCING, "name: etcd3\n"]
     assert (left.folder / "etcd3" / "etcd.yml").read_text() == "name: etcd3\n"
     recovering._make_etcd(left, record(), Progress())
-    assert len(member.files) == 1, "it can commit: it is alone already"
+    assert len(member.files) == 2, "it is alone already"
+
+
+def test_what_etcd_skips_is_over_before_anybody_joins(left, member):
+    """A key is written until it is answered, and twice more, while every second entry makes a snapshot."""
+    member.skips = 3
+    recovering._make_etcd(left, record(), Progress())
+    assert [file for file, _ in member.keys] == [FORCING, FORCING, FORCING, "name: etcd3\n"]
+    assert member.mark == "1.0"
+
+
+def test_a_recovery_that_was_killed_before_etcd_was_alone_makes_it_so_again(left, member):
+    member.alone, member.mark = True, "while it is made alone"
+    recovering._make_etcd(left, record(), Progress())
+    assert member.files == [FORCING, "name: etcd3\n"] and member.mark == "1.0"
+
+
+def test_another_recovery_begins_again(left, member):
+    recovering._make_etcd(left, record(), Progress())
+    recovering._make_etcd(left, record(began=2.0), Progress())
+    assert len(member.files) == 4 and member.mark == "2.0"
+
+
+def test_a_member_whose_removal_was_skipped_is_removed(left, member):
+    member.members = ["etcd3", "etcd1"]
+    recovering._make_etcd(left, record(), Progress())
+    assert member.members == ["etcd3"]
 
 
 def test_another_machine_hears_of_the_file_that_gives_others_up_and_that_it_is_gone(left, member, monkeypatch):
@@ -124,10 +164,11 @@ def test_another_machine_hears_of_the_file_that_gives_others_up_and_that_it_is_g
     file = left.folder / "etcd3" / "etcd.yml"
     monkeypatch.setattr(recovering.engine, "deliver", lambda project, hosts: told.append((hosts, file.read_text())))
     recovering._make_etcd(left, record(), Progress())
-    assert told == [(["etcd3"], "name: etcd3\nforce-new-cluster: true\n"), (["etcd3"], "name: etcd3\n")]
+    assert told == [(["etcd3"], FORCING), *[(["etcd3"], "name: etcd3\n")] * 2]
 
 
-def test_a_start_that_fails_leaves_no_file_that_gives_others_up(left, member):
+def test_a_start_that_fails_leaves_no_file_that_gives_others_up(left, member, monkeypatch):
+    monkeypatch.setattr(recovering, "ETCD_PATIENCE", 0.05)
     member.works = False
     with pytest.raises(TimedOut, match="etcd3 can commit alone"):
         recovering._make_etcd(left, record(), Progress())

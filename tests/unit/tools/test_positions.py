@@ -66,7 +66,7 @@ def test_the_raft_index_is_read_also_when_there_is_no_leader():
 
 
 def test_a_start_that_gives_the_others_up_keeps_the_rest_of_the_file():
-    assert etcd_alone.forcing("name: etcd3\n\n") == "name: etcd3\nforce-new-cluster: true\n"
+    assert etcd_alone.forcing("name: etcd3\n\n") == "name: etcd3\nforce-new-cluster: true\nsnapshot-count: 1\n"
 
 
 def told(**changes):
