@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from pgha.cluster.view import Members, answering
-from pgha.errors import NoQuorum, PghaError
+from pgha.errors import NoQuorum, PghaError, Unhealthy
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import etcd
@@ -102,4 +102,22 @@ def require_quorum_in(view: etcd.EtcdView) -> None:
             f"etcd has lost its quorum: {len(view.healthy)} of {view.members} members are healthy, "
             f"{view.quorum} are needed",
             "inv status; inv up brings back what does not run",
+        )
+
+
+def require_same_data(project: Project) -> None:
+    """Raises Unhealthy when two etcd members hold different data: raft keeps them the same, and tells nobody when a
+    fault of etcd or of a disk has parted them. Members whose history was compacted elsewhere cannot be compared."""
+    ssh, topology = connect(project), project.topology
+    nodes = [node.name for node in topology.nodes]
+    asked, revision = ssh.first(nodes, etcd.status(topology), etcd.parse_revision)
+    found = ssh.first([asked], etcd.hashes(topology, revision), lambda text: etcd.parse_hashes(text, topology))[1]
+    kinds: dict[int, set[int]] = {}
+    for compacted, value in found.values():
+        kinds.setdefault(compacted, set()).add(value)
+    if any(len(values) > 1 for values in kinds.values()):
+        told = ", ".join(f"{name} {value:x}" for name, (_, value) in found.items())
+        raise Unhealthy(
+            f"etcd's members hold different data at revision {revision}: {told}",
+            "inv replace --etcd <name>, for those that differ from etcd's leader",
         )

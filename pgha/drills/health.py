@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pgha.cluster.configuration import read_config
+from pgha.cluster.quorum import require_same_data
 from pgha.cluster.view import too_few_synchronous
 from pgha.console import Progress
 from pgha.drills.scene import as_it_is
@@ -44,7 +45,7 @@ def require_healthy(project: Project) -> None:
 def wait_until_whole(project: Project, progress: Progress) -> None:
     """Wait for full redundancy: every member streams, etcd is whole, commits wait for as many standbys as they should.
 
-    Raises TimedOut and names what lacks.
+    Raises TimedOut and names what lacks, and Unhealthy when etcd's members hold different data.
     """
     nudged, project = False, as_it_is(project)
 
@@ -64,6 +65,7 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
     timeout = project.settings.drill_whole_timeout
     wait_until(lacks, lambda found: not found, "The cluster is whole", timeout=timeout, explain="; ".join,
                hint="inv status, inv chaos.heal")  # fmt: skip
+    require_same_data(project)
 
 
 def _sentences(problems: Iterable[Problem]) -> str:

@@ -160,6 +160,32 @@ def parse_size(text: str) -> int:
     return max(map(int, re.findall(r'"dbSize":(\d+)', text)), default=0)
 
 
+def parse_revision(text: str) -> int:
+    """The revision that every member has which answered `status`. Raises ToolFailed."""
+    revisions = [int(found) for found in re.findall(r'"header":\{[^}]*"revision":(\d+)', text)]
+    if not revisions:
+        raise ToolFailed("etcdctl endpoint status did not print its JSON", text)
+    return min(revisions)
+
+
+def hashes(topology: Topology, revision: int) -> Command:
+    """Ask every member for the hash of its data at a revision."""
+    return _ctl(topology, 5, "--write-out=json", "endpoint", "hashkv", f"--rev={revision}")
+
+
+def parse_hashes(text: str, topology: Topology) -> dict[str, tuple[int, int]]:
+    """Member -> the revision its history was compacted at, and the hash of what came after. Raises ToolFailed."""
+    names = {topology.urls.etcd(member.name): member.name for member in topology.etcd}
+    line = next((line for line in text.splitlines() if line.startswith("[")), "")
+    try:
+        return {
+            names[entry["Endpoint"]]: (entry["HashKV"].get("compact_revision", 0), entry["HashKV"]["hash"])
+            for entry in json.loads(line)
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise ToolFailed("etcdctl endpoint hashkv did not print its JSON", text) from error
+
+
 def member_list(topology: Topology) -> Command:
     return _ctl(topology, 5, "--write-out=json", "member", "list")
 

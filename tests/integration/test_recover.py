@@ -36,24 +36,24 @@ def lose(stack, *, leader_too=True):
     return gone, left
 
 
-def bring_back(stack):
-    document = json.loads(stack.inv("scale", "--yes", "--json", timeout=600).stdout)
-    stack.wait_synchronous()
-    assert stack.etcd_healthy() == 3
-    until(lambda: stack.status()["healthy"], "it is whole")
-    assert len(hashes(stack)) == 1, "every etcd member has the same data"
-    return document
-
-
-def hashes(stack):
-    """Of the data of each etcd member, at a revision that all of them have."""
+def require_same_data(stack):
+    """Every etcd member hashes to the same, at a revision that all of them have."""
     endpoints = f"--endpoints={','.join(f'{stack.scheme}://{etcd}:2379' for etcd in stack.etcds)}"
 
     def ask(*words):
         return json.loads(stack.run(stack.leader(), "etcdctl", endpoints, "--write-out=json", "endpoint", *words))
 
     revision = min(entry["Status"]["header"]["revision"] for entry in ask("status"))
-    return {entry["HashKV"]["hash"] for entry in ask("hashkv", f"--rev={revision}")}
+    assert len({entry["HashKV"]["hash"] for entry in ask("hashkv", f"--rev={revision}")}) == 1
+
+
+def bring_back(stack):
+    document = json.loads(stack.inv("scale", "--yes", "--json", timeout=600).stdout)
+    stack.wait_synchronous()
+    assert stack.etcd_healthy() == 3
+    until(lambda: stack.status()["healthy"], "it is whole")
+    require_same_data(stack)
+    return document
 
 
 def problems(stack):

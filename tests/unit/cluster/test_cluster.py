@@ -7,10 +7,10 @@ import pytest
 from pgha.cluster import configuration, handover, quorum, slots, view
 from pgha.cluster.configuration import apply_settings, patch_config
 from pgha.cluster.handover import hand_over
-from pgha.cluster.quorum import etcd_view, read_etcd, weigh_etcd
+from pgha.cluster.quorum import etcd_view, read_etcd, require_same_data, weigh_etcd
 from pgha.cluster.view import able_first, able_member, agreed_view, cut_off, read_members, read_view, without_quorum
 from pgha.console import Progress
-from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unreachable
+from pgha.errors import BadValue, Missing, TimedOut, ToolFailed, Unhealthy, Unreachable
 from pgha.tools.command import Answer
 from pgha.tools.etcd import EtcdView
 from pgha.tools.slots import LOGICAL
@@ -479,6 +479,32 @@ def test_etcd_has_more_time_before_anything_is_refused(project, played, down, le
     played._answer = answer
     assert len(weigh_etcd(project, leaving).unhealthy) == len(down)
     assert "".join(dict.fromkeys(timeouts)) == asked
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "differs"),
+    [((-1, 7), (-1, 7), False), ((-1, 7), (-1, 8), True), ((20, 8), (20, 8), False), ((20, 8), (20, 9), True)],
+)
+def test_members_of_etcd_that_parted_are_named(project, played, second, third, differs):
+    """Those whose history begins at another revision cannot be compared."""
+    held = {"etcd1": (-1, 7), "etcd2": second, "etcd3": third}
+    ordinary = played._answer
+
+    def answer(host, argv):
+        if "hashkv" in argv:
+            assert "--rev=28" in argv
+            hashed = [(n, {"compact_revision": c, "hash": h}) for n, (c, h) in held.items()]
+            return json.dumps([{"Endpoint": f"https://{n}:2379", "HashKV": told} for n, told in hashed])
+        if argv[0] == "etcdctl" and argv[-1] == "status":
+            return '[{"Status":{"header":{"revision":30}}},{"Status":{"header":{"revision":28}}}]'
+        return ordinary(host, argv)
+
+    played._answer = answer
+    if differs:
+        with pytest.raises(Unhealthy, match=r"different data at revision 28: etcd1 7, etcd2 \d, etcd3 \d"):
+            require_same_data(project)
+    else:
+        require_same_data(project)
 
 
 def test_etcd_is_what_the_member_saw_that_sees_most(project, played):

@@ -192,6 +192,24 @@ def test_the_lock_of_a_leader_and_how_long_it_holds():
     assert etcd.parse_time_to_live('{"id":7587894935236829959,"ttl":-1}') is None, "it has expired meanwhile"
 
 
+def hashed(name, value, compacted=-1):
+    header = {"cluster_id": 4, "member_id": 15, "revision": 2027, "raft_term": 8}
+    told = {"header": header, "hash": value, "compact_revision": compacted}
+    return {"Endpoint": f"https://{name}:2379", "HashKV": told}
+
+
+def test_hashes_of_etcd_are_asked_at_a_revision_that_all_have():
+    status = [
+        {"Endpoint": "", "Status": {"header": {"cluster_id": 4, "revision": n}, "raftIndex": 1}} for n in (30, 28)
+    ]
+    assert etcd.parse_revision("warning\n" + json.dumps(status, separators=(",", ":"))) == 28
+    text = "warning\n" + json.dumps([hashed("etcd1", 7), hashed("etcd3", 9, 20)])
+    assert etcd.parse_hashes(text, TOPOLOGY) == {"etcd1": (-1, 7), "etcd3": (20, 9)}
+    for parse in (etcd.parse_revision, lambda text: etcd.parse_hashes(text, TOPOLOGY)):
+        with pytest.raises(ToolFailed):
+            parse("Error: context deadline exceeded")
+
+
 def test_an_etcd_member_nobody_mentions_is_unhealthy():
     view = parse_health('[{"endpoint": "https://etcd2:2379", "health": true}]')
     assert view.healthy == ("etcd2",)
