@@ -86,7 +86,7 @@ def _show_report(project: Project, report: Report, json: bool) -> None:
         console.show(f"may be lost, as said before: {may_lose}")
     console.show(f"given up: {', '.join(record.gone)}; their volumes are kept")
     console.show(f"{report.leader} leads on timeline {report.timeline} after {report.seconds:.1f} s")
-    console.hint("inv scale makes the others anew; clients need the string of these nodes: inv dsn")
+    console.hint("inv scale makes the others anew; the clients' string still works")
 
 
 def _document(report: Report) -> dict[str, Any]:

@@ -51,10 +51,12 @@ class Settings:
     )
     ttl: int = _setting(
         20,
-        "Patroni: seconds until a lost leader's lock expires (20 is Patroni's minimum; the seed had 30)",
+        "Patroni: seconds until a lost leader's lock expires (20 is Patroni's minimum, 30 its default)",
     )
-    loop_wait: int = _setting(2, "Patroni: seconds between two looks at the cluster (the seed had 10)")
-    retry_timeout: int = _setting(5, "Patroni: seconds a failure of etcd or Postgres is retried (the seed had 10)")
+    loop_wait: int = _setting(2, "Patroni: seconds between two looks at the cluster (Patroni's default: 10)")
+    retry_timeout: int = _setting(
+        5, "Patroni: seconds a failure of etcd or Postgres is retried (Patroni's default: 10)"
+    )
     stock: bool = _setting(
         False,
         "`on`: none of this project's [departures](deviations.md) from stock Patroni, pgBackRest and PostgreSQL; "
