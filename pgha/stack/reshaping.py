@@ -66,6 +66,7 @@ def scale(checked: Checked, progress: Progress) -> Report:
     new = [node.name for node in project.topology.nodes if node.name not in checked.known]
     _roll(project, rendered, [*going, *new], progress)
     _lead_where_clients_look(project, checked.known, [*going, *new], progress)
+    _tell_monitoring(project)
     _shrink(project, change, going, progress)
     if change.remove:
         _tell(project, progress)
@@ -91,9 +92,18 @@ def _nodes_that_go(project: Project, change: Change) -> list[str]:
 
 
 def _tell(project: Project, progress: Progress) -> None:
-    running = [name for name, container in engine.containers(project).items() if container.state == "running"]
+    """All that run but the monitoring."""
+    watching = project.topology.monitoring
+    running = [name for name, there in engine.containers(project).items() if there.state == "running"]
     with progress.stage("tell every host of the others"):
-        deliver(project, running)
+        deliver(project, [name for name in running if watching is None or name != watching.name])
+
+
+def _tell_monitoring(project: Project) -> None:
+    """When those that come are there, and before the others go: it would tell people that they are away."""
+    watching = project.topology.monitoring
+    if watching and _runs(project, watching.name):
+        deliver(project, [watching.name])
 
 
 # Growing ----------------------------------------------------------------------------------------------------

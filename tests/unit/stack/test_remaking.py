@@ -120,6 +120,20 @@ def test_a_new_host_key_is_told_to_those_that_know_an_older_one(make_project, ra
     assert (delivery.deliver_keys(project), ran) == ((), [])
 
 
+def test_the_monitoring_is_told_by_itself_where_it_runs(make_project, monkeypatch):
+    project = make_project(data_centers=1, monitoring=True)
+    states = {"pg1-node1": "running", "pg1-node2": "exited", "monitoring": "running"}
+    told = []
+    there = {name: SimpleNamespace(state=state) for name, state in states.items()}
+    monkeypatch.setattr(reshaping.engine, "containers", lambda project: there)
+    monkeypatch.setattr(reshaping, "deliver", lambda project, hosts: told.append(hosts))
+    reshaping._tell(project, Progress())
+    reshaping._tell_monitoring(project)
+    there["monitoring"].state = "exited"
+    reshaping._tell_monitoring(project)
+    assert told == [["pg1-node1"], ["monitoring"]]
+
+
 # Which host may be replaced ---------------------------------------------------------------------------------
 
 
