@@ -33,7 +33,7 @@ from pgha.cli.show_rotation import show_rotatable, show_rotated, show_rotation_p
 from pgha.cli.show_stack import show_images, show_parts, show_plan, show_topology
 from pgha.cli.show_status import show_bundle, show_handover, show_survey, show_view
 from pgha.cli.upgrading import Asked, plan_upgrade, run_upgrade
-from pgha.cluster.clients import Login, printed_string, psql_session, psql_stream, ssh_stream
+from pgha.cluster.clients import PSQL_LOST, Login, printed_string, psql_session, psql_stream, ssh_stream
 from pgha.cluster.configuration import read_config
 from pgha.cluster.databases import list_databases, make_database
 from pgha.cluster.handover import hand_over
@@ -724,7 +724,8 @@ def psql(c, standby=False, command=""):
     if command:
         code = psql_stream(project, standby=standby, sql=command)
         if code:
-            raise ToolFailed(f"psql ended with exit code {code}")
+            hint = "inv status tells whether somebody leads" if code == PSQL_LOST else ""
+            raise ToolFailed(f"psql ended with exit code {code}", hint=hint)
     else:
         exit_with((psql_session if has_terminal() else psql_stream)(project, standby=standby))
 

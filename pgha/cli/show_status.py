@@ -56,6 +56,7 @@ def show_handover(project: Project, handover: Handover) -> None:
     )
     if handover.waiting_for:
         console.err().print(f"does not stream yet: {', '.join(handover.waiting_for)}")
+        console.hint("inv up brings back what does not run; inv status")
 
 
 def show_survey(project: Project, survey: Survey) -> None:

@@ -21,6 +21,9 @@ INSIDE_PASSFILE = "/pgha/config/pgpass"
 
 SUPERUSER = "postgres"
 
+PSQL_LOST = 2
+"""psql's exit code when it gets no connection, or loses it."""
+
 
 @dataclass(frozen=True)
 class Login:
