@@ -27,6 +27,14 @@ HEADING = re.compile(r"# (.+?) -{10,}")
 class Program(invoke.Program):  # type: ignore[misc]
     """Invoke's own, where it leaves a newcomer alone."""
 
+    _made: Any = None
+
+    def _make_parser(self) -> Any:
+        """Once: it takes each flag's help out of its task, and a second one would have none."""
+        if self._made is None:
+            self._made = super()._make_parser()
+        return self._made
+
     def no_tasks_given(self) -> None:
         self.list_tasks()
         raise Exit

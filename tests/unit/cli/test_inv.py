@@ -279,6 +279,18 @@ def test_a_host_without_docker_is_told_so(inv, tmp_path, monkeypatch):
     assert_refused(inv("up"), 3, "docker is not installed", hint="inv setup")
 
 
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        ("clone", "-p STRING, --port=STRING +published port of the clone"),
+        ("psql", "-s, --standby +a random standby .*"),
+    ],
+)
+def test_each_flag_is_explained(inv, task, line):
+    answer = inv("--help", task)
+    assert answer.returncode == 0 and re.search(f"^  {line}$", answer.stdout, re.MULTILINE), answer.stdout
+
+
 def test_setup_check_shows_what_lacks(inv):
     answer = inv("setup", "--check")
     assert answer.returncode == 3
