@@ -210,6 +210,15 @@ CASES = [
         etcd_alone.status(URLS, "etcd3"),
         f"{ETCD3} --command-timeout=2s --dial-timeout=1s --write-out=json endpoint status",
     ),
+    (etcd.hashes(TOPOLOGY, 28), f"{ETCD} --command-timeout=5s --write-out=json endpoint hashkv --rev=28"),
+    (
+        etcd_alone.mark(TOPOLOGY.urls, "etcd3", "1795720000.5"),
+        f"{ETCD3} --command-timeout=1.5s --dial-timeout=1s put /pgha/recovered 1795720000.5",
+    ),
+    (
+        etcd_alone.read_mark(TOPOLOGY.urls, "etcd3"),
+        f"{ETCD3} --command-timeout=2s --dial-timeout=1s get --print-value-only /pgha/recovered",
+    ),
     (etcd_alone.health(URLS, "etcd3"), f"{ETCD3} --command-timeout=2s --dial-timeout=1s endpoint health"),
     (
         etcd_alone.list_members(URLS, "etcd3"),
