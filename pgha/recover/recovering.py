@@ -189,7 +189,7 @@ def _remove_others(project: Project, member: str) -> None:
 
 
 def _inside(project: Project, member: str, command: Command) -> Answer:
-    """The answer of etcdctl in the member's own container: no node sees it yet."""
+    """The answer of etcdctl in the member's own container, whatever the nodes do."""
     inside = docker.docker("exec", project.container(member), *command.argv)
     return engine.engine_of(project, member).run(inside)
 
