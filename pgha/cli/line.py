@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pgha.drills.scenarios import SCENARIOS
+from pgha.stack.rotatable import KINDS
+
 LOOKS = (
     (r"etcd\d+", ("etcd", "node")),
     (r"[a-z][a-z0-9-]*\d-node\d+|pgbackrest", ("candidate", "node")),
@@ -23,6 +26,20 @@ LOOKS = (
 )
 """How a value looks -> the flags it can be meant for, the likelier one first. Nothing else is taken for a value: a task
 that is mistyped must not become one."""
+
+FIXED = {
+    "rotate": ("what", KINDS),
+    "drill.run": ("name", tuple(scenario.name for scenario in SCENARIOS)),
+}
+"""Task -> a flag, and the words that are its values even where they are a task's name as well, as `keys` is."""
+
+NAMED = {
+    "database": (r"[a-z_][a-z0-9_]*", "name"),
+    "restore-point": (r"[A-Za-z_][A-Za-z0-9_]*", "name"),
+    "upgrade": (r"\d+", "major"),
+}
+"""Task -> how the operator's own names look there, and the flag they are meant for. What is close to a task's name is
+a task that is mistyped."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +70,13 @@ def understand(words: Sequence[str], contexts: Mapping[str, Any], core: Any) -> 
                 waiting = flag if flag.takes_value and not flag.optional else None
             elif word.startswith("--") and not _flag(word.partition("=")[0], context):
                 strangers.append((word, context.name or ""))
-        elif word in contexts:
+        elif word in contexts and not _fixed(word, context, given):
             context, given = contexts[word], set()
-        elif name := _meant(word, context, given):
+        elif (
+            name := _fixed(word, context, given)
+            or _meant(word, context, given)
+            or _named(word, context, given, contexts)
+        ):
             made.append(f"--{name}")
             given.add(name)
         else:
@@ -75,6 +96,18 @@ def _meant(word: str, context: Any, given: set[str]) -> str:
     """The flag a bare word is the value of; nothing when it looks like none of this task, or was given already."""
     names = next((names for looks, names in LOOKS if re.fullmatch(looks, word, re.DOTALL)), ())
     return next((name for name in names if name in _values(context) and name not in given), "")
+
+
+def _fixed(word: str, context: Any, given: set[str]) -> str:
+    name, values = FIXED.get(context.name, ("", ()))
+    return name if word in values and name not in given else ""
+
+
+def _named(word: str, context: Any, given: set[str], contexts: Mapping[str, Any]) -> str:
+    looks, name = NAMED.get(context.name, ("", ""))
+    if not name or name in given or not re.fullmatch(looks, word):
+        return ""
+    return "" if difflib.get_close_matches(word, list(contexts), 1) else name
 
 
 def _values(context: Any) -> list[str]:
