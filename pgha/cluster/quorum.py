@@ -61,14 +61,14 @@ def read_etcd(project: Project, timeout: float = QUICK) -> etcd.EtcdView:
     return replace(best, size=connect(project).first(nodes, etcd.status(topology), etcd.parse_size)[1])
 
 
-def weigh_etcd(project: Project, leaving: Collection[str] = ()) -> etcd.EtcdView:
-    """Which etcd members can commit, for a verb that refuses when they are too few without those that leave: they get
-    more time before it does.
+def weigh_etcd(project: Project, *leaving: Collection[str]) -> etcd.EtcdView:
+    """Which etcd members can commit, for a verb that refuses when they are too few without those that leave together:
+    they get more time before it does. Who leaves at another time is a collection of its own.
 
     Raises as `read_etcd`.
     """
     view = read_etcd(project)
-    enough = len(set(view.healthy) - set(leaving)) >= view.quorum
+    enough = all(len(set(view.healthy) - set(names)) >= view.quorum for names in leaving or [()])
     return view if enough or view.alarm else read_etcd(project, PATIENT)
 
 

@@ -95,8 +95,11 @@ def _start_etcd_again(project: Project, hosts: Collection[str]) -> None:
 def require_etcd(project: Project, hosts: Collection[str]) -> None:
     """Raises LosesQuorum, NoQuorum when etcd's members among these hosts cannot be started again one after another."""
     names = [member.name for member in project.topology.etcd if member.name in hosts] if project.settings.tls else []
+    if not names:
+        return
+    view = weigh_etcd(project, *([name] for name in names))
     for name in names:
-        require_quorum_without(weigh_etcd(project, [name]), [name])
+        require_quorum_without(view, [name])
 
 
 def _ports(project: Project, host: str) -> list[int]:

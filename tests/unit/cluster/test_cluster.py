@@ -463,7 +463,14 @@ def test_etcd_is_what_the_side_with_more_members_says(project, played):
 
 
 @pytest.mark.parametrize(
-    ("down", "leaving", "asked"), [([], [], "2"), (["etcd1"], [], "2"), (["etcd1"], ["etcd2"], "26")]
+    ("down", "leaving", "asked"),
+    [
+        ([], [], "2"),
+        (["etcd1"], [], "2"),
+        (["etcd1"], [["etcd2"]], "26"),
+        ([], [["etcd1"], ["etcd2"], ["etcd3"]], "2"),
+        (["etcd1"], [["etcd1"], ["etcd2"]], "26"),
+    ],
 )
 def test_etcd_has_more_time_before_anything_is_refused(project, played, down, leaving, asked):
     for name in down:
@@ -477,7 +484,7 @@ def test_etcd_has_more_time_before_anything_is_refused(project, played, down, le
         return ordinary(host, argv)
 
     played._answer = answer
-    assert len(weigh_etcd(project, leaving).unhealthy) == len(down)
+    assert len(weigh_etcd(project, *leaving).unhealthy) == len(down)
     assert "".join(dict.fromkeys(timeouts)) == asked
 
 

@@ -304,7 +304,7 @@ def test_certificates_stay_while_etcd_cannot_spare_a_member(make_project, monkey
     """Before anything is touched: each member is started again."""
     names = ("etcd1", "etcd2", "etcd3")
     view = EtcdView(names[:healthy], names[healthy:])
-    monkeypatch.setattr(certified, "weigh_etcd", lambda project, leaving: view)
+    monkeypatch.setattr(certified, "weigh_etcd", lambda project, *leaving: view)
     project = make_project(data_centers=1, nodes=2)
     if rotates:
         certified.WAY.require(project, [*names, "pg1-node1"])
