@@ -71,6 +71,12 @@ def exists(project: Project) -> bool:
     return bool(engine_of(project, "clone").must(docker.clones(project.name)).stdout.strip())
 
 
+def find(project: Project) -> docker.Aside | None:
+    """The clone there is, whole or not yet; None without one. Raises EngineFailed."""
+    place = place_of(project)
+    return docker.parse_aside(place.engine.must(docker.aside(place.name)).stdout)
+
+
 def make(project: Project, prepared: Prepared, port: int, progress: Progress) -> Report:
     """Recover into a new container and open it to clients of this host. The caller holds the lock.
 

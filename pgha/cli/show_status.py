@@ -14,7 +14,7 @@ from pgha.status.bundle import Bundle
 from pgha.status.document import archiving_word, monitoring_document
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import etcd, patroni, postgres, wal
+from pgha.tools import docker, etcd, patroni, postgres, wal
 
 
 def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
@@ -79,7 +79,7 @@ def show_survey(project: Project, survey: Survey) -> None:
     columns = ("Member", "Data center", "Role", "State", "TL", "Lag", "Port", "SSH")
     console.show(console.table(title, columns, rows))
     console.show(*_lock_lines(survey.seen), _etcd_line(survey.seen), *_backup_lines(survey.seen))
-    console.show(*_monitoring_lines(survey.seen))
+    console.show(*_monitoring_lines(survey.seen), *_clone_lines(survey.seen))
     console.show(f'ports on {_addresses(project)}; connect with: psql "$(inv dsn)"')
     for problem in survey.problems:
         console.show(f"! {problem}")
@@ -106,6 +106,14 @@ def _monitoring_lines(seen: Seen) -> list[str]:
         return []
     up = "nobody can be asked" if found["targets"] is None else f"{found['up']} of {found['targets']} targets answer"
     return [f"monitoring: {up}, {found['prometheus']} and {found['alertmanager']} (alerts)"]
+
+
+def _clone_lines(seen: Seen) -> list[str]:
+    """A clone that is there, because it takes room until somebody removes it."""
+    if not isinstance(seen.clone, docker.Aside):
+        return []
+    where = f" on port {seen.clone.port}" if seen.clone.port else ""
+    return [f"clone: {seen.clone.name} {seen.clone.state}{where}; inv clone --remove"]
 
 
 def _etcd_line(seen: Seen) -> str:

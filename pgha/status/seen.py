@@ -101,6 +101,7 @@ class Seen:
     """host -> its machine, where there are several"""
     former: int = 0
     """the repository of a former passphrase that is kept; 0 without one"""
+    clone: docker.Aside | PghaError | None = None
     targets: tuple[prometheus.Target, ...] | PghaError = ()
     """whom Prometheus asks; nothing without monitoring"""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pgha.backup import restore_record, verification
+from pgha.backup import clones, restore_record, verification
 from pgha.backup.stanza import read_facts, read_stanza
 from pgha.cluster.clients import log_in
 from pgha.cluster.quorum import etcd_view, read_lock
@@ -74,11 +74,12 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
     """
     half_done, record = restore_record.read_restore(project), project.record()
     hosts, has_repository = project.topology.hosts, project.topology.repository is not None
-    with ThreadPoolExecutor(max_workers=5) as pool:
+    with ThreadPoolExecutor(max_workers=6) as pool:
         members_ = pool.submit(read_members, project)
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
         kept_ = pool.submit(or_error, lambda: verification.read_kept(project))
         targets_ = pool.submit(_targets, project, containers)
+        clone_ = pool.submit(or_error, lambda: clones.find(project)) if has_repository else None
         told = _of_any(members_.result())
         view = or_error(lambda: agreed_view(project, told))
         leader = leading(view, told)
@@ -115,6 +116,7 @@ def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
             replacing=record.replacing,
             ports=project.ports,
             former=former(project) if has_repository else 0,
+            clone=clone_.result() if clone_ else None,
             targets=targets_.result(),
         )
 

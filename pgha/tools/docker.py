@@ -171,6 +171,30 @@ def clones(project: str) -> Command:
     return docker("ps", "--all", "--filter", f"label={clone_label(project)}", "--format", "{{.ID}}")
 
 
+def aside(container: str) -> Command:
+    """A line when there is a container of this name: its state, and what it publishes."""
+    return docker("ps", "--all", "--filter", f"name=^{container}$", "--format", "{{.Names}} {{.State}} {{.Ports}}")
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A container beside the cluster, such as a clone."""
+
+    name: str
+    state: str
+    port: int | None
+    """where it is published, while it runs"""
+
+
+def parse_aside(text: str) -> Aside | None:
+    """The answer to `aside`; None when there is no such container."""
+    if not text.strip():
+        return None
+    name, state, ports = [*text.split(maxsplit=2), ""][:3]
+    port = re.search(r":(\d+)->", ports)
+    return Aside(name, state, int(port[1]) if port else None)
+
+
 def logs_since(container: str, since: int) -> Command:
     """A container's log from a moment on (seconds since 1970), each line with the engine's time."""
     return docker("logs", "--timestamps", "--since", str(since), container)

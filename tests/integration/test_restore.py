@@ -150,6 +150,8 @@ def test_a_clone_is_beside_the_cluster_and_touches_nothing(numbered):
             connection.commit()
             connection.execute("select pg_switch_wal()")
         assert "has a clone already" in numbered.refused(2, "clone")
+        shown = numbered.status()["clone"]
+        assert (shown["state"], f"port={shown['port']}") == ("running", re.search(r"port=\d+", dsn)[0])
         assert rows(numbered) == [1, 2, 3, 4]
         assert set(numbered.members()) == set(numbered.nodes)
         newest = [name for name in numbered.archived() if name > archived]
@@ -158,6 +160,7 @@ def test_a_clone_is_beside_the_cluster_and_touches_nothing(numbered):
     finally:
         numbered.inv("clone", "--remove")
     assert not docker("ps", "--all", "--quiet", f"--filter=name=^{numbered.name}-clone$")
+    assert numbered.status()["clone"] is None
     assert "there was no clone" in numbered.inv("clone", "--remove").stdout
 
 

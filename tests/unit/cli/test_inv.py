@@ -639,7 +639,7 @@ def test_a_part_of_the_list_and_its_json_are_invoke_s(inv):
          "inv render -d 1 --per-data-center 2"),
         ("--help statsu", "There is no task statsu", "inv --help status"),
         ("psql --command", "--command needs a value", "inv --help psql"),
-        ("database app", "There is no task app", "inv database --name app"),
+        ("database statsu", "There is no task statsu", "inv database status"),
     ],
 )  # fmt: skip
 def test_a_line_that_means_nothing_is_answered_with_the_one_that_was_meant(checkout, inv, line, words, hint):

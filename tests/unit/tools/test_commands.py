@@ -526,6 +526,10 @@ CASES = [
         "put postgres 0600 /a/b.conf root 0644 /a/known",
     ),
     (docker.clones("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
+    (
+        docker.aside("p-clone"),
+        "docker ps --all --filter 'name=^p-clone$' --format '{{.Names}} {{.State}} {{.Ports}}'",
+    ),
     (ipam.listed(), "docker network ls --quiet --no-trunc"),
     (ipam.inspected(["a1", "b2"]), "docker network inspect a1 b2"),
     (ipam.disconnect("p_wan", "p-pg1-node1"), "docker network disconnect p_wan p-pg1-node1"),

@@ -231,6 +231,18 @@ def test_a_container_tells_whether_it_was_given_a_certificate(captured):
         assert docker.parse_containers(json.dumps([entry]))[0].tls == tls
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", None),
+        ("p-clone running 127.0.0.1:50658->5432/tcp\n", docker.Aside("p-clone", "running", 50658)),
+        ("p-clone exited \n", docker.Aside("p-clone", "exited", None)),
+    ],
+)
+def test_a_container_beside_the_cluster(text, found):
+    assert docker.parse_aside(text) == found
+
+
 def test_a_container_without_health_check_or_label(captured):
     (entry, _) = json.loads(captured("container_inspect.json"))
     del entry["State"]["Health"], entry["Config"]["Labels"]["pgha.config"]
