@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 from image_scripts import BASE, PATRONI, run
@@ -471,6 +473,51 @@ def test_a_segment_the_archive_lacks_is_named(cloning, fake):
     assert cloning.missing(("17-1", []), []) == []
 
 
+# stop-postgres: Patroni's before_stop -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopping(fake, tmp_path):
+    """Stop a "Postgres" that goes on for a moment after pg_ctl; returns the exit code, and what happened."""
+    told = tmp_path / "told"
+    told.touch()
+    fake("pg_ctl", f'echo "pg_ctl $*" >> {told}; exit ${{PG_CTL:-0}}')
+    fake(
+        "sleep", f'[ "$1" = 0.02 ] || exec /usr/bin/sleep "$@"; echo waited >> {told}; kill $(head -n 1 postmaster.pid)'
+    )
+
+    def stopping():
+        answer = subprocess.run([PATRONI / "stop-postgres", "."], cwd=tmp_path, check=False, capture_output=True)
+        return answer.returncode, told.read_text().splitlines()
+
+    return stopping
+
+
+STOPPED = "pg_ctl stop --pgdata=. --mode=fast --timeout=1 --silent"
+
+
+def test_a_postgres_that_is_stopped_has_ended(stopping, tmp_path):
+    """Also its process, which ends a moment after the file that pg_ctl looks for has gone."""
+    with subprocess.Popen(["/usr/bin/sleep", "60"]) as server:
+        (tmp_path / "postmaster.pid").write_text(f"{server.pid}\n/pgdata/17\n")
+        reaper = threading.Thread(target=server.wait)
+        reaper.start()
+        code, told = stopping()
+        assert (code, told[:2]) == (0, [STOPPED, "waited"])
+        reaper.join(10)
+        assert server.returncode is not None
+
+
+def test_a_postgres_that_takes_longer_is_left_to_patroni(stopping, tmp_path, monkeypatch):
+    monkeypatch.setenv("PG_CTL", "1")
+    (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    assert stopping() == (1, [STOPPED])
+
+
+def test_where_no_postgres_runs_none_is_stopped(stopping):
+    assert stopping() == (0, [])
+
+
 # complete-history: what a lost leader had not archived --------------------------------------------------------
 
 
@@ -496,7 +543,9 @@ def promoted(imported, fake, tmp_path, monkeypatch):
         f'case "$*" in *pg_logical_emit_message*pg_switch_wal*) echo switched >> {tmp_path}/pushed; exit;; esac\n'
         f"if [ -e {tmp_path}/asked ]; then echo f; else touch {tmp_path}/asked; echo t; fi",
     )
-    monkeypatch.setattr(script.time, "sleep", lambda seconds: (tmp_path / "away").unlink(missing_ok=True))
+    monkeypatch.setattr(
+        script.time, "sleep", lambda seconds: seconds == script.AGAIN and (tmp_path / "away").unlink(missing_ok=True)
+    )
     fake(
         "pgbackrest",
         f'[ ! -e {tmp_path}/away ] || exit 103\ncase "$*" in *info) exec cat {tmp_path}/info;; '
