@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -85,13 +86,12 @@ def _change(part: str, was: Any, now: Any) -> str:
 def _problems(before: Document, after: Document, at: float) -> Iterator[Event]:
     old, new = _by_kind(before.get("problems", ())), _by_kind(after["problems"])
     for key, sentences in new.items():
-        known = old.get(key, [])
-        # Numbers in a sentence change while the problem stays: another one of its kind is told, no other sentence.
-        for sentence in _unknown(sentences, known)[: max(0, len(sentences) - len(known))]:
+        for sentence in _others(sentences, old.get(key, [])):
             yield Event(at, "problem", key[1], None, key[0], sentence)
     for key, sentences in old.items():
+        # One that is told in other words now is not over.
         left = new.get(key, [])
-        for sentence in _unknown(sentences, left)[: max(0, len(sentences) - len(left))]:
+        for sentence in _others(sentences, left)[: max(0, len(sentences) - len(left))]:
             yield Event(at, "over", key[1], key[0], None, f"over: {sentence}")
 
 
@@ -102,6 +102,17 @@ def _by_kind(problems: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], lis
     return found
 
 
-def _unknown(sentences: list[str], known: list[str]) -> list[str]:
-    """Those that are not known first, so that of two of a kind the right one is told."""
-    return sorted(sentences, key=lambda sentence: sentence in known)
+def _others(sentences: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Those whose words are not among the known ones'. Numbers change while a problem stays as it is."""
+    words = [_words(sentence) for sentence in known]
+    found = []
+    for sentence in sentences:
+        if _words(sentence) in words:
+            words.remove(_words(sentence))
+        else:
+            found.append(sentence)
+    return found
+
+
+def _words(sentence: str) -> str:
+    return re.sub(r"\b\d\S*", "", sentence)

@@ -30,6 +30,10 @@ def slot(name, size="2.0GB"):
     return "slot_retains_wal", "pg1-node1", f"pg1-node1: the unused physical slot {name} keeps {size} of WAL"
 
 
+AWAY, EXITED = (
+    ("container_away", "pg1-node2", f"pg1-node2: its container is {state}") for state in ("paused", "exited")
+)
+
 CASES = [
     (None, WELL, ["p: pg1-node1 leads, 2 members, healthy"]),
     (None, document(leader=None, problems=[NO_LEADER]), ["p: nobody leads, 2 members", NO_LEADER[2]]),
@@ -64,6 +68,11 @@ CASES = [
     (document(problems=[slot("a")]), document(problems=[slot("a", "2.1GB")]), []),
     (document(problems=[slot("a")]), document(problems=[slot("a"), slot("b")]), [slot("b")[2]]),
     (document(problems=[slot("a"), slot("b")]), document(problems=[slot("b")]), [f"over: {slot('a')[2]}"]),
+    (document(problems=[AWAY]), document(problems=[EXITED]), [EXITED[2]]),
+    (
+        document(problems=[slot("a"), slot("b")]), document(problems=[slot("c")]),
+        [slot("c")[2], f"over: {slot('a')[2]}"],
+    ),
 ]  # fmt: skip
 
 
