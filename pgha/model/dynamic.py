@@ -32,8 +32,9 @@ PARAMETERS: dict[str, Any] = {
     "wal_receiver_timeout": f"{WAL_SENDER_TIMEOUT}s",
     "wal_sender_timeout": f"{WAL_SENDER_TIMEOUT}s",
     # A standby that Patroni asks to promote while it asks the archive once more may wait out this interval first
-    # (Postgres' own: 5 s), and nobody accepts writes meanwhile.
-    "wal_retrieve_retry_interval": "250ms",
+    # (Postgres' own: 5 s), and nobody accepts writes meanwhile. A shorter one has every standby ask the archive more
+    # often while nobody leads, which takes processor time from the election: docs/deviations.md has the numbers.
+    "wal_retrieve_retry_interval": "1s",
 }
 """What a new cluster starts with; an `edit-config` or the setting `parameters` changes it. docs/settings.md lists them.
 

@@ -61,11 +61,6 @@ def test_a_timeline_is_not_fetched_beyond_the_point_where_it_was_left(run, tmp_p
     assert (tmp_path / "pg_wal" / file).read_bytes() == b"own"
 
 
-def test_a_history_that_is_here_is_not_asked_for(run):
-    answer = run("pgbackrest-archive-get", "00000011.history", "pg_wal/RECOVERYHISTORY")
-    assert (answer.stdout, answer.returncode) == ("", 1)
-
-
 @pytest.mark.parametrize("file", ["00000012.history", "000000110000000000000016"])
 def test_every_question_is_put_to_the_archive(run, tmp_path, file):
     """Also the same one a moment later, and by a standby that has just received WAL: somebody may have archived it."""
