@@ -26,7 +26,7 @@ from pgha.remote import engine
 from pgha.remote.connections import connect
 from pgha.remote.engine import Engine, engine_of
 from pgha.stack import rendering
-from pgha.tools import docker, postgres, trust
+from pgha.tools import beside, docker, postgres, trust
 from pgha.tools.command import Answer, Command
 from pgha.tools.rotation import PASSFILE
 from pgha.waiting import wait_until
@@ -68,13 +68,13 @@ def place_of(project: Project) -> Clone:
 
 
 def exists(project: Project) -> bool:
-    return bool(engine_of(project, "clone").must(docker.clones(project.name)).stdout.strip())
+    return bool(engine_of(project, "clone").must(beside.listed(project.name)).stdout.strip())
 
 
-def find(project: Project) -> docker.Aside | None:
+def find(project: Project) -> beside.Beside | None:
     """The clone there is, whole or not yet; None without one. Raises EngineFailed."""
     place = place_of(project)
-    return docker.parse_aside(place.engine.must(docker.aside(place.name)).stdout)
+    return beside.parse(place.engine.must(beside.look(place.name)).stdout)
 
 
 def make(project: Project, prepared: Prepared, port: int, progress: Progress) -> Report:
@@ -146,11 +146,11 @@ def _address(project: Project, place: Clone) -> str:
 
 
 def _container(project: Project, place: Clone, port: int, files: dict[str, str], started: bool = True) -> Command:
-    return docker.run_aside(
+    return beside.run(
         place.name,
         project.settings.release.patroni_image,
         ("/entrypoint.sh", "sleep", "infinity"),
-        labels=(docker.clone_label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}"),
+        labels=(beside.label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}"),
         network=f"{project.name}_{WAN}",
         port=f"{_address(project, place)}:{port}:{postgres.PORT}",
         shm_size=project.settings.shm_size,

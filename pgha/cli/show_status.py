@@ -14,7 +14,7 @@ from pgha.status.bundle import Bundle
 from pgha.status.document import archiving_word, monitoring_document
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import docker, etcd, patroni, postgres, wal
+from pgha.tools import beside, etcd, patroni, postgres, wal
 
 
 def show_view(title: str, project: Project, view: patroni.ClusterView) -> None:
@@ -110,7 +110,7 @@ def _monitoring_lines(seen: Seen) -> list[str]:
 
 def _clone_lines(seen: Seen) -> list[str]:
     """A clone that is there, because it takes room until somebody removes it."""
-    if not isinstance(seen.clone, docker.Aside):
+    if not isinstance(seen.clone, beside.Beside):
         return []
     where = f" on port {seen.clone.port}" if seen.clone.port else ""
     return [f"clone: {seen.clone.name} {seen.clone.state}{where}; inv clone --remove"]

@@ -23,7 +23,7 @@ from pgha.remote.engines import engine_of as engine_of
 from pgha.remote.engines import engine_problem as engine_problem
 from pgha.remote.engines import require_any_engine as require_any_engine
 from pgha.remote.engines import require_engine as require_engine
-from pgha.tools import docker
+from pgha.tools import beside, docker
 from pgha.tools.command import Answer, Command
 
 
@@ -188,7 +188,7 @@ def remove_clones(project: Project) -> bool:
     """Remove the throwaway clones of this project with their data; returns whether there was one."""
     there = False
     for engine in engines(project):
-        names = _listed(engine, docker.clones(project.name))
+        names = _listed(engine, beside.listed(project.name))
         if names:
             engine.must(docker.remove(*names))
             there = True

@@ -14,7 +14,7 @@ from pgha.model.urls import CLIENT, PEER, PGBACKREST, POSTGRES, REST
 from pgha.project.ports import Ports
 from pgha.project.project import Project
 from pgha.remote.engines import Engine, at_once, engines
-from pgha.tools import docker, probe
+from pgha.tools import beside, docker, probe
 
 HELP = 'docs/machines.md, "What has to be open"'
 
@@ -66,7 +66,7 @@ def _name(project: Project) -> str:
 
 def _listen(project: Project, engine: Engine, ports: Collection[int]) -> None:
     assert engine.machine is not None
-    label, image = docker.clone_label(project.name), project.settings.release.patroni_image
+    label, image = beside.label(project.name), project.settings.release.patroni_image
     engine.run(docker.remove(_name(project)))
     answer = engine.run(probe.listen(_name(project), image, label, engine.machine.address, sorted(ports)))
     if answer.ok:
@@ -87,5 +87,5 @@ def _ask(project: Project, engine: Engine, wanted: dict[Engine, list[int]]) -> t
         if other != engine and other.machine
         for port in ports
     ]
-    command = probe.ask(project.settings.release.patroni_image, docker.clone_label(project.name), places)
+    command = probe.ask(project.settings.release.patroni_image, beside.label(project.name), places)
     return probe.parse_silent(engine.must(command).stdout)

@@ -13,7 +13,7 @@ from pgha.project.ports import LOOPBACK
 from pgha.project.project import Project
 from pgha.status.seen import Seen
 from pgha.status.survey import Survey
-from pgha.tools import docker, etcd, patroni, pgbackrest, postgres
+from pgha.tools import beside, etcd, patroni, pgbackrest, postgres
 
 
 def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def survey_document(project: Project, survey: Survey) -> dict[str, Any]:
         "etcd": etcd_document(seen.etcd),
         "backup": _backup_document(seen),
         "clone": {"name": seen.clone.name, "state": seen.clone.state, "port": seen.clone.port}
-        if isinstance(seen.clone, docker.Aside)
+        if isinstance(seen.clone, beside.Beside)
         else None,
         "monitoring": monitoring_document(seen),
         "address": project.settings.publish_address,

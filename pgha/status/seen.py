@@ -17,7 +17,7 @@ from pgha.recover import record as recover_record
 from pgha.remote.engines import UNREACHABLE
 from pgha.remote.postgres_client import Refusal
 from pgha.stack.crontab import Job
-from pgha.tools import cron, docker, etcd, patroni, pgbackrest, postgres, prometheus, repository, space
+from pgha.tools import beside, cron, docker, etcd, patroni, pgbackrest, postgres, prometheus, repository, space
 from pgha.tools.etcd import Lock
 from pgha.tools.leader import Facts
 from pgha.tools.slots import SlotCoverage
@@ -101,7 +101,7 @@ class Seen:
     """host -> its machine, where there are several"""
     former: int = 0
     """the repository of a former passphrase that is kept; 0 without one"""
-    clone: docker.Aside | PghaError | None = None
+    clone: beside.Beside | PghaError | None = None
     targets: tuple[prometheus.Target, ...] | PghaError = ()
     """whom Prometheus asks; nothing without monitoring"""
 

@@ -68,10 +68,7 @@ def take(project: Project) -> Survey:
 
 
 def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
-    """Read everything, as much at once as does not depend on something else.
-
-    Raises the first node's error when no node at all can be asked.
-    """
+    """Read everything, as much at once as does not depend on something else; raises the error of `_of_any`."""
     half_done, record = restore_record.read_restore(project), project.record()
     hosts, has_repository = project.topology.hosts, project.topology.repository is not None
     with ThreadPoolExecutor(max_workers=6) as pool:

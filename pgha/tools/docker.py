@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pgha.errors import ToolFailed
-from pgha.model import privileges
 from pgha.tools.command import Command
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -109,25 +108,6 @@ def logs(container: str, *, follow: bool, tail: int) -> Command:
     return docker(*argv, container, timeout=0)
 
 
-def run_aside(name: str, image: str, arguments: Sequence[str], *, labels: Sequence[str], network: str, port: str,
-              shm_size: str, files: dict[str, str], environment: dict[str, str],
-              started: bool = True) -> Command:  # fmt: skip
-    """A container of its own, beside Compose's; `files` are secrets: name inside -> path here. Its root can give files
-    to other users, and nothing else."""
-    begin = ("run", "--detach") if started else ("create",)
-    argv = [*begin, "--init", "--name", name, "--hostname", name.rsplit("-", 1)[-1]]
-    argv += ["--cap-drop", "ALL", *(w for right in privileges.FILES for w in ("--cap-add", right))]
-    argv += ["--security-opt", "no-new-privileges:true"]
-    for label in labels:
-        argv += ["--label", label]
-    argv += ["--network", network, "--publish", port, "--shm-size", shm_size]
-    for key, value in environment.items():
-        argv += ["--env", f"{key}={value}"]
-    for inside, path in files.items():
-        argv += ["--volume", f"{path}:/run/secrets/{inside}:ro"]
-    return docker(*argv, image, *arguments)
-
-
 def execute(container: str, command: Command) -> Command:
     """A command inside a container, as postgres."""
     return docker("exec", "--user", "postgres", container, *command.argv, timeout=command.timeout)
@@ -160,39 +140,6 @@ def image_ids(names: Sequence[str]) -> Command:
 
 def networks(project: str) -> Command:
     return docker("network", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", "{{.ID}}")
-
-
-def clone_label(project: str) -> str:
-    """What marks a throwaway clone, which Compose knows nothing of."""
-    return f"pgha.clone={project}"
-
-
-def clones(project: str) -> Command:
-    return docker("ps", "--all", "--filter", f"label={clone_label(project)}", "--format", "{{.ID}}")
-
-
-def aside(container: str) -> Command:
-    """A line when there is a container of this name: its state, and what it publishes."""
-    return docker("ps", "--all", "--filter", f"name=^{container}$", "--format", "{{.Names}} {{.State}} {{.Ports}}")
-
-
-@dataclass(frozen=True)
-class Aside:
-    """A container beside the cluster, such as a clone."""
-
-    name: str
-    state: str
-    port: int | None
-    """where it is published, while it runs"""
-
-
-def parse_aside(text: str) -> Aside | None:
-    """The answer to `aside`; None when there is no such container."""
-    if not text.strip():
-        return None
-    name, state, ports = [*text.split(maxsplit=2), ""][:3]
-    port = re.search(r":(\d+)->", ports)
-    return Aside(name, state, int(port[1]) if port else None)
 
 
 def logs_since(container: str, since: int) -> Command:

@@ -22,7 +22,7 @@ from pgha.remote.readiness import compose_version
 from pgha.stack import rollout
 from pgha.stack.rendering import shape
 from pgha.stack.writing import render_project
-from pgha.tools import docker, patroni, pg_upgrade, postgres
+from pgha.tools import beside, docker, patroni, pg_upgrade, postgres
 from pgha.tools.command import Answer, Command
 from pgha.waiting import Stopwatch, wait_until
 
@@ -77,7 +77,7 @@ def image_of(project: Project, record: Record) -> str:
 
 def aside(project: Project, record: Record) -> pg_upgrade.Aside:
     """With the label of a clone: what is left of it goes with `down` and `destroy`, too."""
-    labels = (docker.clone_label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}")
+    labels = (beside.label(project.name), f"{docker.CHECKOUT_LABEL}={checkout_id(project.root)}")
     return pg_upgrade.Aside(project.container("upgrade"), image_of(project, record), labels, project.settings.shm_size)
 
 

@@ -17,6 +17,7 @@ from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
 from pgha.tools import (
     archives,
+    beside,
     cron,
     databases,
     debian,
@@ -415,7 +416,7 @@ CASES = [
     (docker.logs("p-pg1-node1", follow=False, tail=100), "docker logs --tail 100 p-pg1-node1"),
     (docker.logs_since("p-etcd1", 1700000000), "docker logs --timestamps --since 1700000000 p-etcd1"),
     (
-        docker.run_aside(
+        beside.run(
             "p-clone",
             "image:1",
             ["/entrypoint.sh", "sleep", "infinity"],
@@ -434,7 +435,7 @@ CASES = [
         " --volume /tls/p/host.key:/run/secrets/host.key:ro image:1 /entrypoint.sh sleep infinity",
     ),
     (
-        docker.run_aside(
+        beside.run(
             "p-clone",
             "image:1",
             [],
@@ -525,9 +526,9 @@ CASES = [
         f"docker exec --user root p-pg1-node1 sh -c {quote(processes.PUT)} "
         "put postgres 0600 /a/b.conf root 0644 /a/known",
     ),
-    (docker.clones("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
+    (beside.listed("p"), "docker ps --all --filter label=pgha.clone=p --format '{{.ID}}'"),
     (
-        docker.aside("p-clone"),
+        beside.look("p-clone"),
         "docker ps --all --filter 'name=^p-clone$' --format '{{.Names}} {{.State}} {{.Ports}}'",
     ),
     (ipam.listed(), "docker network ls --quiet --no-trunc"),
@@ -703,7 +704,8 @@ def test_a_builder_s_command(command, line):
 def builders():
     for module in pkgutil.iter_modules(pgha.tools.__path__):
         for name, made in vars(importlib.import_module(f"pgha.tools.{module.name}")).items():
-            if inspect.isfunction(made) and made.__annotations__.get("return") == "Command" and name[0] != "_":
+            own = inspect.isfunction(made) and made.__module__ == f"pgha.tools.{module.name}"
+            if own and made.__annotations__.get("return") == "Command" and name[0] != "_":
                 yield f"{module.name}.{name}"
 
 

@@ -13,7 +13,21 @@ from pgha.model.dynamic import bootstrap_configuration
 from pgha.model.merging import merge_patch
 from pgha.model.settings import read_settings
 from pgha.model.topology import build_topology
-from pgha.tools import cron, docker, etcd, ipam, patroni, pgbackrest, postgres, repository, rotation, space, trust, wal
+from pgha.tools import (
+    beside,
+    cron,
+    docker,
+    etcd,
+    ipam,
+    patroni,
+    pgbackrest,
+    postgres,
+    repository,
+    rotation,
+    space,
+    trust,
+    wal,
+)
 from pgha.tools.command import Answer
 from pgha.tools.leader import Slot, parse_facts
 
@@ -235,12 +249,12 @@ def test_a_container_tells_whether_it_was_given_a_certificate(captured):
     ("text", "found"),
     [
         ("", None),
-        ("p-clone running 127.0.0.1:50658->5432/tcp\n", docker.Aside("p-clone", "running", 50658)),
-        ("p-clone exited \n", docker.Aside("p-clone", "exited", None)),
+        ("p-clone running 127.0.0.1:50658->5432/tcp\n", beside.Beside("p-clone", "running", 50658)),
+        ("p-clone exited \n", beside.Beside("p-clone", "exited", None)),
     ],
 )
 def test_a_container_beside_the_cluster(text, found):
-    assert docker.parse_aside(text) == found
+    assert beside.parse(text) == found
 
 
 def test_a_container_without_health_check_or_label(captured):
