@@ -10,10 +10,10 @@ GROUPS = {
         "tour",
     ),
     "small": ("small_stack", "settings_of_a_stack", "members_gone", "status", "chaos"),
-    "stages": ("restore_stages", "rolling", "rotation", "upgrade", "runbooks_major"),
+    "stages": ("restore_stages", "rolling", "rotation", "upgrade", "psql_ssh_dsn", "watch", "runbooks_major"),
     "restore": ("restore", "drills", "scratch", "runbooks_day_two"),
     "sites": ("majority", "day_two_sites", "drills_sites", "restore_sites", "recover", "runbooks_sites", "watch_sites"),
-    "daily": ("day_two", "daily", "psql_ssh_dsn", "encrypted", "secured", "runbooks", "watch"),
+    "daily": ("day_two", "daily", "encrypted", "secured", "runbooks"),
     "shape": ("shapes", "scaling", "plan_reality", "monitoring"),
     "machines": ("several_machines",),
 }  # fmt: skip

@@ -18,6 +18,7 @@ def site_of(stack, host):
     return inspect(stack.container(host))[0]["Config"]["Labels"]["pgha.site"]
 
 
+@pytest.mark.long
 def test_the_leaders_data_center_is_stopped_and_started(stack):
     old = stack.leader()
     site = site_of(stack, old)

@@ -171,6 +171,7 @@ def test_a_port_that_is_taken_is_replaced_by_the_next_free_one_and_shown(small):
     assert f"port={new}," in small.dsn(), "settings that came back find what runs"
 
 
+@pytest.mark.long
 def test_rotated_keys_lock_out_until_up_gives_them_to_the_containers(small):
     identifier = small.system_identifier()
     certificate = small.run("pg1-node1", "cat", "/pgha/tls/host.crt")

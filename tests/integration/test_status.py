@@ -206,6 +206,7 @@ def test_connections_that_are_used_up_are_told(small):
     until(lambda: kinds(small) == set(), "all is well again", 60)
 
 
+@pytest.mark.long
 def test_an_etcd_member_that_lost_its_volume_is_let_in_again_by_up(small):
     volume = f"{small.name}_etcd3"
     docker("rm", "--force", small.container("etcd3"))

@@ -179,7 +179,7 @@ def connected(world):
 
 
 @pytest.mark.parametrize(
-    ("what", "stride"), [(KEYS, 1), (CERTIFICATES, 3), pytest.param(CERTIFICATES, 1, marks=pytest.mark.long)]
+    ("what", "stride"), [(KEYS, 1), (CERTIFICATES, 5), pytest.param(CERTIFICATES, 1, marks=pytest.mark.long)]
 )
 def test_everybody_reaches_everybody_wherever_it_is_interrupted(world, what, stride):
     project = world.project
