@@ -102,6 +102,7 @@ class Seen:
     former: int = 0
     """the repository of a former passphrase that is kept; 0 without one"""
     clone: beside.Beside | PghaError | None = None
+    """None when there is none"""
     targets: tuple[prometheus.Target, ...] | PghaError = ()
     """whom Prometheus asks; nothing without monitoring"""
 
