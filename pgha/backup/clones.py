@@ -67,12 +67,8 @@ def place_of(project: Project) -> Clone:
     )
 
 
-def exists(project: Project) -> bool:
-    return bool(engine_of(project, "clone").must(beside.listed(project.name)).stdout.strip())
-
-
 def find(project: Project) -> beside.Beside | None:
-    """The clone there is, whole or not yet; None without one. Raises EngineFailed."""
+    """The clone there is, whole or not yet; None without one. Raises as `Engine.must`."""
     place = place_of(project)
     return beside.parse(place.engine.must(beside.look(place.name)).stdout)
 
@@ -82,7 +78,7 @@ def make(project: Project, prepared: Prepared, port: int, progress: Progress) ->
 
     Whatever goes wrong, no half-made clone stays. Raises BadValue for a port that is taken or a clone that is there.
     """
-    if exists(project):
+    if find(project):
         raise BadValue(f"Project {project.name} has a clone already", "inv clone --remove")
     port = _port(project, port)
     place = place_of(project)

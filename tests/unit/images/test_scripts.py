@@ -543,9 +543,16 @@ def promoted(imported, fake, tmp_path, monkeypatch):
         f'case "$*" in *pg_logical_emit_message*pg_switch_wal*) echo switched >> {tmp_path}/pushed; exit;; esac\n'
         f"if [ -e {tmp_path}/asked ]; then echo f; else touch {tmp_path}/asked; echo t; fi",
     )
-    monkeypatch.setattr(
-        script.time, "sleep", lambda seconds: seconds == script.AGAIN and (tmp_path / "away").unlink(missing_ok=True)
-    )
+
+    def sleep(seconds):
+        # Before anybody is asked anything the other members have time to follow.
+        assert seconds == script.AGAIN or seconds == script.SETTLED
+        slept.append((seconds, (tmp_path / "asked").exists()))
+        if seconds == script.AGAIN:
+            (tmp_path / "away").unlink(missing_ok=True)
+
+    slept = []
+    monkeypatch.setattr(script.time, "sleep", sleep)
     fake(
         "pgbackrest",
         f'[ ! -e {tmp_path}/away ] || exit 103\ncase "$*" in *info) exec cat {tmp_path}/info;; '
@@ -564,6 +571,9 @@ def promoted(imported, fake, tmp_path, monkeypatch):
         lines = pushed.read_text().splitlines() if pushed.exists() else []
         # At the end the segment in which the timeline began is archived, by every leader and by nobody else.
         assert lines[-1:] == (["switched"] if role == "primary" else [])
+        assert slept[:1] == ([(script.SETTLED, False)] if role == "primary" else [])
+        slept.clear()
+        (tmp_path / "asked").unlink(missing_ok=True)
         numbers = [int(line[-8:], 16) for line in lines if line != "switched"]
         gap = tmp_path / "archive_gap"
         return numbers, [int(name[-8:], 16) for name in json.loads(gap.read_text())] if gap.exists() else []
