@@ -791,7 +791,8 @@ def report(c, tail="1000", json=False):
 
 @task(
     help={
-        "all": "every case, also the long ones; an hour",
+        "all": "every case, also the long ones; more than an hour",
+        "long": "only the long ones, which a plain run leaves out",
         "unit": "only the fast tests, which need no engine",
         "runbooks": "play every runbook of docs/runbooks/, on real stacks",
         "module": "only tests/*/test_<module>.py",
@@ -799,7 +800,7 @@ def report(c, tail="1000", json=False):
         "keep": "end at the first failure and keep its stacks",
     }
 )
-def test(c, all=False, unit=False, runbooks=False, module="", k="", keep=False):
+def test(c, all=False, long=False, unit=False, runbooks=False, module="", k="", keep=False):
     """Run the test suite; without --unit on real containers.
 
     Example: inv test --module chaos --keep
@@ -816,7 +817,7 @@ def test(c, all=False, unit=False, runbooks=False, module="", k="", keep=False):
             raise BadValue(f"There is no test_{module}.py in tests/", "ls tests/integration/test_*.py")
     elif runbooks:
         places = sorted(places[0].glob("integration/test_runbooks*.py"))
-    chosen = ["not integration and not long"] if unit else [] if all or runbooks else ["not long"]
+    chosen = ["not integration and not long"] if unit else ["long"] if long else [] if all or runbooks else ["not long"]
     # Groups of modules run side by side, each with stacks of its own; a choice of them needs no helpers.
     side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadscope"]
     arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]

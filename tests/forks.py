@@ -4,6 +4,7 @@ Only libraries are loaded before; tasks.py, pgha and all settings are read again
 """
 
 import atexit
+import gc
 import json
 import os
 import random
@@ -40,7 +41,8 @@ class Forks:
 
 def serve():
     import cronsim  # noqa: F401
-    import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+    import cryptography.hazmat.primitives.asymmetric.ed25519
+    import cryptography.x509  # noqa: F401
     import fabric  # noqa: F401
     import invoke.main  # noqa: F401
     import jinja2  # noqa: F401
@@ -50,6 +52,8 @@ def serve():
     import rich.table  # noqa: F401
     import tenacity  # noqa: F401
     import yaml  # noqa: F401
+
+    gc.freeze()
 
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:

@@ -195,6 +195,11 @@ def remove_clones(project: Project) -> bool:
     return there
 
 
+def has_clone(project: Project) -> bool:
+    """Whether a throwaway clone is beside this project's containers."""
+    return bool(_listed(engine_of(project, "clone"), beside.listed(project.name)))
+
+
 def log_since(project: Project, host: str, since: float) -> str:
     """What a host's container wrote since then (seconds since the epoch), each line with the engine's time."""
     answer = engine_of(project, host).must(docker.logs_since(project.container(host), int(since)))

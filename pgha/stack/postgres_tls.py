@@ -14,8 +14,8 @@ from pgha.project import successors
 from pgha.project.project import Project
 from pgha.remote import postgres_client
 from pgha.remote.connections import connect
-from pgha.remote.engine import engine_of
-from pgha.tools import beside, postgres, processes, trust
+from pgha.remote.engine import engine_of, has_clone
+from pgha.tools import postgres, processes, trust
 from pgha.tools.command import Answer
 
 
@@ -64,7 +64,7 @@ def prove(project: Project, hosts: Collection[str]) -> None:
 
 def note_clone(project: Project, progress: Progress) -> None:
     """A clone is made with the certificate of then."""
-    if engine_of(project, "clone").must(beside.listed(project.name)).stdout.strip():
+    if has_clone(project):
         progress.note("the clone keeps its former certificate: inv clone --remove, then make another one")
 
 

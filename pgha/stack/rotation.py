@@ -28,7 +28,7 @@ from pgha.project.passwords import (
 from pgha.project.project import Project
 from pgha.remote import engine
 from pgha.remote.connections import connect
-from pgha.remote.engine import engine_of
+from pgha.remote.engine import has_clone
 from pgha.stack.rotating import (
     Rotated,
     RotationPlan,
@@ -39,7 +39,7 @@ from pgha.stack.rotating import (
     running_of,
 )
 from pgha.stack.writing import files_with
-from pgha.tools import beside, patroni, rotation
+from pgha.tools import patroni, rotation
 from pgha.tools.command import Answer, Command
 from pgha.waiting import Stopwatch, wait_until
 
@@ -76,7 +76,7 @@ def rotate_passwords(project: Project, progress: Progress) -> Rotated:
         write_file(project.folder / path, text, 0o600)
     engine.deliver(project, hosts)
     write_passwords(project, new)
-    if engine_of(project, "clone").must(beside.listed(project.name)).stdout.strip():
+    if has_clone(project):
         progress.note("the clone keeps the former password: inv clone --remove, then make another one")
     return Rotated(PASSWORDS, tuple(begun.coming), resumed, hosts, clock.seconds, later, given)
 
