@@ -267,6 +267,8 @@ def destroy(c, yes=False, keep_repository=False, take_over=False):
     kept = [folder for folder in (project.keys_folder, project.certificates_folder) if folder.exists()]
     if kept:
         console.show(f"its keys stay in {' and '.join(f'{project.relative(folder)}/' for folder in kept)}")
+    if project.reports.exists():
+        console.show(f"its drills' reports stay in {project.relative(project.reports)}/")
 
 
 # The cluster ------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def drill(project: Project, name: str, all_: bool, runs: int, progress: Progress
     scenarios, skipped = choose(project, name, all_)
     require_healthy(project)
     report.require_plots()
-    folder = project.folder / "drills" / time.strftime("%Y%m%d-%H%M%SZ", time.gmtime())
+    folder = project.reports / time.strftime("%Y%m%d-%H%M%SZ", time.gmtime())
     results: list[Result] = []
     early: PghaError | None = None
     why = "it was interrupted"

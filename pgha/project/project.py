@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,11 @@ class Project:
         """The passfile of the roles of `inv database`; only for this host."""
         return self.folder / "roles.pgpass"
 
+    @property
+    def reports(self) -> Path:
+        """The drills' reports."""
+        return self.folder / "drills"
+
     @cached_property
     def topology(self) -> Topology:
         """What there is, or shall be; without the hosts that were given up."""
@@ -134,18 +139,19 @@ class Project:
         """A path of this checkout, for people."""
         return str(path.relative_to(self.root))
 
-    def forget(self, keep: tuple[str, ...] = ()) -> None:
-        """Remove every rendered file but these."""
-        if not self.folder.exists():
-            return
-        if not keep:
-            shutil.rmtree(self.folder)
-            return
-        for path in self.folder.iterdir():
+    def forget(self, keep: tuple[str, ...] = ()) -> bool:
+        """Remove every rendered file but these, and not the drills' reports: they tell what was proven. Returns whether
+        there was one."""
+        rendered = [path for path in self.folder.glob("*") if path.name not in keep and path != self.reports]
+        for path in rendered:
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name not in keep:
+            else:
                 path.unlink()
+        # It is not empty where something is kept.
+        with suppress(OSError):
+            self.folder.rmdir()
+        return bool(rendered)
 
 
 def open_project(layers: list[Mapping[str, Any]], flags: Mapping[str, str] | None = None, root: Path = ROOT) -> Project:

@@ -66,7 +66,6 @@ def destroy(project: Project, progress: Progress, *, keep_repository: bool = Fal
         made = {host: held for host, held in record.made.items() if host == REPOSITORY}
         emptied = replace(record, shape="", made=made, scaling={}, replacing="", identities={}, gone=())
         project.write_record(emptied)
-    if project.folder.exists():
-        project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ())
-        removed.append("rendered files" if keep_repository else "rendered files, reports and passwords")
+    if project.forget(keep=(passwords_file(project).name, RECORD) if keep_repository else ()):
+        removed.append("rendered files" if keep_repository else "rendered files and passwords")
     return removed

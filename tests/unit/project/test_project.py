@@ -110,6 +110,16 @@ def test_forget_removes_the_project_s_folder_alone(make_project):
     assert other.record() == RECORD
 
 
+def test_forget_keeps_the_drills_reports(a_project):
+    a_project.write_record(RECORD)
+    report = a_project.reports / "20261127-015431Z" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    assert a_project.forget() is True
+    assert [path for path in a_project.folder.rglob("*") if path.is_file()] == [report]
+    assert a_project.forget() is False
+
+
 def test_forget_keeps_what_it_is_told_to(a_project):
     a_project.write_record(RECORD)
     (a_project.folder / "passwords.yaml").write_text("kept")
