@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pgha.cluster.quorum import require_quorum
+from pgha.cluster.quorum import read_lock, require_quorum
 from pgha.cluster.slots import warnings_of_handover
 from pgha.cluster.view import able_member, answering, cut_off, node_names, read_members, read_view
 from pgha.console import Progress
-from pgha.errors import BadValue, NoLeader, TimedOut, ToolFailed, Unhealthy
+from pgha.errors import BadValue, NoLeader, PghaError, TimedOut, ToolFailed, Unhealthy
 from pgha.project.project import Project
 from pgha.remote.connections import connect
 from pgha.tools import patroni
@@ -59,6 +59,8 @@ def hand_over(project: Project, candidate: str, progress: Progress, *, only_swit
     if leader:
         for warning in warnings_of_handover(project, leader.name, candidate):
             progress.note(warning)
+    elif waits := _held(project, candidate):
+        progress.note(waits)
     asked = able_member(project, candidate)
     if leader:
         # As Patroni does, the leader asks.
@@ -187,6 +189,15 @@ def _require_furthest(project: Project, candidate: str) -> None:
             f"{candidate} would lose what {best} has received ({behind} bytes of WAL)",
             f"inv failover --candidate {best}",
         )
+
+
+def _held(project: Project, candidate: str) -> str:
+    """What a failover waits for: Patroni promotes nobody while another member's lock lives."""
+    with suppress(PghaError):
+        lock = read_lock(project, read_members(project))
+        if lock and lock.holder != candidate and lock.seconds:
+            return f"the lock of {lock.holder} expires in {lock.seconds} s: nobody can lead before"
+    return ""
 
 
 def _wait_for_leader(

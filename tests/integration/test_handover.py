@@ -79,3 +79,4 @@ def test_failover_from_a_killed_leader_loses_no_acknowledged_write(main, without
     assert main.leads(candidate)
     assert not writer.missing()
     assert "failover: " in answer.stderr, "there was no healthy leader that could have switched over"
+    assert re.search(rf"the lock of {old} expires in \d+ s: nobody can lead before", answer.stderr), answer.stderr
