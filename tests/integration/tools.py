@@ -35,7 +35,7 @@ PATIENCE = float(os.environ.get("PGHA_TEST_PATIENCE", "1"))
 CHECKOUT = hashlib.sha1(str(ROOT).encode()).hexdigest()
 """Tells this checkout's projects and ports from another one's."""
 
-FORKS = Forks()
+FORKS = Forks(ROOT)
 
 STACKS = ("big", "second", "sites", "small", "daily", "restore", "stages", "shape", "machines")
 FIRST_PORT, LAST_PORT, PORTS = 10240, 32768, 40

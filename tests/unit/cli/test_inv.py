@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import yaml
@@ -25,18 +25,30 @@ from pgha.errors import Interrupted, NotReady
 from pgha.project.project import open_project
 from pgha.project.running import note_running
 
-FORKS = Forks()
+FORKS = cache(Forks)
 
 BASH = shutil.which("bash") or "bash"
 """With its path: some tests leave PATH empty."""
 
 
+KEPT = ("pgha", "templates", "images")
+"""What no test changes."""
+
+
 def copy_checkout(folder):
     folder.mkdir()
+    for name in KEPT:
+        shutil.copytree(ROOT / name, folder / name)
+    return as_copied(folder)
+
+
+def as_copied(folder):
+    """What tests and commands left in it is gone."""
+    for path in folder.iterdir():
+        if path.name not in KEPT:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in ("tasks.py", "invoke.yaml"):
         shutil.copy(ROOT / name, folder)
-    for name in ("pgha", "templates", "images"):
-        shutil.copytree(ROOT / name, folder / name)
     return folder
 
 
@@ -62,14 +74,20 @@ def run_inv(checkout, *arguments, folder=".", limit="", **settings):
             check=False,
         )
     else:
-        answer = FORKS.run(arguments, checkout / folder, environment, 300)
+        answer = FORKS(checkout).run(arguments, checkout / folder, environment, 300)
     assert "Traceback" not in answer.stderr
     return answer
 
 
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """The checkout of all tests here: the process that forks has loaded what is in it."""
+    return copy_checkout(tmp_path_factory.mktemp("copied") / "checkout")
+
+
 @pytest.fixture
-def checkout(tmp_path):
-    return copy_checkout(tmp_path / "checkout")
+def checkout(copied):
+    return as_copied(copied)
 
 
 @pytest.fixture
