@@ -145,8 +145,8 @@ def test_what_is_no_loss_is_refused_and_named(stack):
         assert all(f"{host} (paused)" in said for host in others)
     finally:
         docker("unpause", *(stack.container(host) for host in others))
-    stack.wait_synchronous()
-    assert stack.containers() == before and sentences(stack.status()) == []
+    until(lambda: sentences(stack.status()) == [], "those that were frozen are as before")
+    assert stack.containers() == before
 
 
 def test_a_machine_that_comes_back_with_its_containers_does_no_harm(stack):
