@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pgha.cluster.configuration import read_config
 from pgha.cluster.quorum import require_same_data
-from pgha.cluster.view import too_few_synchronous
+from pgha.cluster.rolling import leading_etcd
+from pgha.cluster.view import read_view, too_few_synchronous
 from pgha.console import Progress
 from pgha.drills.scene import as_it_is
 from pgha.drills.traffic import require_client
@@ -18,6 +19,7 @@ from pgha.remote.connections import connect
 from pgha.status.kinds import Kind, Problem
 from pgha.status.survey import take
 from pgha.tools import postgres
+from pgha.tools.patroni import ClusterView
 from pgha.waiting import wait_until
 
 TOLERATED = (Kind.BROKEN, Kind.PENDING_RESTART, Kind.SLOT_RETAINS_WAL, Kind.SLOT_NOT_KEPT, Kind.SLOT_MISSING)
@@ -66,6 +68,26 @@ def wait_until_whole(project: Project, progress: Progress) -> None:
     wait_until(lacks, lambda found: not found, "The cluster is whole", timeout=timeout, explain="; ".join,
                hint="inv status, inv chaos.heal")  # fmt: skip
     require_same_data(project)
+
+
+def wait_until_apart(project: Project) -> None:
+    """Wait until etcd is led from another data center than Postgres: it takes seconds after either has another leader
+    (images/patroni/apart.run), and both lost at once cost seconds more than is promised. Raises TimedOut."""
+    timeout = project.settings.drill_whole_timeout
+    wait_until(lambda: led_together(project, read_view(project)), lambda found: not found,
+               "etcd is led from another data center", timeout=timeout, explain=str, hint="inv status")  # fmt: skip
+
+
+def led_together(project: Project, view: ClusterView) -> str:
+    """Who leads etcd in the data center of Postgres' leader, in words; nothing where etcd has nowhere else to go, or
+    nothing moves it."""
+    topology, leader = project.topology, view.leader.name if view.leader else ""
+    here, etcd = topology.host(leader), topology.host(leading_etcd(project))
+    if project.settings.stock or here is None or etcd is None or etcd.site != here.site:
+        return ""
+    if all(member.site == here.site for member in topology.etcd):
+        return ""
+    return f"{etcd.name} leads etcd in the data center of {leader}, which leads Postgres"
 
 
 def _sentences(problems: Iterable[Problem]) -> str:

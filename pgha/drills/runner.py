@@ -12,7 +12,7 @@ from pgha.cluster.clients import Login, connection_string
 from pgha.cluster.view import node_names, read_view
 from pgha.console import Progress
 from pgha.drills import alerts, ledger, shape
-from pgha.drills.health import wait_until_whole
+from pgha.drills.health import wait_until_apart, wait_until_whole
 from pgha.drills.result import Marks, Notes, Result, broken_promises
 from pgha.drills.scenario import Scenario
 from pgha.drills.scene import Scene, as_it_is
@@ -102,6 +102,7 @@ def _scene(project: Project, progress: Progress) -> Scene:
     """The healthy cluster now; what the last scenario left is waited for."""
     with progress.stage("wait until the cluster is whole"):
         wait_until_whole(project, progress)
+        wait_until_apart(project)
     return Scene(project, progress, read_view(project))
 
 
