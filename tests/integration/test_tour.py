@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from markdown_blocks import blocks
 from reader import OURS, typed
-from runbook import console_steps
+from runbook import SAME, console_steps
 from tools import ROOT, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
@@ -20,17 +20,12 @@ STEPS = [
 PASSED_OVER = re.compile(r"[│|].*|.*: done in .*|.* \.\.\.|\s*")
 """Rows of tables, which say who leads, and progress, which says how much was there already."""
 
-DIFFERS = (
-    (r"(INVOKE_PGHA_\w+=\S+ )+(?=inv )", ""),
-    (r"\bpg\d-node\d\b", "<node>"),
-    (r"\d+", "<n>"),
-    (r"[━─-]+", "-"),
-    (r"[ \t]+", " "),
-)
+DIFFERS = (*SAME, (r"\bpg\d-node\d\b", "<node>"), (r"\d+", "<n>"), (r"[━─-]+", "-"))
 
 
 def compared(text):
-    lines = [line for line in text.splitlines() if not PASSED_OVER.fullmatch(line)]
+    """What has to be the same, whoever leads and wherever the checkout is."""
+    lines = [line for line in text.replace(str(ROOT), "/srv/pgha").splitlines() if not PASSED_OVER.fullmatch(line)]
     for pattern, word in DIFFERS:
         lines = [re.sub(pattern, word, line) for line in lines]
     return [line.strip() for line in lines]
@@ -51,6 +46,10 @@ def test_the_tour_prints_what_it_shows(newcomer, tmp_path):
     for step in STEPS:
         command, shown = OURS.sub(newcomer.name, step.command), compared("\n".join(step.shown))
         last = []
+        if command == "inv failover pg1-node1" and newcomer.leader() == "pg1-node1":
+            # In the tour it does not lead by chance.
+            newcomer.inv("switchover")
+            newcomer.wait_well()
 
         def agrees(command=command, shown=shown, last=last):
             last[:] = typed(newcomer, command, tmp_path)
