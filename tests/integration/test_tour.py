@@ -49,7 +49,7 @@ def test_the_tour_prints_what_it_shows(newcomer, tmp_path):
         if command == "inv failover pg1-node1" and newcomer.leader() == "pg1-node1":
             # In the tour it does not lead by chance.
             newcomer.inv("switchover")
-            newcomer.wait_well()
+            until(lambda: newcomer.status()["healthy"], "every member streams again")
 
         def agrees(command=command, shown=shown, last=last):
             last[:] = typed(newcomer, command, tmp_path)
