@@ -85,7 +85,10 @@ def _show(durability: str, summaries: Sequence[Summary]) -> None:
     title = f"durability: {durability}; runs: {runs}; seconds, median/worst"
     console.show(console.table(title, columns, rows))
     if watched:
-        fired = [(s.scenario.name, s.alerts, "" if s.missed else "gone when whole") for s in summaries]
+        fired = [
+            (s.scenario.name, s.alerts, f"{', '.join(s.alerts_left)} stays" if s.alerts_left else "gone when whole")
+            for s in summaries
+        ]
         console.show(console.table("Alerts: seconds from the fault; + is not named", ("Scenario", "Fired", ""), fired))
 
 

@@ -45,6 +45,8 @@ class Summary:
     missed: tuple[str, ...]
     alerts: str = ""
     """what fired, and when; nothing without monitoring"""
+    alerts_left: tuple[str, ...] = ()
+    """which of them still fired after all was whole"""
 
 
 def summarize(settings: Settings, results: Sequence[Result]) -> list[Summary]:
@@ -86,6 +88,7 @@ def _summary(settings: Settings, scenario: Scenario, results: Sequence[Result]) 
         two_leaders=total("two_leaders"),
         missed=tuple(missed),
         alerts=_alerts(scenario.name, results),
+        alerts_left=tuple(sorted({f.name for result in results for f in result.alerts or () if f.gone is None})),
     )
 
 

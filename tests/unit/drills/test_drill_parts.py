@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from pgha.drills import report, series
+from pgha.drills.alerts import Fired
 from pgha.drills.clients import server_of
 from pgha.drills.ledger import ACKNOWLEDGED, Gap, Read, Verdict, Write
 from pgha.drills.result import Marks, Result, broken_promises
@@ -40,6 +41,13 @@ def result(name="leader-killed", run=1, gap=10.0, verdict=CLEAN, missed=()):
         reads=(Read(1.0, 1.1, "pg2-node1", 1),),
         roles={"pg1-node1": [(0.0, "leader"), (2.0, "")], "pg2-node1": [(0.0, "replica"), (12.0, "leader")]},
     )
+
+
+def test_an_alert_that_stays_is_named():
+    went, stays = Fired("no_leader", (), 12.0, 30.0), Fired("scrape_fails", (), 20.0, None)
+    runs = [replace(result(), alerts=(went,)), replace(result(run=2), alerts=(went, stays))]
+    assert summarize(Settings(), runs)[0].alerts_left == ("scrape_fails",)
+    assert summarize(Settings(), runs[:1])[0].alerts_left == ()
 
 
 # The table --------------------------------------------------------------------------------------------------
