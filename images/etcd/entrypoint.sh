@@ -30,11 +30,10 @@ hand_over() {
 end() {
     trap '' TERM INT
     hand_over || true
-    kill -s KILL "$etcd"
+    kill -s KILL "$!"
     exit 0
 }
 
-$serve &
-etcd=$!
 trap end TERM INT
-wait "$etcd"
+$serve &
+wait "$!"
