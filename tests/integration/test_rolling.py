@@ -74,6 +74,7 @@ def test_containers_are_made_again_one_after_another_while_a_client_writes(rolle
     assert set(shared_memory(rolled).values()) == {256}
 
 
+@pytest.mark.long
 def test_postgres_is_restarted_one_after_another_while_a_client_writes(small):
     """max_connections: greater, so that the leader is last, and hands over; then less, so that it has to be first."""
     leader = small.wait_synchronous()
