@@ -20,7 +20,7 @@ STEPS = [
 PASSED_OVER = re.compile(r"[│|].*|.*: done in .*|.* \.\.\.|\s*")
 """Rows of tables, which say who leads, and progress, which says how much was there already."""
 
-DIFFERS = (*SAME, (r"\bpg\d-node\d\b", "<node>"), (r"\d+", "<n>"), (r"[━─-]+", "-"))
+DIFFERS = (*SAME, (r"\bpg\d-node\d\b", "<node>"), (r"\d+|<number>", "<n>"), (r"[━─-]+", "-"))
 
 
 def compared(text):
