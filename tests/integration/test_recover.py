@@ -145,6 +145,8 @@ def test_what_is_no_loss_is_refused_and_named(stack):
         assert all(f"{host} (paused)" in said for host in others)
     finally:
         docker("unpause", *(stack.container(host) for host in others))
+    stack.wait_synchronous()
+    # What a frozen member said of itself before is believed until it says something else.
     until(lambda: sentences(stack.status()) == [], "those that were frozen are as before")
     assert stack.containers() == before
 
