@@ -37,6 +37,8 @@ def test_an_interrupted_statement_is_cancelled_on_the_server(once):
 def test_an_interrupted_command_on_a_host_ends_there(small):
     line = small.begin("ssh", "--node", "pg1-node1", "--command", "echo begun; sleep 987; echo not here")
     assert line.stdout.readline() == "begun\n"
+    # A shell that starts a program (vfork) blocks signals meanwhile: one that comes then reaches the shell alone.
+    until(lambda: small.run("pg1-node1", "pgrep", "-f", "^sleep 987", check=False), "sleep runs", interval=0.05)
     code, said = interrupt(line)
     assert code == 130
     assert "ended on pg1-node1" in said and "not here" not in said
