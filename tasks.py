@@ -819,12 +819,16 @@ def test(c, all=False, long=False, unit=False, runbooks=False, module="", k="", 
             raise BadValue(f"There is no test_{module}.py in tests/", "ls tests/integration/test_*.py")
     elif runbooks:
         places = sorted(places[0].glob("integration/test_runbooks*.py"))
-    chosen = ["not integration and not long"] if unit else ["long"] if long else [] if all or runbooks else ["not long"]
+    if unit:
+        marks = "not integration and not long"
+    elif long:
+        marks = "long"
+    else:
+        marks = "" if all or runbooks else "not long"
     # Groups of modules run side by side, each with stacks of its own; a choice of them needs no helpers.
     side_by_side = [] if unit or module or k else ["-n", "3", "--dist", "loadscope"]
     arguments = [sys.executable, "-m", "pytest", *map(str, places), *side_by_side]
-    arguments += [word for expression in chosen for word in ("-m", expression)]
-    arguments += [*(["-k", k] if k else []), *(["--keep"] if keep else [])]
+    arguments += [*(["-m", marks] if marks else []), *(["-k", k] if k else []), *(["--keep"] if keep else [])]
     os.chdir(ROOT)
     exit_with(shell.attach(Command(tuple(arguments))))
 
