@@ -7,7 +7,7 @@ looked, are believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pgha.errors import CutOff, NoLeader, PghaError, ToolFailed, Unhealthy, Unreachable
 from pgha.model.settings import Settings
@@ -37,9 +37,14 @@ def node_names(project: Project, first: str = "") -> list[str]:
 def read_members(project: Project, known: Members | None = None) -> dict[str, patroni.Told | PghaError]:
     """What every member says, asked all at once; not again those whose answer is known."""
     names, known = node_names(project), known or {}
-    command = patroni.ask(project.topology)
-    answers = connect(project).everywhere({name: command for name in names if name not in known})
-    return {name: known[name] if name in known else _parsed(name, answers[name]) for name in names}
+    told = {**known, **ask_members(project, [name for name in names if name not in known])}
+    return {name: told[name] for name in names}
+
+
+def ask_members(project: Project, names: Iterable[str]) -> dict[str, patroni.Told | PghaError]:
+    """What these members say, asked all at once."""
+    answers = connect(project).everywhere(dict.fromkeys(names, patroni.ask(project.topology)))
+    return {name: _parsed(name, answer) for name, answer in answers.items()}
 
 
 def read_member(project: Project, name: str) -> patroni.Told | PghaError:

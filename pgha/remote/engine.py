@@ -98,21 +98,24 @@ def given_up(project: Project) -> dict[str, docker.Container]:
 
 def _every(project: Project) -> dict[str, docker.Container]:
     """Those of a machine that does not answer have the state UNREACHABLE."""
+    return by_service(at_once(engines(project, project.whole), lambda engine: containers_on(project, engine)))
 
-    def ask(engine: Engine) -> list[docker.Container]:
-        try:
-            names = _listed(engine, docker.containers(project.name))
-            if not names:
-                return []
-            return list(docker.parse_containers(engine.must(docker.inspect("container", names)).stdout))
-        except MachineUnreachable:
-            away = [host.name for host in project.topology.hosts if host.machine == engine.machine]
-            return [docker.Container(host, project.container(host), "", UNREACHABLE, "", "", ()) for host in away]
 
-    found = {
-        container.service: container for seen in at_once(engines(project, project.whole), ask) for container in seen
-    }
-    return dict(sorted(found.items()))
+def containers_on(project: Project, engine: Engine) -> list[docker.Container]:
+    """The project's containers on one engine; in the state UNREACHABLE when its machine does not answer."""
+    try:
+        names = _listed(engine, docker.containers(project.name))
+        if not names:
+            return []
+        return list(docker.parse_containers(engine.must(docker.inspect("container", names)).stdout))
+    except MachineUnreachable:
+        away = [host.name for host in project.topology.hosts if host.machine == engine.machine]
+        return [docker.Container(host, project.container(host), "", UNREACHABLE, "", "", ()) for host in away]
+
+
+def by_service(listed: Iterable[Iterable[docker.Container]]) -> dict[str, docker.Container]:
+    """The containers of several engines, by host name and in its order."""
+    return dict(sorted((container.service, container) for found in listed for container in found))
 
 
 def image_ids(names: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pgha.backup import clones, restore_record, verification
@@ -11,7 +12,7 @@ from pgha.cluster.clients import log_in
 from pgha.cluster.quorum import etcd_view, read_lock
 from pgha.cluster.rollout_record import read_rollout
 from pgha.cluster.slots import read_coverage
-from pgha.cluster.view import agreed_view, cut_off, read_members
+from pgha.cluster.view import agreed_view, ask_members, cut_off, node_names, read_members
 from pgha.errors import Missing, NotUp, PghaError, Unreachable
 from pgha.failures import broken
 from pgha.project.coming import half_rotated
@@ -22,6 +23,7 @@ from pgha.project.upgrade_record import read_upgrade
 from pgha.recover.record import read_recovery
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
+from pgha.remote.engines import Engine, at_once, engines
 from pgha.remote.monitoring import read_targets
 from pgha.stack import crontab, maintenance
 from pgha.status.kinds import Problem
@@ -32,6 +34,9 @@ from pgha.tools.leader import Facts
 from pgha.tools.patroni import Told
 from pgha.tools.prometheus import Target
 from pgha.tools.slots import SlotCoverage
+
+Asked = Future[dict[str, "Told | PghaError"]]
+"""What some members will have said."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +61,50 @@ def take(project: Project) -> Survey:
 
     Raises NotUp when nothing runs, and the first node's error when no node at all can be asked.
     """
-    engine.require_any_engine(project)
-    containers = engine.containers(project)
-    if not any(container.state == "running" for container in containers.values()):
-        state = "stopped" if containers else "not up"
-        raise NotUp(f"Project {project.name} is {state}", "inv start" if containers else "inv up")
-    away = {host: container.state for host, container in containers.items() if container.state != "running"}
-    with connect(project).leaving_out(away):
-        seen = look(project, containers)
+    with ThreadPoolExecutor() as pool:
+        containers, asked = _begin(project, pool)
+        if not any(container.state == "running" for container in containers.values()):
+            state = "stopped" if containers else "not up"
+            raise NotUp(f"Project {project.name} is {state}", "inv start" if containers else "inv up")
+        away = {host: container.state for host, container in containers.items() if container.state != "running"}
+        with connect(project).leaving_out(away):
+            seen = look(project, containers, asked)
     return Survey(seen, find_problems(seen))
 
 
-def look(project: Project, containers: dict[str, docker.Container]) -> Seen:
-    """Read everything, as much at once as does not depend on something else; raises the error of `_of_any`."""
+def _begin(project: Project, pool: Executor) -> tuple[dict[str, docker.Container], tuple[Asked, ...]]:
+    """All containers, and what those members are being asked that run: each as soon as its machine has answered. One
+    that is away takes as long to be found so as etcd's member there takes the others.
+
+    Raises as `engine.require_any_engine`.
+    """
+    nodes = set(node_names(project))
+
+    def begin(there: Engine) -> tuple[PghaError | None, list[docker.Container], Asked]:
+        problem = there.problem
+        found = [] if problem and there.machine is None else engine.containers_on(project, there)
+        running = [container.service for container in found if container.state == "running"]
+        return problem, found, pool.submit(ask_members, project, [name for name in running if name in nodes])
+
+    problems, listed, asked = zip(*at_once(engines(project), begin), strict=True)
+    if all(problems):
+        raise problems[0]
+    containers = engine.by_service(listed)
+    return {host: container for host, container in containers.items() if host not in project.gone}, asked
+
+
+def look(project: Project, containers: dict[str, docker.Container], asked: Iterable[Asked] = ()) -> Seen:
+    """Read everything, as much at once as does not depend on something else; what members are already `asked`, not
+    again. Raises the error of `_of_any`."""
     half_done, record = restore_record.read_restore(project), project.record()
     hosts, has_repository = project.topology.hosts, project.topology.repository is not None
     with ThreadPoolExecutor(max_workers=6) as pool:
-        members_ = pool.submit(read_members, project)
         stanza_ = pool.submit(or_error, lambda: read_stanza(project)) if has_repository else None
         kept_ = pool.submit(or_error, lambda: verification.read_kept(project))
         targets_ = pool.submit(_targets, project, containers)
         clone_ = pool.submit(or_error, lambda: clones.find(project)) if has_repository else None
-        told = _of_any(members_.result())
+        known = {name: told for answers in asked for name, told in answers.result().items()}
+        told = _of_any(read_members(project, known))
         view = or_error(lambda: agreed_view(project, told))
         leader = leading(view, told)
         login_ = pool.submit(or_error, lambda: log_in(project, leader or "")) if leader else None
