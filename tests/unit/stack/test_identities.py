@@ -2,6 +2,7 @@
 at every moment, wherever it is interrupted."""
 
 from collections import Counter
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -111,6 +112,7 @@ class World:
                 assert shown in its["known_hosts"], f"{other} knows {name}"
 
 
+@cache
 def public_of(private):
     from cryptography.hazmat.primitives import serialization
 
@@ -118,6 +120,7 @@ def public_of(private):
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
+@cache
 def trusts(authorities, certificate):
     own = x509.load_pem_x509_certificate(certificate.encode())
     for ca in x509.load_pem_x509_certificates(authorities.encode()):
