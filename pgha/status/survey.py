@@ -73,8 +73,8 @@ def take(project: Project) -> Survey:
 
 
 def _begin(project: Project, pool: Executor) -> tuple[dict[str, docker.Container], tuple[Asked, ...]]:
-    """All containers, and what those members are being asked that run: each as soon as its machine has answered. One
-    that is away takes as long to be found so as etcd's member there takes the others.
+    """All containers, and what the members that run are being asked: each as soon as its own machine has answered. To
+    find that a machine is away takes two seconds; the other members take as long, waiting for etcd's member there.
 
     Raises as `engine.require_any_engine`.
     """
@@ -82,6 +82,7 @@ def _begin(project: Project, pool: Executor) -> tuple[dict[str, docker.Container
 
     def begin(there: Engine) -> tuple[PghaError | None, list[docker.Container], Asked]:
         problem = there.problem
+        # A machine's hosts are shown, whatever it says; without this host's own engine there is nothing to show.
         found = [] if problem and there.machine is None else engine.containers_on(project, there)
         running = [container.service for container in found if container.state == "running"]
         return problem, found, pool.submit(ask_members, project, [name for name in running if name in nodes])
