@@ -212,6 +212,12 @@ def test_numbers_may_be_text():
     assert settings.node_count == 8
 
 
+def test_stock_settings_promise_what_they_can_keep_but_for_what_is_given():
+    stock = read_settings({"stock": "on", "drill_gap_lost": "40"})
+    assert (stock.ttl, stock.drill_gap_planned, stock.drill_gap_process, stock.drill_gap_lost) == (30, 10, 15, 40)
+    assert stock.drill_gap_lost > stock.ttl and read_settings({}).drill_gap_planned < stock.drill_gap_planned
+
+
 def test_later_layers_win():
     assert read_settings({"nodes": 1, "prefix": "a"}, {"nodes": "3"}).nodes == 3
 
