@@ -88,17 +88,25 @@ def start(project: Project, hosts: Iterable[str], hint: str) -> None:
 
 def containers(project: Project) -> dict[str, docker.Container]:
     """The project's containers, running or not, by host name; not those of hosts that were given up."""
-    return {host: container for host, container in _every(project).items() if host not in project.gone}
+    return kept(project, _everywhere(project))
+
+
+def kept(project: Project, listed: Iterable[Iterable[docker.Container]]) -> dict[str, docker.Container]:
+    """Those of several engines, by host name and in its order; not those of hosts that were given up."""
+    return {host: container for host, container in _by_host(listed).items() if host not in project.gone}
 
 
 def given_up(project: Project) -> dict[str, docker.Container]:
     """Containers of hosts that were given up, and are there all the same: their machine came back."""
-    return {host: container for host, container in _every(project).items() if host in project.gone}
+    return {host: container for host, container in _by_host(_everywhere(project)).items() if host in project.gone}
 
 
-def _every(project: Project) -> dict[str, docker.Container]:
-    """Those of a machine that does not answer have the state UNREACHABLE."""
-    return by_service(at_once(engines(project, project.whole), lambda engine: containers_on(project, engine)))
+def _by_host(listed: Iterable[Iterable[docker.Container]]) -> dict[str, docker.Container]:
+    return dict(sorted((container.service, container) for found in listed for container in found))
+
+
+def _everywhere(project: Project) -> list[list[docker.Container]]:
+    return at_once(engines(project, project.whole), lambda engine: containers_on(project, engine))
 
 
 def containers_on(project: Project, engine: Engine) -> list[docker.Container]:
@@ -111,11 +119,6 @@ def containers_on(project: Project, engine: Engine) -> list[docker.Container]:
     except MachineUnreachable:
         away = [host.name for host in project.topology.hosts if host.machine == engine.machine]
         return [docker.Container(host, project.container(host), "", UNREACHABLE, "", "", ()) for host in away]
-
-
-def by_service(listed: Iterable[Iterable[docker.Container]]) -> dict[str, docker.Container]:
-    """The containers of several engines, by host name and in its order."""
-    return dict(sorted((container.service, container) for found in listed for container in found))
 
 
 def image_ids(names: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -137,9 +137,14 @@ def answering(project: Project) -> tuple[Engine, ...]:
 
 def require_any_engine(project: Project) -> None:
     """As `require_engine`, only when none of them answers."""
-    problems = at_once(engines(project), lambda engine: engine.problem)
-    if all(problems):
-        raise next(filter(None, problems))
+    require_any(at_once(engines(project), lambda engine: engine.problem))
+
+
+def require_any(problems: Sequence[PghaError | None]) -> None:
+    """Raises the first of the engines' problems when every one has a problem."""
+    found = [problem for problem in problems if problem]
+    if len(found) == len(problems):
+        raise found[0]
 
 
 def by_engine(project: Project, hosts: Iterable[str]) -> dict[Engine, list[str]]:

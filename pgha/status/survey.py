@@ -23,7 +23,7 @@ from pgha.project.upgrade_record import read_upgrade
 from pgha.recover.record import read_recovery
 from pgha.remote import engine, networks
 from pgha.remote.connections import connect
-from pgha.remote.engines import Engine, at_once, engines
+from pgha.remote.engines import Engine, at_once, engines, require_any
 from pgha.remote.monitoring import read_targets
 from pgha.stack import crontab, maintenance
 from pgha.status.kinds import Problem
@@ -88,10 +88,8 @@ def _begin(project: Project, pool: Executor) -> tuple[dict[str, docker.Container
         return problem, found, pool.submit(ask_members, project, [name for name in running if name in nodes])
 
     problems, listed, asked = zip(*at_once(engines(project), begin), strict=True)
-    if all(problems):
-        raise problems[0]
-    containers = engine.by_service(listed)
-    return {host: container for host, container in containers.items() if host not in project.gone}, asked
+    require_any(problems)
+    return engine.kept(project, listed), asked
 
 
 def look(project: Project, containers: dict[str, docker.Container], asked: Iterable[Asked] = ()) -> Seen:
