@@ -61,7 +61,7 @@ class Settings:
         False,
         "`on`: none of this project's [departures](deviations.md) from stock Patroni, pgBackRest and PostgreSQL; "
         "where they are not given, `ttl`, `loop_wait` and `retry_timeout` are Patroni's own 30, 10 and 10, and "
-        "`drill_gap_planned`, `_stopped`, `_process`, `_lost` and `_link` 10, 10, 15, 35 and 65",
+        "`drill_gap_planned`, `_stopped`, `_process` and `_lost` 10, 10, 15 and 35",
     )
     tls: bool = _setting(True, "etcd, Patroni and Postgres speak TLS, and know each other by certificates")
     certificate_names: str = _setting("", "further names and addresses of this host, for Postgres' certificates")
@@ -233,11 +233,9 @@ AMONG_MACHINES = {"postgres_port": POSTGRES, "nodes": 1}
 STOCK = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10}
 """Patroni's own defaults (patroni/config.py), for those that are not given."""
 
-STOCK_PROMISES = {"drill_gap_planned": 10, "drill_gap_stopped": 10, "drill_gap_process": 15, "drill_gap_lost": 35,
-                  "drill_gap_link": 65}  # fmt: skip
-"""Seconds that drills allow with those, where it is more. A standby sits out `wal_retrieve_retry_interval` (5 s), a
-killed Postgres is found after up to `loop_wait`, a lost leader after `ttl`, a cut line after `wal_sender_timeout`
-(60 s); then 5 s for the promotion (model/plan.py)."""
+STOCK_PROMISES = {"drill_gap_planned": 10, "drill_gap_stopped": 10, "drill_gap_process": 15, "drill_gap_lost": 35}
+"""Seconds that drills allow with those. A standby sits out `wal_retrieve_retry_interval` (5 s), a killed Postgres is
+found after up to `loop_wait`, a lost leader after `ttl`; then 5 s for the promotion (model/plan.py)."""
 
 
 def read_settings(*layers: Mapping[str, Any]) -> Settings:
